@@ -1,0 +1,1 @@
+//! The agent: attachment, tasks as processes, checkpoints.

@@ -1,0 +1,1 @@
+//! Real processes, faults, traffic and invariants.

@@ -1,0 +1,3 @@
+//! The one binary: parses flags and hands over to a component.
+
+fn main() {}

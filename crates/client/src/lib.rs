@@ -1,0 +1,1 @@
+//! SDK for Mesos v1 frameworks.

@@ -1,0 +1,1 @@
+//! Fixed-point resource algebra.

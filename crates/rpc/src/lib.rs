@@ -1,0 +1,1 @@
+//! gRPC channels and internal services shared by master and agent.

@@ -1,0 +1,1 @@
+//! Clock, id mint, task set and backoff.

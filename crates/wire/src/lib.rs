@@ -1,0 +1,1 @@
+//! The Mesos v1 messages, their JSON, RecordIO and conversions.

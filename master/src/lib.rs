@@ -1,0 +1,1 @@
+//! The master: API edges, queries, leader duties.

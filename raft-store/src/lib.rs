@@ -1,0 +1,1 @@
+//! Replication: openraft, log engines, snapshots, peer transport.
