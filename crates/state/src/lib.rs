@@ -1,1 +1,26 @@
-//! The replicated state machine: State, Command, apply, Effect.
+//! The replicated state machine: what every master holds, and the one function that changes it.
+//!
+//! Suggested reading order: [`State`] and the records in [`model`], then [`Command`], then
+//! [`State::apply`] and one family below `commands/`, then [`Outcome`], [`Refusal`] and
+//! [`Effect`], last [`State::check_invariants`].
+//!
+//! This crate deliberately knows no clock, no chance, no socket, no raft and no protobuf. Mesos
+//! messages that no rule reads travel through it as opaque bytes. Applying the same proposals in
+//! the same order gives the same state on every master, at every restart.
+
+mod apply;
+pub mod bounds;
+mod command;
+mod commands;
+mod effect;
+mod invariants;
+pub mod model;
+mod outcome;
+mod state;
+
+pub use apply::Applied;
+pub use command::*;
+pub use effect::{CloseReason, Effect};
+pub use invariants::Violation;
+pub use outcome::{Outcome, Refusal, Verdict};
+pub use state::{Counters, Parts, PartsError, State, TermRecord};

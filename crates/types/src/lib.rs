@@ -9,8 +9,8 @@ mod task_state;
 mod time;
 
 pub use id::{
-    AgentEpoch, AgentId, BootId, ClusterId, ExecutorId, FrameworkId, IdError, Incarnation, NodeId,
-    OfferId, StreamId, TaskId, TaskKey, UpdateUuid,
+    AgentEpoch, AgentId, BootId, ClusterId, ExecutorId, FrameworkId, ID_BYTES_MAX, IdError,
+    Incarnation, NodeId, OfferId, StreamId, TaskId, TaskKey, UpdateUuid,
 };
 pub use task_state::TaskState;
 pub use time::{ClusterTime, DurationMs, WallTime};

@@ -1,0 +1,79 @@
+//! The one way the state changes.
+
+use crate::command::{Command, Proposal};
+use crate::commands::{agent, framework, offer, report, task, term};
+use crate::effect::Effect;
+use crate::outcome::{Outcome, Refusal, Verdict};
+use crate::state::State;
+
+/// Everything one applied proposal gives back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The same on every master; told to whoever proposed.
+    pub verdict: Verdict,
+    /// Work for the leader. Followers drop it.
+    pub effects: Vec<Effect>,
+}
+
+impl Applied {
+    pub(crate) fn done(effects: Vec<Effect>) -> Self {
+        Self {
+            verdict: Ok(Outcome::Done),
+            effects,
+        }
+    }
+
+    pub(crate) fn ok(outcome: Outcome, effects: Vec<Effect>) -> Self {
+        Self {
+            verdict: Ok(outcome),
+            effects,
+        }
+    }
+}
+
+impl From<Refusal> for Applied {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            verdict: Err(refusal),
+            effects: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// Applies one committed proposal.
+    ///
+    /// Total: a command that no longer fits gives a [`Refusal`] and changes nothing but the time.
+    ///
+    /// # Panics
+    /// Only where an invariant of the state is broken. The caller applies to a clone and discards
+    /// it then, on every master alike.
+    pub fn apply(&mut self, proposal: &Proposal) -> Applied {
+        self.now = self.now.max(proposal.proposed_at);
+        self.wall = proposal.wall;
+        match &proposal.command {
+            Command::BeginTerm(c) => term::begin(self, c),
+            Command::RegisterAgent(c) => agent::register(self, c),
+            Command::ReregisterAgent(c) => agent::reregister(self, c),
+            Command::SuspectAgents(c) => agent::suspect(self, c),
+            Command::ClearSuspicion(c) => agent::clear_suspicion(self, c),
+            Command::MarkAgentUnreachable(c) => agent::mark_unreachable(self, c),
+            Command::ApplyReports(c) => report::apply_reports(self, c),
+            Command::ResyncAgent(c) => report::resync(self, c),
+            Command::SubscribeFramework(c) => framework::subscribe(self, c),
+            Command::FrameworkDisconnected(c) => framework::disconnected(self, c),
+            Command::ExpireFramework(c) => framework::expire(self, c),
+            Command::TeardownFramework(c) => framework::teardown(self, c),
+            Command::IssueOffers(c) => offer::issue(self, c),
+            Command::AcceptOffers(c) => offer::accept(self, c),
+            Command::DeclineOffers(c) => offer::decline(self, c),
+            Command::RescindOffers(c) => offer::rescind(self, c),
+            Command::ExpireOffers(c) => offer::expire(self, c),
+            Command::ExpireFilters(_) => offer::expire_filters(self),
+            Command::ReviveOffers(c) => framework::revive(self, c),
+            Command::SuppressOffers(c) => framework::suppress(self, c),
+            Command::KillTask(c) => task::kill(self, c),
+            Command::AcknowledgeUpdate(c) => task::acknowledge(self, c),
+        }
+    }
+}

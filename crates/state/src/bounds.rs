@@ -1,0 +1,32 @@
+//! Bounds that every master must agree on, because `apply` reads them.
+//!
+//! They are constants of the format and not flags: two masters with different values would
+//! disagree about the state. Changing one is a change of the cluster's feature level.
+
+use regency_types::DurationMs;
+
+/// Completed frameworks kept for display (Mesos' `max_completed_frameworks`).
+pub const COMPLETED_FRAMEWORKS_MAX: usize = 50;
+/// Completed tasks kept per framework (Mesos' `max_completed_tasks_per_framework`).
+pub const COMPLETED_TASKS_PER_FRAMEWORK_MAX: usize = 1000;
+/// Consumed offers remembered, so that a call repeated after a lost answer gets the first verdict.
+pub const CONSUMED_OFFERS_MAX: usize = 100_000;
+/// Refusal statuses retained per framework and sent again at its next subscription.
+pub const RETAINED_STATUSES_MAX: usize = 1000;
+/// How long a refusal status is retained.
+pub const RETAINED_STATUS_AGE_MAX: DurationMs = DurationMs::from_secs(300);
+/// Unacknowledged updates a framework may have before its ACCEPTs are refused.
+pub const UNACKED_UPDATES_MAX: u64 = 10_000;
+/// Decline filters kept per framework and agent; the oldest goes first.
+pub const FILTERS_PER_AGENT_MAX: usize = 16;
+/// Remaining life a decline filter keeps at its framework's first subscription under a new
+/// leader: the scheduler may have died with the master and will then never revive.
+pub const FILTER_LIFE_AT_FAILOVER_MAX: DurationMs = DurationMs::from_secs(30);
+/// No failover deadline takes effect within this time of a `BeginTerm`.
+pub const RESUBSCRIBE_GRACE: DurationMs = DurationMs::from_secs(15);
+/// State changes remembered per task for display.
+pub const STATUS_HISTORY_MAX: usize = 16;
+/// Longest a decline filter may last (Mesos: 365 days).
+pub const REFUSE_MAX: DurationMs = DurationMs::from_secs(365 * 24 * 3600);
+/// Filter when a DECLINE or ACCEPT names none or an invalid one (Mesos: 5 s).
+pub const REFUSE_DEFAULT: DurationMs = DurationMs::from_secs(5);

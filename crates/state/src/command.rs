@@ -1,0 +1,396 @@
+//! What can be asked of the state.
+//!
+//! Adding one: see the list in this crate's README.
+
+use bytes::Bytes;
+use regency_resources::Resources;
+use regency_types::{
+    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, FrameworkId, Generation,
+    Incarnation, NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
+};
+
+use crate::model::{AgentSpec, FrameworkSpec};
+
+/// One entry of the log: what is asked, and the leader's clocks when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Cluster time: time at the term's beginning plus the leader's monotonic elapsed time.
+    pub proposed_at: ClusterTime,
+    /// The leader's wall clock, for display only.
+    pub wall: WallTime,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "each variant is documented at the struct it holds"
+)]
+pub enum Command {
+    BeginTerm(BeginTerm),
+    RegisterAgent(RegisterAgent),
+    ReregisterAgent(ReregisterAgent),
+    SuspectAgents(SuspectAgents),
+    ClearSuspicion(ClearSuspicion),
+    MarkAgentUnreachable(MarkAgentUnreachable),
+    ApplyReports(ApplyReports),
+    ResyncAgent(ResyncAgent),
+    SubscribeFramework(SubscribeFramework),
+    FrameworkDisconnected(FrameworkDisconnected),
+    ExpireFramework(ExpireFramework),
+    TeardownFramework(TeardownFramework),
+    IssueOffers(IssueOffers),
+    AcceptOffers(AcceptOffers),
+    DeclineOffers(DeclineOffers),
+    RescindOffers(RescindOffers),
+    ExpireOffers(ExpireOffers),
+    ExpireFilters(ExpireFilters),
+    ReviveOffers(ReviveOffers),
+    SuppressOffers(SuppressOffers),
+    KillTask(KillTask),
+    AcknowledgeUpdate(AcknowledgeUpdate),
+}
+
+impl Command {
+    /// Name for logs and metric labels.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::BeginTerm(_) => "begin_term",
+            Self::RegisterAgent(_) => "register_agent",
+            Self::ReregisterAgent(_) => "reregister_agent",
+            Self::SuspectAgents(_) => "suspect_agents",
+            Self::ClearSuspicion(_) => "clear_suspicion",
+            Self::MarkAgentUnreachable(_) => "mark_agent_unreachable",
+            Self::ApplyReports(_) => "apply_reports",
+            Self::ResyncAgent(_) => "resync_agent",
+            Self::SubscribeFramework(_) => "subscribe_framework",
+            Self::FrameworkDisconnected(_) => "framework_disconnected",
+            Self::ExpireFramework(_) => "expire_framework",
+            Self::TeardownFramework(_) => "teardown_framework",
+            Self::IssueOffers(_) => "issue_offers",
+            Self::AcceptOffers(_) => "accept_offers",
+            Self::DeclineOffers(_) => "decline_offers",
+            Self::RescindOffers(_) => "rescind_offers",
+            Self::ExpireOffers(_) => "expire_offers",
+            Self::ExpireFilters(_) => "expire_filters",
+            Self::ReviveOffers(_) => "revive_offers",
+            Self::SuppressOffers(_) => "suppress_offers",
+            Self::KillTask(_) => "kill_task",
+            Self::AcknowledgeUpdate(_) => "acknowledge_update",
+        }
+    }
+}
+
+/// Who leads: enough for anyone to find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterInfo {
+    /// Its number in the membership.
+    pub node: NodeId,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// Identity of this run of its process, minted at every start.
+    pub process: u128,
+    /// Advertised host name.
+    pub hostname: String,
+    /// Advertised `host:port` for clients.
+    pub http: String,
+    /// Advertised `host:port` for agents.
+    pub agent: String,
+    /// Version of its program.
+    pub version: String,
+}
+
+/// The first entry of a leader. Sets the cluster's identity when the log is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeginTerm {
+    /// The cluster this entry is for.
+    pub cluster: ClusterId,
+    /// The term that begins.
+    pub term: Term,
+    /// Who leads.
+    pub master: MasterInfo,
+}
+
+/// An agent without an id asks for one. Asking again with the same epoch gives the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterAgent {
+    /// Its checkpoint directory.
+    pub epoch: AgentEpoch,
+    /// Its machine's boot.
+    pub boot: BootId,
+    /// What it says of itself.
+    pub spec: AgentSpec,
+}
+
+/// An agent attaches whose description or boot changed, or that was unreachable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReregisterAgent {
+    /// Its id.
+    pub agent: AgentId,
+    /// Its checkpoint directory; must be the registered one.
+    pub epoch: AgentEpoch,
+    /// Its machine's boot.
+    pub boot: BootId,
+    /// What it says of itself now.
+    pub spec: AgentSpec,
+}
+
+/// Notes since when agents are silent, so that a change of leader does not forget it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuspectAgents {
+    /// Which, and since when.
+    pub agents: Vec<(AgentId, ClusterTime)>,
+}
+
+/// Notes that suspected agents were heard again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClearSuspicion {
+    /// Which.
+    pub agents: Vec<AgentId>,
+}
+
+/// An agent was silent for too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkAgentUnreachable {
+    /// Which.
+    pub agent: AgentId,
+}
+
+/// News of one task as an agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskReport {
+    /// Number in the agent's report stream; 0 within a resync.
+    pub report_seq: u64,
+    /// Which task.
+    pub task: TaskKey,
+    /// Which launch of it.
+    pub generation: Generation,
+    /// Number of the head within the task's stream, from 1; 0 when there is no head.
+    pub task_seq: u64,
+    /// The oldest update that is not acknowledged, when there is one.
+    pub head: Option<ReportedUpdate>,
+    /// The newest state.
+    pub latest_state: TaskState,
+}
+
+/// An update within a [`TaskReport`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedUpdate {
+    /// Its identity.
+    pub uuid: UpdateUuid,
+    /// The state it tells.
+    pub state: TaskState,
+    /// The encoded `mesos.v1.TaskStatus`.
+    pub status: Bytes,
+}
+
+/// Reports of an agent, with how far it noted its commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyReports {
+    /// Whose.
+    pub agent: AgentId,
+    /// Its checkpoint directory.
+    pub epoch: AgentEpoch,
+    /// Highest command number it durably noted.
+    pub command_seq: u64,
+    /// In ascending report number; may be empty (then only the cursor moves).
+    pub reports: Vec<TaskReport>,
+}
+
+/// Everything an agent runs, when the pictures differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResyncAgent {
+    /// Whose.
+    pub agent: AgentId,
+    /// Its checkpoint directory.
+    pub epoch: AgentEpoch,
+    /// Highest command number it durably noted.
+    pub command_seq: u64,
+    /// Highest report number it assigned.
+    pub report_seq: u64,
+    /// All its tasks.
+    pub tasks: Vec<TaskReport>,
+}
+
+/// A framework subscribes, for the first time or again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscribeFramework {
+    /// Its id when it has one.
+    pub framework: Option<FrameworkId>,
+    /// What it says of itself.
+    pub spec: FrameworkSpec,
+    /// Roles for which it wants no offers.
+    pub suppressed: Vec<String>,
+    /// Identity of this subscription.
+    pub stream: StreamId,
+}
+
+/// A leader with a quorum saw the framework's stream end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameworkDisconnected {
+    /// Which.
+    pub framework: FrameworkId,
+    /// The subscription that ended.
+    pub stream: StreamId,
+}
+
+/// The failover timeout of a disconnected framework ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpireFramework {
+    /// Which.
+    pub framework: FrameworkId,
+}
+
+/// The framework, or an operator, ends the framework.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeardownFramework {
+    /// Which.
+    pub framework: FrameworkId,
+}
+
+/// One offer that an allocation planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferPlan {
+    /// To whom.
+    pub framework: FrameworkId,
+    /// For which role.
+    pub role: String,
+    /// On which agent.
+    pub agent: AgentId,
+    /// What.
+    pub resources: Resources,
+}
+
+/// Part of an allocation round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueOffers {
+    /// Plans; those that no longer fit are left out.
+    pub plans: Vec<OfferPlan>,
+    /// Life of the offers; `None`: until used or rescinded.
+    pub timeout: Option<DurationMs>,
+}
+
+/// One task of an ACCEPT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaunchSpec {
+    /// Syntactically fine.
+    Valid(TaskSpec),
+    /// Refused at the edge already: told as TASK_ERROR.
+    Invalid {
+        /// The id as it was given.
+        task_id: String,
+        /// The agent as it was given, when it could be one.
+        agent: Option<AgentId>,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// A task to launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskSpec {
+    /// Its id.
+    pub task: TaskId,
+    /// The agent it names.
+    pub agent: AgentId,
+    /// Name for people.
+    pub name: String,
+    /// What it needs.
+    pub resources: Resources,
+    /// The encoded `mesos.v1.TaskInfo`.
+    pub info: Bytes,
+}
+
+/// One operation of an ACCEPT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Launch each of these.
+    Launch(Vec<LaunchSpec>),
+}
+
+/// A framework uses offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptOffers {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Which; `None` stands for an id that is not one of this cluster.
+    pub offers: Vec<Option<OfferId>>,
+    /// What for, in order.
+    pub operations: Vec<Operation>,
+    /// How long what is left shall not be offered again.
+    pub refuse: DurationMs,
+    /// Digest of the call's content, to know a repetition by.
+    pub content: u64,
+}
+
+/// A framework gives offers back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclineOffers {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Which; unknown ones are ignored.
+    pub offers: Vec<OfferId>,
+    /// How long the same shall not be offered again.
+    pub refuse: DurationMs,
+}
+
+/// The leader takes offers back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RescindOffers {
+    /// Which; unknown ones are ignored.
+    pub offers: Vec<OfferId>,
+}
+
+/// Offers whose deadline came are taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpireOffers {
+    /// Which; those whose deadline has not come are left alone.
+    pub offers: Vec<OfferId>,
+}
+
+/// Filters whose time is over are forgotten, all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpireFilters;
+
+/// A framework wants offers again: its filters go, its roles are no longer suppressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviveOffers {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Which roles; empty: all of its.
+    pub roles: Vec<String>,
+}
+
+/// A framework wants no offers for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuppressOffers {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Which roles; empty: all of its.
+    pub roles: Vec<String>,
+}
+
+/// A framework wants a task killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillTask {
+    /// Which.
+    pub task: TaskKey,
+    /// Where the framework believes it is; a wrong belief makes the kill void, as in Mesos.
+    pub agent: Option<AgentId>,
+    /// Grace asked for.
+    pub grace: Option<DurationMs>,
+}
+
+/// A framework has an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcknowledgeUpdate {
+    /// Of which task.
+    pub task: TaskKey,
+    /// From which agent, as the framework says.
+    pub agent: AgentId,
+    /// Which update.
+    pub uuid: UpdateUuid,
+}

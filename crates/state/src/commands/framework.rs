@@ -1,0 +1,309 @@
+//! Frameworks come, come back, leave and end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet, Vector};
+use regency_types::{AgentId, FrameworkId, TaskKey, TaskState, Term};
+
+use crate::apply::Applied;
+use crate::bounds;
+use crate::command::{
+    ExpireFramework, FrameworkDisconnected, ReviveOffers, SubscribeFramework, SuppressOffers,
+    TeardownFramework,
+};
+use crate::commands::agent::withdraw_launches;
+use crate::effect::{CloseReason, Effect};
+use crate::model::{AgentCommand, CompletedFramework, Consumption, Framework, FrameworkPhase};
+use crate::outcome::{Outcome, Refusal};
+use crate::state::State;
+
+/// Subscribes a framework. With an id it keeps its tasks, its updates and every offer that still
+/// fits what it says of itself now.
+pub(crate) fn subscribe(state: &mut State, command: &SubscribeFramework) -> Applied {
+    let suppressed: BTreeSet<String> = command.suppressed.iter().cloned().collect();
+    if let Some(role) = suppressed.iter().find(|r| !command.spec.roles.contains(*r)) {
+        return Refusal::RoleNotSubscribed(role.clone()).into();
+    }
+    let id = match &command.framework {
+        Some(id) if state.is_removed(id) => return Refusal::FrameworkRemoved.into(),
+        Some(id) => id.clone(),
+        None => {
+            let Some(cluster) = state.cluster else {
+                return Refusal::WrongCluster.into();
+            };
+            cluster.framework_id(state.counters.framework)
+        }
+    };
+    if let Some(n) = state.own_number(&id) {
+        // Also for an id that was given out before a restore from backup and is adopted.
+        state.counters.framework = state.counters.framework.max(n + 1);
+    }
+    match state.frameworks.get(&id).cloned() {
+        None => {
+            add(state, &id, command, suppressed);
+            Applied::ok(
+                Outcome::Subscribed { framework: id },
+                vec![Effect::WakeAllocator],
+            )
+        }
+        Some(old) => resubscribe(state, &old, command, suppressed),
+    }
+}
+
+fn add(
+    state: &mut State,
+    id: &FrameworkId,
+    command: &SubscribeFramework,
+    suppressed: BTreeSet<String>,
+) {
+    let framework = Framework {
+        id: id.clone(),
+        spec: command.spec.clone(),
+        suppressed,
+        phase: FrameworkPhase::Subscribed {
+            stream: command.stream,
+        },
+        subscribed_term: current_term(state),
+        registered: state.wall,
+        reregistered: None,
+        tasks: OrdSet::new(),
+        offers: OrdSet::new(),
+        filters: OrdMap::new(),
+        n_unacked: 0,
+        completed_tasks: Vector::new(),
+        retained: Vector::new(),
+    };
+    state.frameworks.insert(id.clone(), Arc::new(framework));
+}
+
+fn resubscribe(
+    state: &mut State,
+    old: &Arc<Framework>,
+    command: &SubscribeFramework,
+    suppressed: BTreeSet<String>,
+) -> Applied {
+    if old.spec.principal != command.spec.principal {
+        return Refusal::PrincipalChanged.into();
+    }
+    let mut effects = Vec::new();
+    if let Some(stream) = old.stream()
+        && stream != command.stream
+    {
+        effects.push(Effect::CloseStream {
+            framework: old.id.clone(),
+            stream,
+            reason: CloseReason::FailedOver,
+        });
+    }
+    for offer in &old.offers {
+        let fits = state
+            .offers
+            .get(offer)
+            .is_some_and(|o| command.spec.roles.contains(&o.role) && !suppressed.contains(&o.role));
+        if !fits {
+            state.consume_offer(*offer, Consumption::Rescinded);
+        }
+    }
+    let (now, wall, term) = (state.now, state.wall, current_term(state));
+    if let Some(framework) = state.framework_mut(&old.id) {
+        let (user, checkpoint) = (old.spec.user.clone(), old.spec.checkpoint);
+        framework.spec = command.spec.clone();
+        // Mesos silently keeps the old value of these two.
+        framework.spec.user = user;
+        framework.spec.checkpoint = checkpoint;
+        framework.suppressed = suppressed;
+        framework.phase = FrameworkPhase::Subscribed {
+            stream: command.stream,
+        };
+        framework.reregistered = Some(wall);
+        if framework.subscribed_term != term {
+            framework.subscribed_term = term;
+            let latest = now + bounds::FILTER_LIFE_AT_FAILOVER_MAX;
+            cap_filters(framework, latest);
+        }
+    }
+    effects.push(Effect::WakeAllocator);
+    Applied::ok(
+        Outcome::Subscribed {
+            framework: old.id.clone(),
+        },
+        effects,
+    )
+}
+
+fn cap_filters(framework: &mut Framework, latest: regency_types::ClusterTime) {
+    let agents: Vec<AgentId> = framework.filters.keys().cloned().collect();
+    for agent in agents {
+        if let Some(filters) = framework.filters.get_mut(&agent) {
+            for filter in filters {
+                filter.until = filter.until.min(latest);
+            }
+        }
+    }
+}
+
+fn current_term(state: &State) -> Term {
+    state.term.as_ref().map_or(Term(0), |t| t.term)
+}
+
+/// The framework's stream ended: offers and filters go, the failover deadline starts.
+pub(crate) fn disconnected(state: &mut State, command: &FrameworkDisconnected) -> Applied {
+    let Some(framework) = state.frameworks.get(&command.framework).cloned() else {
+        return Refusal::FrameworkUnknown(command.framework.clone()).into();
+    };
+    if framework.stream() != Some(command.stream) {
+        return Refusal::StreamSuperseded.into();
+    }
+    for offer in &framework.offers {
+        state.consume_offer(*offer, Consumption::Rescinded);
+    }
+    let now = state.now;
+    if let Some(framework) = state.framework_mut(&command.framework) {
+        framework.filters = OrdMap::new();
+        framework.phase = FrameworkPhase::Disconnected {
+            since: now,
+            deadline: now + framework.spec.failover_timeout,
+        };
+    }
+    Applied::done(vec![Effect::WakeAllocator])
+}
+
+/// Removes a framework whose failover timeout ended, but never shortly after a change of leader:
+/// its scheduler may be on its way.
+pub(crate) fn expire(state: &mut State, command: &ExpireFramework) -> Applied {
+    let Some(framework) = state.frameworks.get(&command.framework) else {
+        return Refusal::FrameworkUnknown(command.framework.clone()).into();
+    };
+    let began = state
+        .term
+        .as_ref()
+        .map_or_else(Default::default, |t| t.began);
+    match framework.phase {
+        FrameworkPhase::Disconnected { since, deadline } => {
+            // A disconnection this leader itself saw needs no grace.
+            let graced = since >= began || state.now >= began + bounds::RESUBSCRIBE_GRACE;
+            if state.now < deadline || !graced {
+                return Refusal::DeadlineNotReached.into();
+            }
+        }
+        FrameworkPhase::Subscribed { .. } => return Refusal::DeadlineNotReached.into(),
+    }
+    Applied::done(remove(state, &command.framework.clone()))
+}
+
+/// Removes a framework because it, or an operator, asked for it.
+pub(crate) fn teardown(state: &mut State, command: &TeardownFramework) -> Applied {
+    if !state.frameworks.contains_key(&command.framework) {
+        return if state.is_removed(&command.framework) {
+            Refusal::FrameworkRemoved.into()
+        } else {
+            Refusal::FrameworkUnknown(command.framework.clone()).into()
+        };
+    }
+    Applied::done(remove(state, &command.framework.clone()))
+}
+
+/// Ends a framework: its offers go, its tasks count as killed, and every agent that has any of
+/// them is told, for as long as it takes.
+fn remove(state: &mut State, id: &FrameworkId) -> Vec<Effect> {
+    let Some(framework) = state.frameworks.get(id).cloned() else {
+        return Vec::new();
+    };
+    let mut effects = Vec::new();
+    if let Some(stream) = framework.stream() {
+        effects.push(Effect::CloseStream {
+            framework: id.clone(),
+            stream,
+            reason: CloseReason::Removed,
+        });
+    }
+    for offer in &framework.offers {
+        state.consume_offer(*offer, Consumption::Rescinded);
+    }
+    let mut agents = BTreeSet::new();
+    for task in &framework.tasks {
+        let key = TaskKey {
+            framework: id.clone(),
+            task: task.clone(),
+        };
+        state.set_task_state(&key, TaskState::Killed);
+        if let Some(task) = state.task_mut(&key) {
+            task.unacked = None;
+            agents.insert(task.agent.clone());
+        }
+        state.complete_task(&key);
+    }
+    for agent in agents {
+        if let Some(record) = state.agent_mut(&agent) {
+            withdraw_launches(record, |task| &task.framework == id);
+            record.push(AgentCommand::ShutdownFramework {
+                framework: id.clone(),
+            });
+            effects.push(Effect::SyncAgent { agent });
+        }
+    }
+    if let Some(framework) = state.frameworks.remove(id) {
+        let mut framework = Framework::clone(&framework);
+        framework.filters = OrdMap::new();
+        framework.retained = Vector::new();
+        framework.n_unacked = 0;
+        state.completed.push_back(Arc::new(CompletedFramework {
+            framework,
+            unregistered: state.wall,
+        }));
+        while state.completed.len() > bounds::COMPLETED_FRAMEWORKS_MAX {
+            state.completed.pop_front();
+        }
+    }
+    effects.push(Effect::WakeAllocator);
+    effects
+}
+
+/// The framework wants offers again.
+pub(crate) fn revive(state: &mut State, command: &ReviveOffers) -> Applied {
+    let Some(framework) = state.framework_mut(&command.framework) else {
+        return Refusal::FrameworkUnknown(command.framework.clone()).into();
+    };
+    let roles = match named_roles(framework, &command.roles) {
+        Ok(roles) => roles,
+        Err(refusal) => return refusal.into(),
+    };
+    framework.suppressed.retain(|role| !roles.contains(role));
+    let mut kept = OrdMap::new();
+    for (agent, filters) in &framework.filters {
+        let rest: Vec<_> = filters
+            .iter()
+            .filter(|f| !roles.contains(&f.role))
+            .cloned()
+            .collect();
+        if !rest.is_empty() {
+            kept.insert(agent.clone(), rest);
+        }
+    }
+    framework.filters = kept;
+    Applied::done(vec![Effect::WakeAllocator])
+}
+
+/// The framework wants no offers for some of its roles. Outstanding offers stay, as in Mesos.
+pub(crate) fn suppress(state: &mut State, command: &SuppressOffers) -> Applied {
+    let Some(framework) = state.framework_mut(&command.framework) else {
+        return Refusal::FrameworkUnknown(command.framework.clone()).into();
+    };
+    match named_roles(framework, &command.roles) {
+        Ok(roles) => framework.suppressed.extend(roles),
+        Err(refusal) => return refusal.into(),
+    }
+    Applied::done(Vec::new())
+}
+
+/// The roles a call means: those named, or all when none is. One stranger spoils the call.
+fn named_roles(framework: &Framework, named: &[String]) -> Result<BTreeSet<String>, Refusal> {
+    if named.is_empty() {
+        return Ok(framework.spec.roles.clone());
+    }
+    match named.iter().find(|r| !framework.spec.roles.contains(*r)) {
+        Some(role) => Err(Refusal::RoleNotSubscribed(role.clone())),
+        None => Ok(named.iter().cloned().collect()),
+    }
+}

@@ -1,0 +1,11 @@
+//! One file per command family; each function is one arm of `apply`.
+
+pub(crate) mod agent;
+pub(crate) mod framework;
+pub(crate) mod offer;
+pub(crate) mod report;
+pub(crate) mod task;
+pub(crate) mod term;
+
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -1,0 +1,191 @@
+//! What agents report of their tasks.
+
+use std::collections::BTreeSet;
+
+use regency_types::{AgentId, TaskKey, TaskState};
+
+use crate::apply::Applied;
+use crate::command::{ApplyReports, ResyncAgent, TaskReport};
+use crate::commands::agent::{known, master_status};
+use crate::effect::Effect;
+use crate::model::{AgentCommand, StatusReason, UnackedUpdate};
+use crate::outcome::Outcome;
+use crate::state::State;
+
+/// Applies reports in order; those applied before are skipped by their number.
+pub(crate) fn apply_reports(state: &mut State, command: &ApplyReports) -> Applied {
+    if let Err(refusal) = known(state, &command.agent, command.epoch) {
+        return refusal.into();
+    }
+    let mut effects = Vec::new();
+    if let Some(agent) = state.agent_mut(&command.agent) {
+        agent.confirm(command.command_seq);
+        agent.suspect_since = None;
+    }
+    for report in &command.reports {
+        let Some(agent) = state.agent_mut(&command.agent) else {
+            break;
+        };
+        if report.report_seq <= agent.report_seq {
+            continue;
+        }
+        agent.report_seq = report.report_seq;
+        apply_one(state, &command.agent, report, &mut effects);
+    }
+    let report_seq = state.agents.get(&command.agent).map_or(0, |a| a.report_seq);
+    Applied::ok(Outcome::ReportsApplied { report_seq }, effects)
+}
+
+/// Takes over an agent's whole picture. A task the masters placed there, whose launch the agent
+/// noted, and which it does not name any more has ended without a trace: it is gone.
+pub(crate) fn resync(state: &mut State, command: &ResyncAgent) -> Applied {
+    let agent = match known(state, &command.agent, command.epoch) {
+        Ok(agent) => agent,
+        Err(refusal) => return refusal.into(),
+    };
+    let mut effects = Vec::new();
+    renumber(state, &command.agent, command.command_seq);
+    if let Some(agent) = state.agent_mut(&command.agent) {
+        agent.confirm(command.command_seq);
+        agent.suspect_since = None;
+        agent.report_seq = agent.report_seq.max(command.report_seq);
+    }
+    let mut named = BTreeSet::new();
+    for report in &command.tasks {
+        named.insert((report.task.clone(), report.generation));
+        apply_one(state, &command.agent, report, &mut effects);
+    }
+    for key in &agent.tasks {
+        let Some(task) = state.tasks.get(key).cloned() else {
+            continue;
+        };
+        let noted = task.launch_seq <= command.command_seq;
+        if !noted || task.is_terminal() || named.contains(&(key.clone(), task.generation)) {
+            continue;
+        }
+        state.set_task_state(key, TaskState::Gone);
+        let status = master_status(
+            key,
+            Some(&command.agent),
+            TaskState::Gone,
+            StatusReason::Reconciliation,
+            "The agent does not know the task any more",
+        );
+        state.retain_status(&key.framework, status.clone());
+        effects.push(Effect::SendStatus {
+            framework: key.framework.clone(),
+            status,
+        });
+        if task.unacked.is_none() {
+            state.complete_task(key);
+        }
+    }
+    effects.push(Effect::SyncAgent {
+        agent: command.agent.clone(),
+    });
+    effects.push(Effect::WakeAllocator);
+    let report_seq = state.agents.get(&command.agent).map_or(0, |a| a.report_seq);
+    Applied::ok(Outcome::ReportsApplied { report_seq }, effects)
+}
+
+/// An agent that is ahead of this state (which was restored from a backup) has used command
+/// numbers that are unknown here; what waits for it gets numbers above them.
+fn renumber(state: &mut State, id: &AgentId, noted: u64) {
+    let Some(agent) = state.agent_mut(id) else {
+        return;
+    };
+    if noted <= agent.command_seq {
+        return;
+    }
+    let waiting: Vec<AgentCommand> = agent.outbox.values().cloned().collect();
+    agent.outbox.clear();
+    agent.command_seq = noted;
+    agent.confirmed_seq = noted;
+    for command in waiting {
+        let (launch, kill) = match &command {
+            AgentCommand::Launch { task, .. } | AgentCommand::DropLaunch { task, .. } => {
+                (Some(task.clone()), None)
+            }
+            AgentCommand::Kill { task, .. } => (None, Some(task.clone())),
+            AgentCommand::Acknowledge { .. } | AgentCommand::ShutdownFramework { .. } => {
+                (None, None)
+            }
+        };
+        let Some(seq) = state.agent_mut(id).map(|a| a.push(command)) else {
+            return;
+        };
+        if let Some(task) = launch.and_then(|key| state.task_mut(&key)) {
+            task.launch_seq = seq;
+        }
+        if let Some(pending) = kill
+            .and_then(|key| state.task_mut(&key))
+            .and_then(|task| task.kill.as_mut())
+        {
+            pending.command_seq = seq;
+        }
+    }
+}
+
+fn apply_one(state: &mut State, agent: &AgentId, report: &TaskReport, effects: &mut Vec<Effect>) {
+    let current = state
+        .tasks
+        .get(&report.task)
+        .filter(|t| t.generation == report.generation && &t.agent == agent);
+    let Some(task) = current.cloned() else {
+        acknowledge_stale(state, agent, report, effects);
+        return;
+    };
+    if let Some(head) = &report.head
+        && report.task_seq > task.task_seq
+    {
+        let fresh = task.unacked.is_none();
+        if let Some(task) = state.task_mut(&report.task) {
+            task.task_seq = report.task_seq;
+            task.status = head.status.clone();
+            task.unacked = Some(UnackedUpdate {
+                uuid: head.uuid,
+                state: head.state,
+                status: head.status.clone(),
+            });
+        }
+        if fresh && let Some(framework) = state.framework_mut(&report.task.framework) {
+            framework.n_unacked += 1;
+        }
+        effects.push(Effect::SendUpdate {
+            task: report.task.clone(),
+        });
+    }
+    // Nothing returns to STAGING: that is what the masters call a launch nobody has spoken of.
+    if report.latest_state != TaskState::Staging {
+        follow(state, &report.task, report.latest_state, effects);
+    }
+}
+
+/// Moves the task to the newest state its agent reports.
+fn follow(state: &mut State, key: &TaskKey, to: TaskState, effects: &mut Vec<Effect>) {
+    if state.set_task_state(key, to) && to.is_terminal() {
+        effects.push(Effect::WakeAllocator);
+    }
+}
+
+/// An update of a launch that is no longer anybody's: acknowledged so that the agent forgets it,
+/// not forwarded.
+fn acknowledge_stale(
+    state: &mut State,
+    agent: &AgentId,
+    report: &TaskReport,
+    effects: &mut Vec<Effect>,
+) {
+    let Some(head) = &report.head else { return };
+    let Some(record) = state.agent_mut(agent) else {
+        return;
+    };
+    record.push(AgentCommand::Acknowledge {
+        task: report.task.clone(),
+        generation: report.generation,
+        uuid: head.uuid,
+    });
+    effects.push(Effect::SyncAgent {
+        agent: agent.clone(),
+    });
+}

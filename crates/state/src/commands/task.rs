@@ -1,0 +1,83 @@
+//! Kills and acknowledgements.
+
+use crate::apply::Applied;
+use crate::command::{AcknowledgeUpdate, KillTask};
+use crate::effect::Effect;
+use crate::model::{AgentCommand, PendingKill};
+use crate::outcome::{Outcome, Refusal};
+use crate::state::State;
+
+/// Asks the task's agent to kill it. The order waits for the agent as long as it takes; a
+/// repetition with the same grace changes nothing.
+pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
+    if !state.frameworks.contains_key(&command.task.framework) {
+        return Refusal::FrameworkUnknown(command.task.framework.clone()).into();
+    }
+    let Some(task) = state.tasks.get(&command.task).cloned() else {
+        return Applied::ok(Outcome::TaskUnknown, Vec::new());
+    };
+    let elsewhere = command.agent.as_ref().is_some_and(|a| a != &task.agent);
+    let repeated = task.kill.as_ref().is_some_and(|k| k.grace == command.grace);
+    if elsewhere || repeated || task.is_terminal() {
+        return Applied::done(Vec::new());
+    }
+    let Some(agent) = state.agent_mut(&task.agent) else {
+        return Applied::done(Vec::new());
+    };
+    let command_seq = agent.push(AgentCommand::Kill {
+        task: command.task.clone(),
+        generation: task.generation,
+        grace: command.grace,
+    });
+    if let Some(task) = state.task_mut(&command.task) {
+        task.kill = Some(PendingKill {
+            grace: command.grace,
+            command_seq,
+        });
+    }
+    Applied::done(vec![Effect::SyncAgent {
+        agent: task.agent.clone(),
+    }])
+}
+
+/// Takes an update off the head of its task's stream. When it told the task's end, the task is
+/// complete and its id may be used again.
+pub(crate) fn acknowledge(state: &mut State, command: &AcknowledgeUpdate) -> Applied {
+    if !state.frameworks.contains_key(&command.task.framework) {
+        return Refusal::FrameworkUnknown(command.task.framework.clone()).into();
+    }
+    let Some(task) = state.tasks.get(&command.task).cloned() else {
+        return Refusal::UpdateUnknown.into();
+    };
+    let Some(unacked) = task.unacked.as_ref().filter(|u| u.uuid == command.uuid) else {
+        return Refusal::UpdateUnknown.into();
+    };
+    if task.agent != command.agent {
+        return Refusal::UpdateUnknown.into();
+    }
+    let mut effects = Vec::new();
+    if let Some(task) = state.task_mut(&command.task) {
+        task.unacked = None;
+    }
+    if let Some(framework) = state.framework_mut(&command.task.framework) {
+        framework.n_unacked = framework.n_unacked.saturating_sub(1);
+    }
+    match state.agent_mut(&task.agent) {
+        Some(agent) => {
+            agent.push(AgentCommand::Acknowledge {
+                task: command.task.clone(),
+                generation: task.generation,
+                uuid: command.uuid,
+            });
+            effects.push(Effect::SyncAgent {
+                agent: task.agent.clone(),
+            });
+            if unacked.state.is_terminal() {
+                state.complete_task(&command.task);
+            }
+        }
+        // The agent was removed and nothing more will come of the task.
+        None => state.complete_task(&command.task),
+    }
+    Applied::done(effects)
+}

@@ -1,0 +1,273 @@
+//! What must hold after every entry.
+
+use std::collections::BTreeMap;
+
+use regency_resources::Resources;
+use regency_types::{AgentId, FrameworkId};
+
+use crate::bounds;
+use crate::model::{Agent, AgentCommand};
+use crate::state::State;
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}: {what}")]
+pub struct Violation {
+    /// Which rule, in the words of the design (I2, I3, …) or of this crate.
+    pub rule: &'static str,
+    /// What breaks it.
+    pub what: String,
+}
+
+fn check(holds: bool, rule: &'static str, what: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation { rule, what: what() })
+    }
+}
+
+impl State {
+    /// Whether everything that must hold at every log index does. Costs O(size of the state);
+    /// meant for tests, the simulation and audits.
+    ///
+    /// # Errors
+    /// The first rule found broken.
+    pub fn check_invariants(&self) -> Result<(), Violation> {
+        self.check_promises()?;
+        self.check_agents()?;
+        self.check_frameworks()?;
+        self.check_tasks()?;
+        self.check_offers()?;
+        self.check_bounds()
+    }
+
+    /// I3: on each agent used + offered never exceeds the total, and the sums kept are the sums.
+    fn check_promises(&self) -> Result<(), Violation> {
+        let mut used: BTreeMap<&AgentId, Resources> = BTreeMap::new();
+        let mut offered: BTreeMap<&AgentId, Resources> = BTreeMap::new();
+        for task in self.tasks.values().filter(|t| !t.is_terminal()) {
+            *used.entry(&task.agent).or_default() += &task.resources;
+        }
+        for offer in self.offers.values() {
+            *offered.entry(&offer.agent).or_default() += &offer.resources;
+        }
+        for agent in self.agents.values() {
+            let used = used.remove(&agent.id).unwrap_or_default();
+            let offered = offered.remove(&agent.id).unwrap_or_default();
+            check(
+                used == agent.allocated,
+                "allocated is the sum of the tasks",
+                || format!("{}: {} kept, {used} in tasks", agent.id, agent.allocated),
+            )?;
+            check(
+                offered == agent.offered,
+                "offered is the sum of the offers",
+                || format!("{}: {} kept, {offered} in offers", agent.id, agent.offered),
+            )?;
+            let fits = agent
+                .spec
+                .total
+                .checked_sub(&used)
+                .and_then(|rest| rest.checked_sub(&offered))
+                .is_ok();
+            check(fits, "I3 no double promise", || {
+                format!(
+                    "{}: {used} used and {offered} offered of {}",
+                    agent.id, agent.spec.total
+                )
+            })?;
+        }
+        check(
+            used.is_empty() && offered.is_empty(),
+            "I3 promises are on known agents",
+            || format!("{used:?} {offered:?}"),
+        )
+    }
+
+    fn check_agents(&self) -> Result<(), Violation> {
+        check(
+            self.epochs.len() == self.agents.len(),
+            "I6 one agent per epoch",
+            || format!("{} epochs, {} agents", self.epochs.len(), self.agents.len()),
+        )?;
+        for agent in self.agents.values() {
+            check(
+                self.epochs.get(&agent.epoch) == Some(&agent.id),
+                "I6 epochs lead back",
+                || agent.id.to_string(),
+            )?;
+            check(
+                agent.is_registered() || agent.offers.is_empty(),
+                "no offers on an agent that was given up",
+                || agent.id.to_string(),
+            )?;
+            self.check_outbox(agent)?;
+        }
+        Ok(())
+    }
+
+    /// The commands waiting are exactly those above the cursor, and each launch has its task.
+    fn check_outbox(&self, agent: &Agent) -> Result<(), Violation> {
+        let waiting = agent.command_seq - agent.confirmed_seq;
+        check(
+            agent.outbox.len() as u64 == waiting,
+            "the command stream has no gaps",
+            || {
+                format!(
+                    "{}: {} kept, {waiting} waiting",
+                    agent.id,
+                    agent.outbox.len()
+                )
+            },
+        )?;
+        for (seq, command) in &agent.outbox {
+            check(
+                *seq > agent.confirmed_seq,
+                "confirmed commands are forgotten",
+                || format!("{}: {seq}", agent.id),
+            )?;
+            if let AgentCommand::Launch { task, generation } = command {
+                let there = self.tasks.get(task).is_some_and(|t| {
+                    t.generation == *generation && t.agent == agent.id && t.launch_seq == *seq
+                });
+                check(there, "I1 a launch on its way has its task", || {
+                    task.to_string()
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_frameworks(&self) -> Result<(), Violation> {
+        for framework in self.frameworks.values() {
+            check(
+                framework.is_subscribed() || framework.offers.is_empty(),
+                "a disconnected framework has no offers",
+                || framework.id.to_string(),
+            )?;
+            check(
+                framework.is_subscribed() || framework.filters.is_empty(),
+                "a disconnected framework has no filters",
+                || framework.id.to_string(),
+            )?;
+            check(
+                framework.suppressed.is_subset(&framework.spec.roles),
+                "suppressed roles are the framework's",
+                || framework.id.to_string(),
+            )?;
+            let unacked = self
+                .tasks_of(framework)
+                .filter(|t| t.unacked.is_some())
+                .count() as u64;
+            check(
+                unacked == framework.n_unacked,
+                "unacknowledged updates are counted",
+                || {
+                    format!(
+                        "{}: {} kept, {unacked} found",
+                        framework.id, framework.n_unacked
+                    )
+                },
+            )?;
+            if let Some(n) = self.own_number(&framework.id) {
+                check(
+                    n < self.counters.framework,
+                    "I6 ids are below their counter",
+                    || framework.id.to_string(),
+                )?;
+            }
+            let again = self
+                .completed
+                .iter()
+                .any(|c| c.framework.id == framework.id);
+            check(!again, "I6 a removed framework does not come back", || {
+                framework.id.to_string()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_tasks(&self) -> Result<(), Violation> {
+        let mut per_framework: BTreeMap<&FrameworkId, usize> = BTreeMap::new();
+        for task in self.tasks.values() {
+            *per_framework.entry(&task.key.framework).or_default() += 1;
+            check(
+                task.generation.0 <= self.counters.generation,
+                "generations are below their counter",
+                || task.key.to_string(),
+            )?;
+            let placed = self
+                .agents
+                .get(&task.agent)
+                .is_some_and(|a| a.tasks.contains(&task.key));
+            check(
+                placed || task.is_terminal(),
+                "a living task is on its agent",
+                || task.key.to_string(),
+            )?;
+            check(
+                (task.state == regency_types::TaskState::Unreachable)
+                    == task.state_before_unreachable.is_some(),
+                "an unreachable task knows what it was",
+                || task.key.to_string(),
+            )?;
+        }
+        for framework in self.frameworks.values() {
+            let n = per_framework.remove(&framework.id).unwrap_or_default();
+            check(
+                n == framework.tasks.len(),
+                "a framework lists its tasks",
+                || {
+                    format!(
+                        "{}: {} kept, {n} found",
+                        framework.id,
+                        framework.tasks.len()
+                    )
+                },
+            )?;
+        }
+        check(
+            per_framework.is_empty(),
+            "every task has its framework",
+            || format!("{per_framework:?}"),
+        )
+    }
+
+    /// I2: an offer is outstanding or consumed, never both, and its owner may have it.
+    fn check_offers(&self) -> Result<(), Violation> {
+        for offer in self.offers.values() {
+            check(
+                !self.consumed.contains_key(&offer.id),
+                "I2 an offer is used at most once",
+                || format!("offer {}", offer.id.0),
+            )?;
+            check(
+                offer.id.0 < self.counters.offer,
+                "I6 ids are below their counter",
+                || format!("offer {}", offer.id.0),
+            )?;
+            let owned = self.frameworks.get(&offer.framework).is_some_and(|f| {
+                f.offers.contains(&offer.id) && f.spec.roles.contains(&offer.role)
+            });
+            check(owned, "an offer is its framework's", || {
+                format!("offer {}", offer.id.0)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// I18: what grows has a bound.
+    fn check_bounds(&self) -> Result<(), Violation> {
+        let within = self.consumed.len() <= bounds::CONSUMED_OFFERS_MAX
+            && self.completed.len() <= bounds::COMPLETED_FRAMEWORKS_MAX
+            && self.frameworks.values().all(|f| {
+                f.completed_tasks.len() <= bounds::COMPLETED_TASKS_PER_FRAMEWORK_MAX
+                    && f.retained.len() <= bounds::RETAINED_STATUSES_MAX
+                    && f.filters
+                        .values()
+                        .all(|v| v.len() <= bounds::FILTERS_PER_AGENT_MAX)
+            });
+        check(within, "I18 memory is bounded", String::new)
+    }
+}

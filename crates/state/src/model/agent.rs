@@ -1,0 +1,157 @@
+//! An agent, and the durable stream of commands for it.
+
+use bytes::Bytes;
+use imbl::{OrdMap, OrdSet};
+use regency_resources::Resources;
+use regency_types::{
+    AgentEpoch, AgentId, BootId, ClusterTime, DurationMs, FrameworkId, Generation, OfferId,
+    TaskKey, UpdateUuid, WallTime,
+};
+
+/// How an agent describes itself: what a registration carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSpec {
+    /// The encoded `mesos.v1.AgentInfo` as the agent sent it (its id field is not read).
+    pub info: Bytes,
+    /// Name frameworks reach the agent's machine by.
+    pub hostname: String,
+    /// Advertised `ip:port` of the agent's HTTP listener.
+    pub address: String,
+    /// Everything the agent offers in total.
+    pub total: Resources,
+    /// Version of the agent's program.
+    pub version: String,
+}
+
+/// Whether an agent counts.
+///
+/// That an agent is attached or not is memory of the leader, not part of this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentPhase {
+    /// It registered and nothing else was decided.
+    Registered,
+    /// It was silent for too long and its tasks were reported unreachable. It may come back.
+    Unreachable {
+        /// When that was decided.
+        since: ClusterTime,
+        /// The same on the leader's wall clock, which frameworks are shown.
+        wall: WallTime,
+    },
+}
+
+/// One instruction in an agent's command stream. Its number is the key it is stored under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentCommand {
+    /// Start the task, once.
+    Launch {
+        /// Which task.
+        task: TaskKey,
+        /// Which launch of it.
+        generation: Generation,
+    },
+    /// Takes the place of a launch that was withdrawn before the agent confirmed it.
+    DropLaunch {
+        /// Which task.
+        task: TaskKey,
+        /// Which launch of it.
+        generation: Generation,
+    },
+    /// Kill that launch of the task.
+    Kill {
+        /// Which task.
+        task: TaskKey,
+        /// Which launch of it.
+        generation: Generation,
+        /// Grace between the polite and the final signal; absent: the task's own policy.
+        grace: Option<DurationMs>,
+    },
+    /// The framework acknowledged this update: send the next one.
+    Acknowledge {
+        /// Which task.
+        task: TaskKey,
+        /// Which launch of it.
+        generation: Generation,
+        /// Which update.
+        uuid: UpdateUuid,
+    },
+    /// The framework is gone: kill all it runs there and forget its updates.
+    ShutdownFramework {
+        /// Which framework.
+        framework: FrameworkId,
+    },
+}
+
+/// A registered agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its id, stable for the life of its checkpoint directory.
+    pub id: AgentId,
+    /// Identity of that directory.
+    pub epoch: AgentEpoch,
+    /// The machine's boot at the last (re-)registration.
+    pub boot: BootId,
+    /// What it says of itself.
+    pub spec: AgentSpec,
+    /// Whether it counts.
+    pub phase: AgentPhase,
+    /// Silent since, as the last leaders noticed; `None` while it is heard.
+    pub suspect_since: Option<ClusterTime>,
+    /// When it registered, for display.
+    pub registered: WallTime,
+    /// When it last re-registered, for display.
+    pub reregistered: Option<WallTime>,
+    /// Highest report number applied.
+    pub report_seq: u64,
+    /// Highest command number minted.
+    pub command_seq: u64,
+    /// Highest command number the agent confirmed to have noted durably.
+    pub confirmed_seq: u64,
+    /// Commands above `confirmed_seq`, without gaps.
+    pub outbox: OrdMap<u64, AgentCommand>,
+    /// Sum over its tasks that have not ended.
+    pub allocated: Resources,
+    /// Sum over its outstanding offers.
+    pub offered: Resources,
+    /// Tasks placed here that are not completed (ended ones stay until acknowledged).
+    pub tasks: OrdSet<TaskKey>,
+    /// Offers outstanding on it.
+    pub offers: OrdSet<OfferId>,
+}
+
+impl Agent {
+    /// Whether offers may be made on it as far as the replicated state knows.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        matches!(self.phase, AgentPhase::Registered)
+    }
+
+    /// What is neither used nor offered.
+    ///
+    /// Nothing is available where more is promised than there is, which no sequence of commands
+    /// can bring about (see the invariants).
+    #[must_use]
+    pub fn available(&self) -> Resources {
+        self.spec
+            .total
+            .checked_sub(&self.allocated)
+            .and_then(|rest| rest.checked_sub(&self.offered))
+            .unwrap_or_default()
+    }
+
+    /// Appends a command and returns its number.
+    pub(crate) fn push(&mut self, command: AgentCommand) -> u64 {
+        self.command_seq += 1;
+        self.outbox.insert(self.command_seq, command);
+        self.command_seq
+    }
+
+    /// Notes that the agent durably has everything up to `seq`. A number never minted is cut to
+    /// the highest minted one.
+    pub(crate) fn confirm(&mut self, seq: u64) {
+        let seq = seq.min(self.command_seq);
+        if seq > self.confirmed_seq {
+            self.confirmed_seq = seq;
+            self.outbox = self.outbox.split(&seq).1;
+        }
+    }
+}

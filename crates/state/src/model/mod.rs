@@ -1,0 +1,13 @@
+//! The records that [`State`](crate::State) is made of.
+
+mod agent;
+mod framework;
+mod offer;
+mod task;
+
+pub use agent::{Agent, AgentCommand, AgentPhase, AgentSpec};
+pub use framework::{
+    Capabilities, CompletedFramework, Filter, Framework, FrameworkPhase, FrameworkSpec,
+};
+pub use offer::{ConsumedOffer, Consumption, Offer};
+pub use task::{MasterStatus, PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate};

@@ -1,0 +1,99 @@
+//! The verdict on a proposal: what became true, or why nothing changed.
+
+use regency_types::{AgentId, FrameworkId, OfferId};
+
+/// What a proposal got: the same on every master.
+pub type Verdict = Result<Outcome, Refusal>;
+
+/// What became true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It became true; nothing more to tell.
+    Done,
+    /// The agent is registered under this id.
+    AgentRegistered {
+        /// The id, new or the one it had.
+        agent: AgentId,
+    },
+    /// Reports up to this number are applied.
+    ReportsApplied {
+        /// Highest report number applied.
+        report_seq: u64,
+    },
+    /// The framework is subscribed under this id.
+    Subscribed {
+        /// The id, new or the one it had.
+        framework: FrameworkId,
+    },
+    /// These offers were made; plans that no longer fitted were left out.
+    OffersIssued {
+        /// In the order of the plans.
+        offers: Vec<OfferId>,
+        /// Plans left out.
+        n_skipped: u64,
+    },
+    /// The offers were used.
+    Accepted {
+        /// Tasks launched.
+        n_launched: u64,
+        /// Tasks refused; their statuses are on the way.
+        n_refused: u64,
+    },
+    /// The kill concerns no task the masters know; the framework is answered by a reconciliation.
+    TaskUnknown,
+    /// Resources freed or nothing to do, with how many items.
+    Removed {
+        /// How many.
+        n: u64,
+    },
+}
+
+/// Why nothing changed. A decision, not a failure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The entry was made by a master of another cluster.
+    #[error("the command is for another cluster")]
+    WrongCluster,
+    /// The term is older than the state's.
+    #[error("term {0} is over")]
+    TermOver(u64),
+    /// No agent with this id.
+    #[error("agent {0} is not known")]
+    AgentUnknown(AgentId),
+    /// The agent id belongs to another checkpoint directory.
+    #[error("agent {0} is another one")]
+    AgentEpochDiffers(AgentId),
+    /// The agent offers less than is in use on it.
+    #[error("the agent has less than is in use on it: {0}")]
+    TotalBelowUsed(String),
+    /// The agent was heard since, or is already marked.
+    #[error("agent {0} is not overdue")]
+    AgentNotOverdue(AgentId),
+    /// No framework with this id.
+    #[error("framework {0} is not known")]
+    FrameworkUnknown(FrameworkId),
+    /// The framework ended; its id is never used again.
+    #[error("Framework has been removed")]
+    FrameworkRemoved,
+    /// The principal of a framework may not change.
+    #[error("Changing framework's principal is not allowed")]
+    PrincipalChanged,
+    /// The subscription spoken of is not the current one.
+    #[error("the subscription is not the current one")]
+    StreamSuperseded,
+    /// The deadline spoken of has not come, or was moved.
+    #[error("the deadline has not come")]
+    DeadlineNotReached,
+    /// A role named is not one of the framework's.
+    #[error("role '{0}' is not one of the framework's")]
+    RoleNotSubscribed(String),
+    /// The offers are not (all) usable by this call. Tasks were told, nothing was launched.
+    #[error("Offers are not valid: {0}")]
+    OffersInvalid(String),
+    /// The update acknowledged is not the one at the head of the task's stream.
+    #[error("no such update is waiting")]
+    UpdateUnknown,
+    /// Applying the entry hit a broken invariant; its changes were discarded on every master.
+    #[error("internal error: {0}")]
+    Internal(String),
+}

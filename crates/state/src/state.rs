@@ -1,0 +1,491 @@
+//! The state itself, its readers, and the few primitives that keep its indexes true.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet, Vector};
+use regency_resources::Resources;
+use regency_types::{
+    AgentEpoch, AgentId, ClusterId, ClusterTime, FrameworkId, OfferId, TaskKey, Term, WallTime,
+};
+
+use crate::bounds;
+use crate::command::MasterInfo;
+use crate::model::{
+    Agent, CompletedFramework, ConsumedOffer, Consumption, Framework, MasterStatus, Offer,
+    StatusRecord, Task,
+};
+
+/// Numbers that are handed out once and never again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The next framework's number.
+    pub framework: u64,
+    /// The next agent's number.
+    pub agent: u64,
+    /// The next offer's number.
+    pub offer: u64,
+    /// The last launch generation given out.
+    pub generation: u64,
+}
+
+/// The newest `BeginTerm`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TermRecord {
+    /// The term.
+    pub term: Term,
+    /// Who leads it.
+    pub master: MasterInfo,
+    /// Cluster time at its beginning.
+    pub began: ClusterTime,
+    /// The leader's wall clock then, for display.
+    pub wall: WallTime,
+}
+
+/// Everything the masters replicate. `clone` costs O(1): the maps share their structure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) now: ClusterTime,
+    pub(crate) wall: WallTime,
+    pub(crate) term: Option<TermRecord>,
+    pub(crate) counters: Counters,
+    pub(crate) agents: OrdMap<AgentId, Arc<Agent>>,
+    pub(crate) epochs: OrdMap<AgentEpoch, AgentId>,
+    pub(crate) frameworks: OrdMap<FrameworkId, Arc<Framework>>,
+    pub(crate) completed: Vector<Arc<CompletedFramework>>,
+    pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
+    pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
+    pub(crate) consumed: OrdMap<OfferId, ConsumedOffer>,
+}
+
+/// Reading.
+impl State {
+    /// The cluster's identity, once a leader was elected for the first time.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// Cluster time at the newest entry.
+    #[must_use]
+    pub fn now(&self) -> ClusterTime {
+        self.now
+    }
+
+    /// The wall clock of whoever proposed the newest entry. For display only.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        self.wall
+    }
+
+    /// The newest term.
+    #[must_use]
+    pub fn term(&self) -> Option<&TermRecord> {
+        self.term.as_ref()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// One agent.
+    #[must_use]
+    pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
+        self.agents.get(id)
+    }
+
+    /// The agent with this checkpoint directory.
+    #[must_use]
+    pub fn agent_of_epoch(&self, epoch: AgentEpoch) -> Option<&Arc<Agent>> {
+        self.agents.get(self.epochs.get(&epoch)?)
+    }
+
+    /// All agents, in the order of their ids.
+    pub fn agents(&self) -> impl DoubleEndedIterator<Item = &Arc<Agent>> {
+        self.agents.values()
+    }
+
+    /// One framework that has not ended.
+    #[must_use]
+    pub fn framework(&self, id: &FrameworkId) -> Option<&Arc<Framework>> {
+        self.frameworks.get(id)
+    }
+
+    /// All frameworks that have not ended, in the order of their ids.
+    pub fn frameworks(&self) -> impl DoubleEndedIterator<Item = &Arc<Framework>> {
+        self.frameworks.values()
+    }
+
+    /// Frameworks that ended, oldest first, bounded.
+    pub fn completed_frameworks(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &Arc<CompletedFramework>> {
+        self.completed.iter()
+    }
+
+    /// One task that is not completed.
+    #[must_use]
+    pub fn task(&self, key: &TaskKey) -> Option<&Arc<Task>> {
+        self.tasks.get(key)
+    }
+
+    /// All tasks that are not completed, in the order of their keys.
+    pub fn tasks(&self) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
+        self.tasks.values()
+    }
+
+    /// The tasks of a framework that are not completed.
+    pub fn tasks_of(&self, framework: &Framework) -> impl Iterator<Item = &Arc<Task>> {
+        let id = framework.id.clone();
+        framework.tasks.iter().filter_map(move |task| {
+            self.tasks.get(&TaskKey {
+                framework: id.clone(),
+                task: task.clone(),
+            })
+        })
+    }
+
+    /// One outstanding offer.
+    #[must_use]
+    pub fn offer(&self, id: OfferId) -> Option<&Arc<Offer>> {
+        self.offers.get(&id)
+    }
+
+    /// All outstanding offers, oldest first.
+    pub fn offers(&self) -> impl DoubleEndedIterator<Item = &Arc<Offer>> {
+        self.offers.values()
+    }
+
+    /// How an offer ended, as far as that is remembered.
+    #[must_use]
+    pub fn consumed(&self, id: OfferId) -> Option<&ConsumedOffer> {
+        self.consumed.get(&id)
+    }
+
+    /// How many consumed offers are remembered.
+    #[must_use]
+    pub fn n_consumed(&self) -> usize {
+        self.consumed.len()
+    }
+
+    /// Whether a framework id was given out by this cluster and its framework has ended.
+    #[must_use]
+    pub fn is_removed(&self, id: &FrameworkId) -> bool {
+        !self.frameworks.contains_key(id)
+            && (self
+                .own_number(id)
+                .is_some_and(|n| n < self.counters.framework)
+                || self.completed.iter().any(|c| &c.framework.id == id))
+    }
+
+    /// The number in a framework id of this cluster.
+    pub(crate) fn own_number(&self, id: &FrameworkId) -> Option<u64> {
+        let cluster = self.cluster?;
+        let n = id
+            .as_str()
+            .strip_prefix(&cluster.to_string())?
+            .strip_prefix('-')?
+            .parse()
+            .ok()?;
+        (cluster.framework_id(n) == *id).then_some(n)
+    }
+}
+
+/// Primitives for the command families. Each keeps every index true by itself.
+impl State {
+    pub(crate) fn agent_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
+        self.agents.get_mut(id).map(Arc::make_mut)
+    }
+
+    pub(crate) fn framework_mut(&mut self, id: &FrameworkId) -> Option<&mut Framework> {
+        self.frameworks.get_mut(id).map(Arc::make_mut)
+    }
+
+    pub(crate) fn task_mut(&mut self, key: &TaskKey) -> Option<&mut Task> {
+        self.tasks.get_mut(key).map(Arc::make_mut)
+    }
+
+    pub(crate) fn insert_offer(&mut self, offer: Offer) {
+        let agent = self
+            .agent_mut(&offer.agent)
+            .expect("an offer is made on a known agent");
+        agent.offered += &offer.resources;
+        agent.offers.insert(offer.id);
+        let framework = self
+            .framework_mut(&offer.framework)
+            .expect("an offer is made to a known framework");
+        framework.offers.insert(offer.id);
+        self.offers.insert(offer.id, Arc::new(offer));
+    }
+
+    /// Ends an offer and remembers how.
+    pub(crate) fn consume_offer(&mut self, id: OfferId, how: Consumption) -> Option<Arc<Offer>> {
+        let offer = self.offers.remove(&id)?;
+        let agent = self
+            .agent_mut(&offer.agent)
+            .expect("an outstanding offer has its agent");
+        agent.offers.remove(&id);
+        agent.offered = agent
+            .offered
+            .checked_sub(&offer.resources)
+            .expect("what is offered on an agent contains each of its offers");
+        let framework = self
+            .framework_mut(&offer.framework)
+            .expect("an outstanding offer has its framework");
+        framework.offers.remove(&id);
+        self.consumed.insert(
+            id,
+            ConsumedOffer {
+                framework: offer.framework.clone(),
+                consumption: how,
+            },
+        );
+        while self.consumed.len() > bounds::CONSUMED_OFFERS_MAX {
+            self.consumed = self.consumed.without_min().1;
+        }
+        Some(offer)
+    }
+
+    pub(crate) fn insert_task(&mut self, task: Task) {
+        let agent = self
+            .agent_mut(&task.agent)
+            .expect("a task is placed on a known agent");
+        agent.allocated += &task.resources;
+        agent.tasks.insert(task.key.clone());
+        let framework = self
+            .framework_mut(&task.key.framework)
+            .expect("a task is launched by a known framework");
+        framework.tasks.insert(task.key.task.clone());
+        self.tasks.insert(task.key.clone(), Arc::new(task));
+    }
+
+    /// Moves a task to another state; frees its resources when that is its end.
+    ///
+    /// A task that has ended keeps its state.
+    pub(crate) fn set_task_state(&mut self, key: &TaskKey, to: regency_types::TaskState) -> bool {
+        let wall = self.wall;
+        let Some(task) = self.task_mut(key) else {
+            return false;
+        };
+        if task.is_terminal() || task.state == to {
+            return false;
+        }
+        task.state = to;
+        task.state_before_unreachable = None;
+        task.unreachable = None;
+        if task.statuses.len() == bounds::STATUS_HISTORY_MAX {
+            task.statuses.remove(0);
+        }
+        task.statuses.push(StatusRecord { state: to, wall });
+        if to.is_terminal() {
+            task.kill = None;
+            let (agent, resources) = (task.agent.clone(), task.resources.clone());
+            self.free(&agent, &resources);
+        }
+        true
+    }
+
+    fn free(&mut self, agent: &AgentId, resources: &Resources) {
+        if let Some(agent) = self.agent_mut(agent) {
+            agent.allocated = agent
+                .allocated
+                .checked_sub(resources)
+                .expect("what is allocated on an agent contains each of its tasks");
+        }
+    }
+
+    /// Moves a task that has ended and has nothing unacknowledged to its framework's completed
+    /// ones.
+    pub(crate) fn complete_task(&mut self, key: &TaskKey) {
+        let Some(task) = self.tasks.remove(key) else {
+            return;
+        };
+        debug_assert!(
+            task.is_terminal() && task.unacked.is_none(),
+            "{key} is not complete"
+        );
+        if let Some(agent) = self.agent_mut(&task.agent) {
+            agent.tasks.remove(key);
+        }
+        if let Some(framework) = self.framework_mut(&key.framework) {
+            framework.tasks.remove(&key.task);
+            framework.completed_tasks.push_back(task);
+            while framework.completed_tasks.len() > bounds::COMPLETED_TASKS_PER_FRAMEWORK_MAX {
+                framework.completed_tasks.pop_front();
+            }
+        }
+    }
+
+    /// Keeps a status that nobody acknowledges for the framework's next subscription.
+    pub(crate) fn retain_status(&mut self, framework: &FrameworkId, status: MasterStatus) {
+        let now = self.now;
+        let Some(framework) = self.framework_mut(framework) else {
+            return;
+        };
+        while framework.retained.len() >= bounds::RETAINED_STATUSES_MAX
+            || framework
+                .retained
+                .front()
+                .is_some_and(|(at, _)| now.since(*at) > bounds::RETAINED_STATUS_AGE_MAX)
+        {
+            framework.retained.pop_front();
+        }
+        framework.retained.push_back((now, status));
+    }
+}
+
+/// The state as plain records, for the stored form. Everything that can be derived is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// See [`State::cluster`].
+    pub cluster: Option<ClusterId>,
+    /// See [`State::now`].
+    pub now: ClusterTime,
+    /// See [`State::wall`].
+    pub wall: WallTime,
+    /// See [`State::term`].
+    pub term: Option<TermRecord>,
+    /// See [`State::counters`].
+    pub counters: Counters,
+    /// All agents. `allocated`, `offered`, `tasks` and `offers` are not read.
+    pub agents: Vec<Agent>,
+    /// All frameworks. `tasks`, `offers` and `n_unacked` are not read.
+    pub frameworks: Vec<Framework>,
+    /// Frameworks that ended, oldest first.
+    pub completed: Vec<CompletedFramework>,
+    /// All tasks that are not completed.
+    pub tasks: Vec<Task>,
+    /// All outstanding offers.
+    pub offers: Vec<Offer>,
+    /// Consumed offers that are remembered.
+    pub consumed: Vec<(OfferId, ConsumedOffer)>,
+}
+
+/// Why parts do not make a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PartsError {
+    /// A record names another one that is not there.
+    #[error("{what} names {missing}, which is not there")]
+    Dangling {
+        /// The record.
+        what: String,
+        /// What it names.
+        missing: String,
+    },
+}
+
+impl State {
+    /// The state made of these records, with every index derived anew.
+    ///
+    /// # Errors
+    /// When a record names another one that is not among them.
+    pub fn from_parts(parts: Parts) -> Result<Self, PartsError> {
+        let mut state = Self {
+            cluster: parts.cluster,
+            now: parts.now,
+            wall: parts.wall,
+            term: parts.term,
+            counters: parts.counters,
+            completed: parts.completed.into_iter().map(Arc::new).collect(),
+            consumed: parts.consumed.into_iter().collect(),
+            ..Self::default()
+        };
+        for mut agent in parts.agents {
+            agent.allocated = Resources::default();
+            agent.offered = Resources::default();
+            agent.tasks = OrdSet::new();
+            agent.offers = OrdSet::new();
+            state.epochs.insert(agent.epoch, agent.id.clone());
+            state.agents.insert(agent.id.clone(), Arc::new(agent));
+        }
+        for mut framework in parts.frameworks {
+            framework.tasks = OrdSet::new();
+            framework.offers = OrdSet::new();
+            framework.n_unacked = 0;
+            state
+                .frameworks
+                .insert(framework.id.clone(), Arc::new(framework));
+        }
+        for task in parts.tasks {
+            state.index_task(&task)?;
+            state.tasks.insert(task.key.clone(), Arc::new(task));
+        }
+        for offer in parts.offers {
+            for (missing, known) in [
+                (
+                    offer.agent.to_string(),
+                    state.agents.contains_key(&offer.agent),
+                ),
+                (
+                    offer.framework.to_string(),
+                    state.frameworks.contains_key(&offer.framework),
+                ),
+            ] {
+                if !known {
+                    return Err(PartsError::Dangling {
+                        what: format!("offer {}", offer.id.0),
+                        missing,
+                    });
+                }
+            }
+            state.insert_offer(offer);
+        }
+        Ok(state)
+    }
+
+    fn index_task(&mut self, task: &Task) -> Result<(), PartsError> {
+        // A task that waits for the acknowledgement of its end may outlive its agent.
+        if let Some(agent) = self.agent_mut(&task.agent) {
+            agent.tasks.insert(task.key.clone());
+            if !task.is_terminal() {
+                agent.allocated += &task.resources;
+            }
+        } else if !task.is_terminal() {
+            return Err(PartsError::Dangling {
+                what: format!("task {}", task.key),
+                missing: format!("agent {}", task.agent),
+            });
+        }
+        let Some(framework) = self.framework_mut(&task.key.framework) else {
+            return Err(PartsError::Dangling {
+                what: format!("task {}", task.key),
+                missing: format!("framework {}", task.key.framework),
+            });
+        };
+        framework.tasks.insert(task.key.task.clone());
+        framework.n_unacked += u64::from(task.unacked.is_some());
+        Ok(())
+    }
+
+    /// The records this state is made of, each kind in the order of its ids.
+    #[must_use]
+    pub fn to_parts(&self) -> Parts {
+        Parts {
+            cluster: self.cluster,
+            now: self.now,
+            wall: self.wall,
+            term: self.term.clone(),
+            counters: self.counters,
+            agents: self.agents.values().map(|a| Agent::clone(a)).collect(),
+            frameworks: self
+                .frameworks
+                .values()
+                .map(|f| Framework::clone(f))
+                .collect(),
+            completed: self
+                .completed
+                .iter()
+                .map(|c| CompletedFramework::clone(c))
+                .collect(),
+            tasks: self.tasks.values().map(|t| Task::clone(t)).collect(),
+            offers: self.offers.values().map(|o| Offer::clone(o)).collect(),
+            consumed: self
+                .consumed
+                .iter()
+                .map(|(id, c)| (*id, c.clone()))
+                .collect(),
+        }
+    }
+}
