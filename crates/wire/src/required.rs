@@ -1,0 +1,257 @@
+//! Which required fields a binary message lacks.
+//!
+//! The binary decoder fills a missing required field with its zero value without a word, where
+//! Mesos refuses the message. So the raw bytes are walked a second time, after they decoded,
+//! looking only at fields that are required or contain some.
+
+use crate::json::Path;
+
+/// The fields of a message that matter here.
+#[derive(Debug)]
+pub struct Shape {
+    /// Names of the required fields; a field's bit is its index.
+    pub required: &'static [&'static str],
+    /// Required fields and fields that contain some, by ascending number.
+    pub fields: &'static [FieldShape],
+}
+
+/// A field that is required or contains required fields.
+#[derive(Debug)]
+pub struct FieldShape {
+    /// Its number in the binary encoding.
+    pub number: u32,
+    /// Its name.
+    pub name: &'static str,
+    /// How often it can be there.
+    pub occurs: Occurs,
+    /// What it contains.
+    pub nested: Option<&'static Shape>,
+    /// For a required enum: whether a number belongs to it. A number that does not counts as
+    /// missing, as in Mesos.
+    pub is_known: Option<fn(i32) -> bool>,
+}
+
+/// How often a field can be there.
+#[derive(Debug, Clone, Copy)]
+pub enum Occurs {
+    /// Exactly once; the bit that says it was seen.
+    Required(u32),
+    /// At most once.
+    Optional,
+    /// Any number of times.
+    List,
+    /// As entries of a map.
+    Map,
+}
+
+/// Number of the value within an entry of a map.
+const MAP_VALUE: u32 = 2;
+
+/// Paths of the required fields that `bytes`, a message of this shape, lacks.
+///
+/// `bytes` must have been accepted by the decoder; what it would refuse ends the walk early.
+pub(crate) fn missing(shape: &'static Shape, bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(shape, bytes, &mut Path::default(), &mut found);
+    found
+}
+
+fn walk(shape: &'static Shape, mut bytes: &[u8], path: &mut Path, found: &mut Vec<String>) {
+    let (mut seen, own_from) = (0_u64, found.len());
+    // Elements of a list lie together, so that one counter is enough; it serves messages only.
+    let mut element = (0_u32, 0_usize);
+    while let Some((number, value)) = next_field(&mut bytes) {
+        let Ok(at) = shape
+            .fields
+            .binary_search_by_key(&number, |field| field.number)
+        else {
+            continue;
+        };
+        let field = &shape.fields[at];
+        if let Occurs::Required(bit) = field.occurs {
+            let known = match (field.is_known, &value) {
+                (Some(is_known), Raw::Number(number)) => is_known(*number as i32),
+                _ => true,
+            };
+            seen |= u64::from(known) << bit;
+        }
+        let (Some(nested), Raw::Bytes(inner)) = (field.nested, value) else {
+            continue;
+        };
+        match field.occurs {
+            Occurs::Required(_) | Occurs::Optional => {
+                path.enter(field.name, None);
+                walk(nested, inner, path, found);
+            }
+            Occurs::List => {
+                element = if element.0 == number {
+                    (number, element.1 + 1)
+                } else {
+                    (number, 0)
+                };
+                path.enter(field.name, Some(element.1));
+                walk(nested, inner, path, found);
+            }
+            Occurs::Map => {
+                path.enter(field.name, None);
+                let mut entry = inner;
+                while let Some((number, value)) = next_field(&mut entry) {
+                    if let (MAP_VALUE, Raw::Bytes(value)) = (number, value) {
+                        walk(nested, value, path, found);
+                    }
+                }
+            }
+        }
+        path.leave();
+    }
+    let own = (0..shape.required.len()).filter(|bit| seen & (1 << bit) == 0);
+    let own: Vec<String> = own.map(|bit| path.with(shape.required[bit])).collect();
+    found.splice(own_from..own_from, own);
+}
+
+/// The value of a field as it lies in the bytes.
+enum Raw<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    Skipped,
+}
+
+/// Takes the next field off `bytes`; `None` at the end or at what is not a field.
+fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Raw<'a>)> {
+    let key = varint(bytes)?;
+    let number = u32::try_from(key >> 3).ok()?;
+    let value = match key & 7 {
+        0 => Raw::Number(varint(bytes)?),
+        1 => skip(bytes, 8)?,
+        2 => {
+            let length = usize::try_from(varint(bytes)?).ok()?;
+            let (value, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            Raw::Bytes(value)
+        }
+        // A group, which none of our messages has: skip its fields up to its end.
+        3 => loop {
+            let mut ahead = *bytes;
+            let end = varint(&mut ahead)? == u64::from(number) << 3 | 4;
+            if end {
+                *bytes = ahead;
+                break Raw::Skipped;
+            }
+            next_field(bytes)?;
+        },
+        5 => skip(bytes, 4)?,
+        _ => return None,
+    };
+    Some((number, value))
+}
+
+fn skip<'a>(bytes: &mut &[u8], n: usize) -> Option<Raw<'a>> {
+    *bytes = bytes.split_at_checked(n)?.1;
+    Some(Raw::Skipped)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::missing;
+    use crate::message::WireMessage;
+    use crate::v1::scheduler::{Call, call};
+    use crate::v1::{FrameworkInfo, Offer, TaskInfo, offer};
+
+    #[test]
+    fn a_complete_message_lacks_nothing() {
+        let call = Call {
+            subscribe: Some(call::Subscribe {
+                framework_info: FrameworkInfo {
+                    user: "u".into(),
+                    name: "n".into(),
+                    ..Default::default()
+                },
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        assert_eq!(
+            missing(Call::shape(), &call.encode_to_vec()),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn missing_fields_are_named_with_their_path() {
+        // subscribe { framework_info { name: "n" } }
+        let bytes = [0x1a, 5, 0x0a, 3, 0x12, 1, b'n'];
+        assert!(Call::decode(&bytes[..]).is_ok());
+        assert_eq!(
+            missing(Call::shape(), &bytes),
+            ["subscribe.framework_info.user"]
+        );
+    }
+
+    #[test]
+    fn elements_of_lists_are_counted_and_unknown_fields_skipped() {
+        let task = TaskInfo {
+            name: "t".into(),
+            ..Default::default()
+        }
+        .encode_to_vec();
+        // A task whose resources hold an empty message, behind an unknown varint field.
+        let mut bytes = vec![0xf8, 0x3f, 1];
+        bytes.extend(&task);
+        bytes.extend([0x22, 0]);
+        assert_eq!(
+            missing(TaskInfo::shape(), &bytes),
+            ["resources[0].name", "resources[0].type"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_number_for_a_required_enum_counts_as_missing() {
+        let known = TaskStatusBytes::with_state(1);
+        assert_eq!(
+            missing(crate::v1::TaskStatus::shape(), &known),
+            Vec::<String>::new()
+        );
+        let unknown = TaskStatusBytes::with_state(99);
+        assert_eq!(missing(crate::v1::TaskStatus::shape(), &unknown), ["state"]);
+    }
+
+    struct TaskStatusBytes;
+
+    impl TaskStatusBytes {
+        fn with_state(state: i32) -> Vec<u8> {
+            crate::v1::TaskStatus {
+                state,
+                ..Default::default()
+            }
+            .encode_to_vec()
+        }
+    }
+
+    #[test]
+    fn an_offer_operation_without_parts_needs_nothing() {
+        let bytes = offer::Operation::default().encode_to_vec();
+        assert_eq!(
+            missing(offer::Operation::shape(), &bytes),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            missing(Offer::shape(), &[]),
+            ["id", "framework_id", "agent_id", "hostname"]
+        );
+    }
+}
