@@ -1,1 +1,11 @@
-//! Tracing set-up and metrics exposition.
+//! Logs and metrics of a process: set up once by the binary, used through the `tracing` and
+//! `metrics` facades by everybody else.
+//!
+//! Nothing here knows a component. Names of metrics and fields of log lines belong to the crates
+//! that emit them; this crate only decides where they go and in which form.
+
+mod logs;
+mod metrics;
+
+pub use logs::{LogFormat, LogsError, UnknownFormat, init_tracing};
+pub use metrics::{Metrics, MetricsError, SECONDS_BUCKETS, install_metrics};
