@@ -1,0 +1,290 @@
+//! What survives a crash of the agent: a fold over the records it synced.
+//!
+//! [`Durable::apply`] is the only code that changes it, so that what a restart rebuilds is what
+//! the running agent had.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use regency_types::digest::{Digest, DigestBuilder};
+use regency_types::{
+    AgentId, BootId, ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::launch::{Launch, LaunchId};
+use crate::update::Update;
+
+/// A process, told apart from a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRef {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in clock ticks since the boot.
+    pub start_ticks: u64,
+    /// The boot it ran in.
+    pub boot: BootId,
+}
+
+/// How far a launch got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Noted. Its command certainly has not run.
+    Intended,
+    /// Its watching process is recorded and may have been told to run the command.
+    Started(ProcessRef),
+    /// Its terminal update exists.
+    Ended,
+}
+
+/// One launch, from the moment its command was noted until its terminal update is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// What was launched.
+    pub launch: Launch,
+    /// How far it got.
+    pub phase: Phase,
+    /// Process that watched or watches it.
+    pub executor_pid: Option<u32>,
+    /// Grace of a kill that was asked for.
+    pub kill: Option<DurationMs>,
+    /// Its framework is gone: nobody is told of it any more.
+    pub silent: bool,
+    /// State of the newest update; TASK_STAGING before the first.
+    pub latest_state: TaskState,
+    /// Unacknowledged updates, oldest first.
+    pub updates: VecDeque<Update>,
+    /// Number of updates ever made.
+    pub n_updates: u64,
+    /// Number of the newest report; 0 before the first.
+    pub report_seq: u64,
+}
+
+impl Task {
+    fn new(launch: Launch) -> Self {
+        Self {
+            launch,
+            phase: Phase::Intended,
+            executor_pid: None,
+            kill: None,
+            silent: false,
+            latest_state: TaskState::Staging,
+            updates: VecDeque::new(),
+            n_updates: 0,
+            report_seq: 0,
+        }
+    }
+
+    /// Whether its command runs or may run.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        matches!(self.phase, Phase::Started(_))
+    }
+}
+
+/// What a step makes durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// Everything, in place of all earlier records.
+    Picture(Box<Durable>),
+    /// The agent runs in this boot of its machine.
+    Booted(BootId),
+    /// Attached to this cluster, under this id and term.
+    Attached {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The agent's id in it.
+        agent_id: AgentId,
+        /// The term.
+        term: Term,
+    },
+    /// All commands up to this number are noted.
+    Noted(u64),
+    /// A launch that the agent shall start, or one that it shall never start.
+    Launched {
+        /// What to launch.
+        launch: Launch,
+        /// An encoded `mesos.v1.FrameworkInfo`; empty when not known.
+        framework_info: Bytes,
+    },
+    /// The watching process of a launch stands ready.
+    Started(LaunchId, ProcessRef),
+    /// A kill was asked for, with this grace.
+    KillRequested(LaunchId, DurationMs),
+    /// A launch has news.
+    Updated {
+        /// Which launch.
+        id: LaunchId,
+        /// The news.
+        update: Update,
+        /// Number of the report that tells of it.
+        report_seq: u64,
+    },
+    /// The head of a launch's updates was acknowledged; forgets the launch with its terminal one.
+    Acknowledged {
+        /// Which launch.
+        id: LaunchId,
+        /// The acknowledged update.
+        uuid: UpdateUuid,
+        /// Number of the report that tells of the new head, when there is one.
+        report_seq: Option<u64>,
+    },
+    /// A launch gets a new report number, so that it is told of again.
+    Renumbered(LaunchId, u64),
+    /// Report numbers go on above this one.
+    ReportSeq(u64),
+    /// A framework is gone: what runs is silent from now on, the rest of it is forgotten.
+    FrameworkGone(FrameworkId, DurationMs),
+    /// A launch leaves the table.
+    Forgotten(LaunchId),
+}
+
+/// Everything the agent must not forget.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durable {
+    /// The cluster it attached to.
+    pub cluster: Option<ClusterId>,
+    /// Its id there.
+    pub agent_id: Option<AgentId>,
+    /// Highest term it attached under.
+    pub highest_term: Term,
+    /// The boot it last ran in.
+    pub boot: Option<BootId>,
+    /// Highest report number assigned.
+    pub report_seq: u64,
+    /// Highest command number noted.
+    pub command_seq: u64,
+    /// What it runs, and what it still has to tell of.
+    pub tasks: BTreeMap<LaunchId, Task>,
+    /// Encoded `mesos.v1.FrameworkInfo` of every framework with a launch in `tasks`.
+    pub frameworks: BTreeMap<FrameworkId, Bytes>,
+}
+
+impl Durable {
+    /// Follows one record. A record that speaks of an unknown launch changes nothing.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Picture(picture) => *self = (**picture).clone(),
+            Record::Booted(boot) => self.boot = Some(*boot),
+            Record::Attached {
+                cluster,
+                agent_id,
+                term,
+            } => {
+                self.cluster = Some(*cluster);
+                self.agent_id = Some(agent_id.clone());
+                self.highest_term = self.highest_term.max(*term);
+            }
+            Record::Noted(seq) => self.command_seq = self.command_seq.max(*seq),
+            Record::Launched {
+                launch,
+                framework_info,
+            } => {
+                if !framework_info.is_empty() {
+                    self.frameworks
+                        .insert(launch.id.key.framework.clone(), framework_info.clone());
+                }
+                self.tasks
+                    .insert(launch.id.clone(), Task::new(launch.clone()));
+            }
+            Record::Started(id, process) => {
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.phase = Phase::Started(*process);
+                    task.executor_pid = Some(process.pid);
+                }
+            }
+            Record::KillRequested(id, grace) => {
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.kill = Some(*grace);
+                }
+            }
+            Record::Updated {
+                id,
+                update,
+                report_seq,
+            } => self.updated(id, update, *report_seq),
+            Record::Acknowledged {
+                id,
+                uuid,
+                report_seq,
+            } => {
+                self.acknowledged(id, *uuid, *report_seq);
+            }
+            Record::Renumbered(id, report_seq) => self.numbered(id, *report_seq),
+            Record::ReportSeq(seq) => self.report_seq = self.report_seq.max(*seq),
+            Record::FrameworkGone(framework, grace) => self.framework_gone(framework, *grace),
+            Record::Forgotten(id) => self.forget(id),
+        }
+    }
+
+    fn updated(&mut self, id: &LaunchId, update: &Update, report_seq: u64) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.latest_state = update.state;
+            task.n_updates = update.task_seq;
+            if update.state.is_terminal() {
+                task.phase = Phase::Ended;
+            }
+            task.updates.push_back(update.clone());
+        }
+        self.numbered(id, report_seq);
+    }
+
+    fn acknowledged(&mut self, id: &LaunchId, uuid: UpdateUuid, report_seq: Option<u64>) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let Some(head) = task.updates.pop_front_if(|head| head.uuid == uuid) else {
+            return;
+        };
+        if head.state.is_terminal() {
+            self.forget(id);
+        } else if let Some(report_seq) = report_seq {
+            self.numbered(id, report_seq);
+        }
+    }
+
+    fn numbered(&mut self, id: &LaunchId, report_seq: u64) {
+        self.report_seq = self.report_seq.max(report_seq);
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.report_seq = report_seq;
+        }
+    }
+
+    fn framework_gone(&mut self, framework: &FrameworkId, grace: DurationMs) {
+        self.tasks
+            .retain(|id, task| id.key.framework != *framework || task.is_started());
+        for (id, task) in &mut self.tasks {
+            if id.key.framework == *framework {
+                task.silent = true;
+                task.updates.clear();
+                task.kill = Some(task.kill.map_or(grace, |earlier| earlier.min(grace)));
+            }
+        }
+        self.forget_framework(framework);
+    }
+
+    fn forget(&mut self, id: &LaunchId) {
+        self.tasks.remove(id);
+        self.forget_framework(&id.key.framework);
+    }
+
+    fn forget_framework(&mut self, framework: &FrameworkId) {
+        if !self.tasks.keys().any(|id| id.key.framework == *framework) {
+            self.frameworks.remove(framework);
+        }
+    }
+
+    /// The digest a leader compares with its own picture: over all launches but those of
+    /// frameworks that are gone, in order of key and generation.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut digest = DigestBuilder::default();
+        for (id, task) in &self.tasks {
+            if !task.silent {
+                let head = task.updates.front().map(|update| update.uuid);
+                digest.task(&id.key, id.generation, task.latest_state, head);
+            }
+        }
+        digest.finish()
+    }
+}

@@ -1,0 +1,371 @@
+//! Which master the agent listens to, and what it tells it.
+
+use regency_types::{AgentId, DurationMs};
+
+use crate::durable::Record;
+use crate::launch::LaunchId;
+use crate::message::{AgentMessage, Fence, MasterMessage, Refusal, Report};
+use crate::step::{Action, Cx, StopReason, StreamNo};
+
+use super::{Core, commands, processes};
+
+/// Most reports in one message; the rest goes into the next one.
+pub(super) const REPORTS_PER_MESSAGE_MAX: usize = 256;
+
+/// A leader that shows no proof of a majority for this many ping intervals is left.
+const PROOF_INTERVALS_MAX: u64 = 2;
+
+/// Shortest age of a proof at which a leader is left, however short the ping interval: below it
+/// an ordinary election would make every agent leave.
+const PROOF_AGE_MIN: DurationMs = DurationMs(1_000);
+
+/// How far the agent got with a master.
+#[derive(Debug)]
+pub(super) enum Connection {
+    /// No stream.
+    Closed,
+    /// Asked to attach on this stream.
+    Asked(StreamNo),
+    /// Attached.
+    Attached(Attached),
+}
+
+/// An attachment that stands.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) stream: StreamNo,
+    pub(super) fence: Fence,
+    ping_interval: DurationMs,
+    ping_timeout: DurationMs,
+    heard_ms: u64,
+    /// Reports at or below were sent on this stream.
+    sent_report_seq: u64,
+}
+
+impl Attached {
+    pub(super) fn silence_deadline_ms(&self) -> u64 {
+        self.heard_ms.saturating_add(self.ping_timeout.0)
+    }
+
+    fn proof_age_max(&self) -> DurationMs {
+        let span = DurationMs(self.ping_interval.0.saturating_mul(PROOF_INTERVALS_MAX));
+        span.max(PROOF_AGE_MIN)
+    }
+}
+
+impl Connection {
+    pub(super) fn attached(&self) -> Option<&Attached> {
+        match self {
+            Self::Attached(attached) => Some(attached),
+            Self::Closed | Self::Asked(_) => None,
+        }
+    }
+
+    fn attached_mut(&mut self) -> Option<&mut Attached> {
+        match self {
+            Self::Attached(attached) => Some(attached),
+            Self::Closed | Self::Asked(_) => None,
+        }
+    }
+
+    fn stream(&self) -> Option<StreamNo> {
+        match self {
+            Self::Closed => None,
+            Self::Asked(stream) => Some(*stream),
+            Self::Attached(attached) => Some(attached.stream),
+        }
+    }
+}
+
+/// Leaves the present stream.
+pub(super) fn leave(
+    core: &mut Core,
+    why: impl Into<String>,
+    hint: Option<String>,
+    cx: &mut Cx<'_>,
+) {
+    if let Some(stream) = core.connection.stream() {
+        core.connection = Connection::Closed;
+        let why = why.into();
+        cx.act(Action::Reattach { stream, why, hint });
+    }
+}
+
+pub(super) fn opened(core: &mut Core, stream: StreamNo, cx: &mut Cx<'_>) {
+    core.connection = Connection::Asked(stream);
+    let durable = &core.durable;
+    let attach = AgentMessage::Attach {
+        cluster: durable.cluster,
+        agent_id: durable.agent_id.clone(),
+        highest_term: durable.highest_term,
+        report_seq: durable.report_seq,
+        command_seq: durable.command_seq,
+        digest: durable.digest(),
+    };
+    cx.act(Action::Send(stream, attach));
+}
+
+pub(super) fn closed(core: &mut Core, stream: StreamNo) {
+    if core.connection.stream() == Some(stream) {
+        core.connection = Connection::Closed;
+    }
+}
+
+pub(super) fn received(
+    core: &mut Core,
+    stream: StreamNo,
+    fence: Fence,
+    message: MasterMessage,
+    cx: &mut Cx<'_>,
+) {
+    if core.connection.stream() != Some(stream) {
+        return;
+    }
+    if let MasterMessage::Refused {
+        refusal,
+        message,
+        leader_address,
+    } = message
+    {
+        return refused(core, refusal, message, leader_address, cx);
+    }
+    if let MasterMessage::Attached {
+        agent_id,
+        applied_report_seq,
+        ping_interval,
+        ping_timeout,
+    } = message
+    {
+        let attached = Attached {
+            stream,
+            fence,
+            ping_interval,
+            ping_timeout,
+            heard_ms: cx.now_ms,
+            sent_report_seq: applied_report_seq,
+        };
+        return attach(core, attached, agent_id, cx);
+    }
+    let Some(attached) = core.connection.attached_mut() else {
+        return leave(
+            core,
+            "the master spoke before it answered the attachment",
+            None,
+            cx,
+        );
+    };
+    if attached.fence != fence {
+        let why = format!(
+            "attached to {:?}, but the stream speaks for {fence:?}",
+            attached.fence
+        );
+        return leave(core, why, None, cx);
+    }
+    attached.heard_ms = cx.now_ms;
+    match message {
+        MasterMessage::Commands(batch) => commands::follow(core, batch, cx),
+        // Kept nowhere: the next attachment names the committed number again.
+        MasterMessage::ReportsCommitted(_) => {}
+        MasterMessage::Ping { quorum_ack_age } => ping(core, quorum_ack_age, cx),
+        MasterMessage::ResyncRequest => resync(core, stream, cx),
+        MasterMessage::Shutdown(why) => removed(core, why, cx),
+        MasterMessage::Attached { .. } | MasterMessage::Refused { .. } => {}
+    }
+}
+
+fn attach(core: &mut Core, attached: Attached, agent_id: AgentId, cx: &mut Cx<'_>) {
+    let Fence { cluster, term, .. } = attached.fence;
+    let durable = &core.durable;
+    if durable.cluster.is_some_and(|known| known != cluster) {
+        let why = format!("the master belongs to cluster {cluster}, this agent to another one");
+        return leave(core, why, None, cx);
+    }
+    if term < durable.highest_term {
+        let why = format!(
+            "the master leads term {term}, lower than {}",
+            durable.highest_term
+        );
+        return leave(core, why, None, cx);
+    }
+    if durable
+        .agent_id
+        .as_ref()
+        .is_some_and(|known| *known != agent_id)
+    {
+        let why = format!("the master takes this agent for {agent_id}");
+        return leave(core, why, None, cx);
+    }
+    let is_news =
+        durable.cluster.is_none() || durable.agent_id.is_none() || term > durable.highest_term;
+    if is_news {
+        core.record(
+            Record::Attached {
+                cluster,
+                agent_id,
+                term,
+            },
+            cx,
+        );
+    }
+    let applied = attached.sent_report_seq;
+    core.connection = Connection::Attached(attached);
+    if applied > core.durable.report_seq {
+        renumber(core, applied, cx);
+    }
+}
+
+/// The masters applied a report number that this agent never assigned, so numbers up to it would
+/// be taken for old news: everything is told again above it.
+fn renumber(core: &mut Core, applied: u64, cx: &mut Cx<'_>) {
+    core.record(Record::ReportSeq(applied), cx);
+    let ids: Vec<LaunchId> = core.reports.values().cloned().collect();
+    for id in ids {
+        let report_seq = core.next_report_seq(&id);
+        core.record(Record::Renumbered(id, report_seq), cx);
+    }
+}
+
+fn refused(
+    core: &mut Core,
+    refusal: Refusal,
+    message: String,
+    leader: Option<String>,
+    cx: &mut Cx<'_>,
+) {
+    match refusal {
+        Refusal::NotLeader => leave(core, "the master does not lead", leader, cx),
+        Refusal::WrongCluster => {
+            let why = format!("the master belongs to another cluster: {message}");
+            leave(core, why, None, cx);
+        }
+        Refusal::Superseded => leave(core, "a newer attachment took over", None, cx),
+        Refusal::Retry => leave(
+            core,
+            format!("the master asks to retry: {message}"),
+            None,
+            cx,
+        ),
+        Refusal::WrongEpoch => stop(core, StopReason::WrongEpoch(message), cx),
+        Refusal::BadInfo => stop(core, StopReason::BadInfo(message), cx),
+        Refusal::Gone => {
+            leave(core, "this agent was removed", None, cx);
+            removed(core, message, cx);
+        }
+    }
+}
+
+fn stop(core: &mut Core, reason: StopReason, cx: &mut Cx<'_>) {
+    core.stopped = true;
+    cx.act(Action::Stop(reason));
+}
+
+/// Kills everything; the agent ends when nothing runs any more.
+fn removed(core: &mut Core, why: String, cx: &mut Cx<'_>) {
+    if core.removed.is_none() {
+        core.removed = Some(why);
+        processes::kill_everything(core, cx);
+    }
+    stop_when_empty(core, cx);
+}
+
+/// Ends a removed agent once nothing of it runs.
+pub(super) fn stop_when_empty(core: &mut Core, cx: &mut Cx<'_>) {
+    let Some(why) = &core.removed else {
+        return;
+    };
+    let runs = core
+        .durable
+        .tasks
+        .values()
+        .any(super::super::durable::Task::is_started);
+    if !core.stopped && !runs {
+        let reason = StopReason::Removed(why.clone());
+        stop(core, reason, cx);
+    }
+}
+
+fn ping(core: &mut Core, quorum_ack_age: DurationMs, cx: &mut Cx<'_>) {
+    let command_seq = core.durable.command_seq;
+    let Some(attached) = core.connection.attached() else {
+        return;
+    };
+    if quorum_ack_age > attached.proof_age_max() {
+        let why = format!("the leader showed no proof of a majority for {quorum_ack_age}");
+        return leave(core, why, None, cx);
+    }
+    let stream = attached.stream;
+    cx.act(Action::Send(stream, AgentMessage::Pong { command_seq }));
+}
+
+fn resync(core: &mut Core, stream: StreamNo, cx: &mut Cx<'_>) {
+    let durable = &core.durable;
+    let tasks = durable
+        .tasks
+        .iter()
+        .filter(|(_, task)| !task.silent)
+        .filter_map(|(id, _)| report(core, id, 0))
+        .collect();
+    let resync = AgentMessage::Resync {
+        report_seq: durable.report_seq,
+        command_seq: durable.command_seq,
+        tasks,
+    };
+    let report_seq = durable.report_seq;
+    if let Some(attached) = core.connection.attached_mut() {
+        // The picture holds all of it.
+        attached.sent_report_seq = report_seq;
+    }
+    cx.act(Action::Send(stream, resync));
+}
+
+fn report(core: &Core, id: &LaunchId, report_seq: u64) -> Option<Report> {
+    let task = core.durable.tasks.get(id)?;
+    Some(Report {
+        report_seq,
+        id: id.clone(),
+        container: task.launch.container,
+        executor_pid: task.executor_pid,
+        head: task.updates.front().cloned(),
+        latest_state: task.latest_state,
+    })
+}
+
+pub(super) fn tick(core: &mut Core, cx: &mut Cx<'_>) {
+    let Some(attached) = core.connection.attached() else {
+        return;
+    };
+    if cx.now_ms >= attached.silence_deadline_ms() {
+        let why = format!("the leader was silent for {}", attached.ping_timeout);
+        leave(core, why, None, cx);
+    }
+}
+
+pub(super) fn flush(core: &mut Core, cx: &mut Cx<'_>) {
+    let Some(attached) = core.connection.attached() else {
+        return;
+    };
+    let stream = attached.stream;
+    let news: Vec<Report> = core
+        .reports
+        .range(attached.sent_report_seq.saturating_add(1)..)
+        .filter_map(|(report_seq, id)| report(core, id, *report_seq))
+        // Everything acknowledged: the masters know more of it than a report could say.
+        .filter(|report| report.head.is_some())
+        .collect();
+    let command_seq = core.durable.command_seq;
+    let report_seq = core.durable.report_seq;
+    if let Some(attached) = core.connection.attached_mut() {
+        attached.sent_report_seq = attached.sent_report_seq.max(report_seq);
+    }
+    let mut news = news.into_iter().peekable();
+    while news.peek().is_some() {
+        let reports = news.by_ref().take(REPORTS_PER_MESSAGE_MAX).collect();
+        cx.act(Action::Send(
+            stream,
+            AgentMessage::Reports {
+                reports,
+                command_seq,
+            },
+        ));
+    }
+}

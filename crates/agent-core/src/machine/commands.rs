@@ -1,0 +1,214 @@
+//! What the commands of the masters do to the table of launches.
+
+use regency_types::{DurationMs, FrameworkId, TaskState, UpdateUuid};
+
+use crate::durable::{Phase, Record};
+use crate::launch::{KILL_GRACE_DEFAULT, Launch, LaunchId};
+use crate::message::{Command, Numbered};
+use crate::step::{Action, Cx};
+use crate::update::Reason;
+
+use super::{Core, News, attachment, processes};
+
+/// Follows a batch in order. What was noted before is skipped; a gap means that this stream and
+/// the agent disagree on what was said, so the attachment is made anew from the cursors.
+pub(super) fn follow(core: &mut Core, batch: Vec<Numbered>, cx: &mut Cx<'_>) {
+    for Numbered { seq, command } in batch {
+        let noted = core.durable.command_seq;
+        if seq <= noted {
+            continue;
+        }
+        if seq != noted + 1 {
+            let why = format!("command {seq} came after command {noted}");
+            return attachment::leave(core, why, None, cx);
+        }
+        core.record(Record::Noted(seq), cx);
+        follow_one(core, command, cx);
+    }
+}
+
+fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
+    match command {
+        Command::Launch {
+            id,
+            framework_info,
+            task_info,
+            kill_grace,
+            killing_state,
+            defect,
+        } => {
+            let launch = Launch {
+                id,
+                container: cx.mint.container_id(),
+                task_info,
+                kill_grace: kill_grace.unwrap_or(KILL_GRACE_DEFAULT),
+                killing_state,
+            };
+            start(core, launch, framework_info, defect, cx);
+        }
+        Command::Kill { id, grace } => kill(core, &id, grace, cx),
+        Command::Acknowledge { id, uuid } => acknowledge(core, &id, uuid, cx),
+        Command::ShutdownFramework(framework) => shutdown_framework(core, &framework, cx),
+        Command::DropLaunch(id) => {
+            let news = News::agent(
+                TaskState::Dropped,
+                Reason::Reconciliation,
+                "Launch was withdrawn before it reached the agent",
+            );
+            bury(core, id, news, cx);
+        }
+    }
+}
+
+fn start(
+    core: &mut Core,
+    launch: Launch,
+    framework_info: bytes::Bytes,
+    defect: Option<String>,
+    cx: &mut Cx<'_>,
+) {
+    let id = launch.id.clone();
+    // A launch in the table was started, or buried; either way it is not started now.
+    if core.durable.tasks.contains_key(&id) {
+        return;
+    }
+    core.record(
+        Record::Launched {
+            launch,
+            framework_info,
+        },
+        cx,
+    );
+    match defect {
+        Some(defect) => {
+            let news = News::agent(TaskState::Error, Reason::TaskInvalid, defect);
+            core.update(&id, news, cx);
+        }
+        None if core.removed.is_some() => {
+            let news = News::agent(
+                TaskState::Dropped,
+                Reason::ExecutorTerminated,
+                "Agent was removed",
+            );
+            core.update(&id, news, cx);
+        }
+        None => cx.act(Action::Prepare(id)),
+    }
+}
+
+/// Leaves a tombstone for a launch that never came: an entry that ends at once, and stands in the
+/// way of a launch of the same generation until the framework acknowledged its end.
+fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
+    let newer_is_known = core
+        .durable
+        .tasks
+        .range(id.clone()..)
+        .take_while(|(known, _)| known.key == id.key)
+        .next()
+        .is_some();
+    if newer_is_known {
+        return;
+    }
+    let launch = Launch {
+        id: id.clone(),
+        container: cx.mint.container_id(),
+        task_info: bytes::Bytes::new(),
+        kill_grace: KILL_GRACE_DEFAULT,
+        killing_state: false,
+    };
+    let framework_info = bytes::Bytes::new();
+    core.record(
+        Record::Launched {
+            launch,
+            framework_info,
+        },
+        cx,
+    );
+    core.update(&id, news, cx);
+}
+
+fn kill(core: &mut Core, id: &LaunchId, grace: Option<DurationMs>, cx: &mut Cx<'_>) {
+    let during_launch = || {
+        News::agent(
+            TaskState::Killed,
+            Reason::TaskKilledDuringLaunch,
+            "Killed before delivery to the executor",
+        )
+    };
+    let Some(task) = core.durable.tasks.get(id) else {
+        return bury(core, id.clone(), during_launch(), cx);
+    };
+    match task.phase {
+        Phase::Ended => {}
+        Phase::Intended => {
+            core.update(id, during_launch(), cx);
+            cx.act(Action::Abort(id.clone()));
+        }
+        Phase::Started(_) => {
+            let grace = grace.unwrap_or(task.launch.kill_grace);
+            let first = task.kill.is_none();
+            let tell = first && task.launch.killing_state;
+            core.record(Record::KillRequested(id.clone(), grace), cx);
+            if tell {
+                core.update(id, News::course(TaskState::Killing), cx);
+            }
+            processes::terminate(core, id, grace, cx);
+        }
+    }
+}
+
+fn acknowledge(core: &mut Core, id: &LaunchId, uuid: UpdateUuid, cx: &mut Cx<'_>) {
+    let Some(task) = core.durable.tasks.get(id) else {
+        return;
+    };
+    let is_head = task.updates.front().is_some_and(|head| head.uuid == uuid);
+    if !is_head {
+        return;
+    }
+    let ends = task
+        .updates
+        .front()
+        .is_some_and(|head| head.state.is_terminal());
+    let more = task.updates.len() > 1;
+    let (old_seq, container) = (task.report_seq, task.launch.container);
+    let report_seq = (more && !ends).then(|| core.next_report_seq(id));
+    let record = Record::Acknowledged {
+        id: id.clone(),
+        uuid,
+        report_seq,
+    };
+    core.record(record, cx);
+    if ends {
+        core.forgotten(id, old_seq, container, cx);
+    }
+}
+
+fn shutdown_framework(core: &mut Core, framework: &FrameworkId, cx: &mut Cx<'_>) {
+    let grace = core.timing.shutdown_grace;
+    let mine: Vec<_> = core
+        .durable
+        .tasks
+        .iter()
+        .filter(|(id, task)| id.key.framework == *framework && !task.silent)
+        .map(|(id, task)| {
+            (
+                id.clone(),
+                task.phase,
+                task.report_seq,
+                task.launch.container,
+            )
+        })
+        .collect();
+    core.record(Record::FrameworkGone(framework.clone(), grace), cx);
+    for (id, phase, report_seq, container) in mine {
+        core.reports.remove(&report_seq);
+        match phase {
+            Phase::Started(_) => processes::terminate(core, &id, grace, cx),
+            Phase::Intended => {
+                cx.act(Action::Abort(id.clone()));
+                core.forgotten(&id, report_seq, container, cx);
+            }
+            Phase::Ended => core.forgotten(&id, report_seq, container, cx),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The machine: what an agent does about everything that happens to it.
+//!
+//! * `attachment`: which master is listened to, and what it is told.
+//! * `commands`: what a command does to the table of launches.
+//! * `processes`: what the life of a process does to it, and the timers of kills.
+//! * `recovery`: what a restart makes of the table.
+
+mod attachment;
+mod commands;
+mod processes;
+mod recovery;
+
+use std::collections::BTreeMap;
+
+use regency_types::{BootId, DurationMs, TaskState};
+
+use crate::durable::{Durable, ProcessRef, Record};
+use crate::exit::Exit;
+use crate::launch::LaunchId;
+use crate::message::{Fence, MasterMessage};
+use crate::step::{Action, Cx, StreamNo};
+use crate::update::{Reason, Source, Update};
+
+use attachment::{Attached, Connection};
+use processes::KillTimer;
+
+pub use recovery::ProcessFact;
+
+/// Spans the machine waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Between SIGTERM and SIGKILL for tasks of a framework that is gone.
+    pub shutdown_grace: DurationMs,
+    /// Until a SIGKILL that showed no effect is repeated.
+    pub destroy_retry: DurationMs,
+}
+
+impl Timing {
+    /// Five seconds of grace for the tasks of a framework that is gone (Mesos), five seconds
+    /// between two SIGKILLs.
+    pub const STANDARD: Self = Self {
+        shutdown_grace: DurationMs(5_000),
+        destroy_retry: DurationMs(5_000),
+    };
+}
+
+/// Everything that can happen to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A stream to some master is open; nothing was said on it.
+    StreamOpened(StreamNo),
+    /// A master said something.
+    Received(StreamNo, Fence, MasterMessage),
+    /// The stream ended.
+    StreamClosed(StreamNo),
+    /// The process that will run the command stands ready and waits.
+    Prepared(LaunchId, ProcessRef),
+    /// The command could not be prepared; it certainly never ran.
+    LaunchFailed(LaunchId, String),
+    /// The command runs.
+    Running(LaunchId),
+    /// The command's process is gone.
+    Ended(LaunchId, Exit),
+    /// Time passed.
+    Tick,
+}
+
+/// The agent's decisions; see the crate's documentation for what it keeps true.
+#[derive(Debug)]
+pub struct Core {
+    durable: Durable,
+    timing: Timing,
+    /// Which launch each current report number belongs to.
+    reports: BTreeMap<u64, LaunchId>,
+    connection: Connection,
+    kills: BTreeMap<LaunchId, KillTimer>,
+    /// Set once the masters removed this agent: it ends when nothing runs any more.
+    removed: Option<String>,
+    stopped: bool,
+}
+
+impl Core {
+    /// A machine that goes on from `durable`. Call [`Self::recover`] before anything else.
+    #[must_use]
+    pub fn new(durable: Durable, timing: Timing) -> Self {
+        let reports = durable
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.report_seq > 0 && !task.silent)
+            .map(|(id, task)| (task.report_seq, id.clone()))
+            .collect();
+        Self {
+            durable,
+            timing,
+            reports,
+            connection: Connection::Closed,
+            kills: BTreeMap::new(),
+            removed: None,
+            stopped: false,
+        }
+    }
+
+    /// What is durable once every record given out so far is.
+    #[must_use]
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// Whom it is attached to at the moment.
+    #[must_use]
+    pub fn attached_to(&self) -> Option<Fence> {
+        self.connection.attached().map(|attached| attached.fence)
+    }
+
+    /// Goes on after a start of the agent: `boot` is the boot the machine runs in now, `facts`
+    /// what was found of every process in [`Durable`]. A started launch without a fact counts as
+    /// lost.
+    pub fn recover(
+        &mut self,
+        boot: BootId,
+        facts: &BTreeMap<LaunchId, ProcessFact>,
+        cx: &mut Cx<'_>,
+    ) {
+        recovery::recover(self, boot, facts, cx);
+    }
+
+    /// Follows one input. Reports that it causes are sent by [`Self::flush`].
+    pub fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
+        match input {
+            Input::StreamOpened(stream) => attachment::opened(self, stream, cx),
+            Input::Received(stream, fence, message) => {
+                attachment::received(self, stream, fence, message, cx);
+            }
+            Input::StreamClosed(stream) => attachment::closed(self, stream),
+            Input::Prepared(id, process) => processes::prepared(self, &id, process, cx),
+            Input::LaunchFailed(id, message) => processes::launch_failed(self, &id, message, cx),
+            Input::Running(id) => processes::running(self, &id, cx),
+            Input::Ended(id, exit) => processes::ended(self, &id, exit, cx),
+            Input::Tick => {
+                attachment::tick(self, cx);
+                processes::tick(self, cx);
+            }
+        }
+    }
+
+    /// Sends what the master has not been told yet. To be called after one or more inputs: those
+    /// handled together share a message.
+    pub fn flush(&mut self, cx: &mut Cx<'_>) {
+        attachment::flush(self, cx);
+    }
+
+    /// When the next tick is needed, in the milliseconds of [`Cx::now_ms`].
+    #[must_use]
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        let silence = self
+            .connection
+            .attached()
+            .map(Attached::silence_deadline_ms);
+        let kill = self.kills.values().map(|timer| timer.at_ms).min();
+        silence.into_iter().chain(kill).min()
+    }
+
+    /// Makes `record` part of this step and follows it.
+    fn record(&mut self, record: Record, cx: &mut Cx<'_>) {
+        self.durable.apply(&record);
+        cx.step.record(record);
+    }
+
+    /// Adds an update to a launch's stream, to be reported.
+    fn update(&mut self, id: &LaunchId, news: News, cx: &mut Cx<'_>) {
+        let Some(task) = self.durable.tasks.get(id) else {
+            return;
+        };
+        if task.silent {
+            return;
+        }
+        let update = Update {
+            uuid: cx.mint.update_uuid(),
+            task_seq: task.n_updates + 1,
+            state: news.state,
+            source: news.source,
+            reason: news.reason,
+            message: news.message,
+            timestamp: cx.wall,
+        };
+        let report_seq = self.next_report_seq(id);
+        let id = id.clone();
+        self.record(
+            Record::Updated {
+                id,
+                update,
+                report_seq,
+            },
+            cx,
+        );
+    }
+
+    /// The next report number, from now on that of `id`. The caller records it.
+    fn next_report_seq(&mut self, id: &LaunchId) -> u64 {
+        if let Some(task) = self.durable.tasks.get(id) {
+            self.reports.remove(&task.report_seq);
+        }
+        let report_seq = self.durable.report_seq + 1;
+        self.reports.insert(report_seq, id.clone());
+        report_seq
+    }
+
+    /// Drops a launch from the table, with everything kept for it.
+    fn forget(&mut self, id: &LaunchId, cx: &mut Cx<'_>) {
+        self.record(Record::Forgotten(id.clone()), cx);
+    }
+
+    /// Follows the removal of a launch from the table with what is kept outside of it.
+    fn forgotten(
+        &mut self,
+        id: &LaunchId,
+        report_seq: u64,
+        container: crate::ContainerId,
+        cx: &mut Cx<'_>,
+    ) {
+        self.reports.remove(&report_seq);
+        self.kills.remove(id);
+        cx.act(Action::Forget(id.clone(), container));
+    }
+}
+
+/// What an update says.
+struct News {
+    state: TaskState,
+    source: Source,
+    reason: Option<Reason>,
+    message: Option<String>,
+}
+
+impl News {
+    /// About the course of a command.
+    fn course(state: TaskState) -> Self {
+        Self {
+            state,
+            source: Source::Executor,
+            reason: None,
+            message: None,
+        }
+    }
+
+    /// What the agent itself has to say.
+    fn agent(state: TaskState, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            source: Source::Agent,
+            reason: Some(reason),
+            message: Some(message.into()),
+        }
+    }
+}

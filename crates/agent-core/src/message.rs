@@ -1,0 +1,184 @@
+//! What the agent and the leading master say to each other, as plain data.
+
+use bytes::Bytes;
+use regency_types::digest::Digest;
+use regency_types::{
+    AgentId, ClusterId, DurationMs, FrameworkId, NodeId, TaskState, Term, UpdateUuid,
+};
+
+use crate::launch::{ContainerId, LaunchId};
+use crate::update::Update;
+
+/// What every message of a master carries to tell stale masters and strange clusters apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The cluster of the speaking master.
+    pub cluster: ClusterId,
+    /// The term it speaks under.
+    pub term: Term,
+    /// The speaking master.
+    pub leader: NodeId,
+}
+
+/// What a master says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterMessage {
+    /// The attachment stands.
+    Attached {
+        /// The id this agent has or got.
+        agent_id: AgentId,
+        /// Reports at or below are committed.
+        applied_report_seq: u64,
+        /// Expect a ping this often.
+        ping_interval: DurationMs,
+        /// Without one for this long, look for another leader.
+        ping_timeout: DurationMs,
+    },
+    /// The attachment does not stand.
+    Refused {
+        /// Why not.
+        refusal: Refusal,
+        /// For people.
+        message: String,
+        /// "host:port" of the leader's agent listener when known.
+        leader_address: Option<String>,
+    },
+    /// Work, in ascending order.
+    Commands(Vec<Numbered>),
+    /// Reports at or below are committed.
+    ReportsCommitted(u64),
+    /// Sign of life.
+    Ping {
+        /// Age of the leader's last proof that a majority follows it.
+        quorum_ack_age: DurationMs,
+    },
+    /// Asks for the whole picture.
+    ResyncRequest,
+    /// This agent was removed; the text says why.
+    Shutdown(String),
+}
+
+/// Why a master refuses an attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Ask the leader instead.
+    NotLeader,
+    /// The checkpoints belong to another cluster.
+    WrongCluster,
+    /// The agent id belongs to another checkpoint directory.
+    WrongEpoch,
+    /// A newer attachment of this agent took over.
+    Superseded,
+    /// The agent's description is not acceptable.
+    BadInfo,
+    /// The agent was removed for good.
+    Gone,
+    /// Not now.
+    Retry,
+}
+
+/// One command with its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbered {
+    /// Number within the durable stream from the masters to this agent.
+    pub seq: u64,
+    /// What to do.
+    pub command: Command,
+}
+
+/// One durable instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Start this task, at most once ever.
+    Launch {
+        /// Which launch.
+        id: LaunchId,
+        /// An encoded `mesos.v1.FrameworkInfo`.
+        framework_info: Bytes,
+        /// An encoded `mesos.v1.TaskInfo`.
+        task_info: Bytes,
+        /// The task's own kill policy, when it has one.
+        kill_grace: Option<DurationMs>,
+        /// Whether the framework wants to hear TASK_KILLING.
+        killing_state: bool,
+        /// Why this agent cannot run it, found when the bytes were decoded.
+        defect: Option<String>,
+    },
+    /// Kill that launch.
+    Kill {
+        /// Which launch.
+        id: LaunchId,
+        /// Time between SIGTERM and SIGKILL; absent: the launch's own.
+        grace: Option<DurationMs>,
+    },
+    /// The framework acknowledged an update.
+    Acknowledge {
+        /// Of which launch.
+        id: LaunchId,
+        /// Which update.
+        uuid: UpdateUuid,
+    },
+    /// The framework is gone.
+    ShutdownFramework(FrameworkId),
+    /// This launch was withdrawn and must never start.
+    DropLaunch(LaunchId),
+}
+
+/// What an agent says. Its driver adds what does not change while it runs (address, description,
+/// epoch).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentMessage {
+    /// First message of a stream.
+    Attach {
+        /// The cluster it belongs to, once it attached to one.
+        cluster: Option<ClusterId>,
+        /// Its id, once it has one.
+        agent_id: Option<AgentId>,
+        /// Highest term it ever attached under.
+        highest_term: Term,
+        /// Highest report number assigned.
+        report_seq: u64,
+        /// Highest command number durably noted.
+        command_seq: u64,
+        /// Over its tasks.
+        digest: Digest,
+    },
+    /// News of tasks, in ascending order of their number.
+    Reports {
+        /// The news.
+        reports: Vec<Report>,
+        /// Highest command number durably noted.
+        command_seq: u64,
+    },
+    /// Answer to a ping.
+    Pong {
+        /// Highest command number durably noted.
+        command_seq: u64,
+    },
+    /// Everything the agent runs.
+    Resync {
+        /// Highest report number assigned.
+        report_seq: u64,
+        /// Highest command number durably noted.
+        command_seq: u64,
+        /// One per launch, each with number 0.
+        tasks: Vec<Report>,
+    },
+}
+
+/// The head of one launch's update stream and its newest state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Number within the durable stream from this agent to the masters.
+    pub report_seq: u64,
+    /// Which launch.
+    pub id: LaunchId,
+    /// Its container.
+    pub container: ContainerId,
+    /// The process that watches it, once there is one.
+    pub executor_pid: Option<u32>,
+    /// The oldest unacknowledged update; none only in a [`AgentMessage::Resync`].
+    pub head: Option<Update>,
+    /// State of the newest update.
+    pub latest_state: TaskState,
+}

@@ -1,0 +1,724 @@
+//! A world around the machine: masters that keep a command log, processes, a disk that forgets
+//! what was not synced, and crashes between any two of the driver's steps.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use regency_agent_core::message::Report;
+use regency_agent_core::{
+    Action, AgentMessage, Command, ContainerId, Core, Cx, Durable, Exit, Fence, Input, LaunchId,
+    MasterMessage, Mint, Numbered, ProcessFact, ProcessRef, Record, Step, StreamNo, Timing, Update,
+};
+use regency_types::{
+    BootId, ClusterId, DurationMs, FrameworkId, Generation, NodeId, TaskId, TaskKey, TaskState,
+    Term, UpdateUuid, WallTime,
+};
+
+const CLUSTER: ClusterId = ClusterId(7);
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Launch {
+        framework: u8,
+        task: u8,
+        defect: bool,
+    },
+    Kill(u8),
+    KillUnseen(u8, u8),
+    DropUnseen(u8, u8),
+    ShutdownFramework(u8),
+    AcknowledgeHead(u8),
+    /// The master sends what the agent lacks.
+    Deliver,
+    Connect,
+    Disconnect,
+    NewTerm,
+    /// A leader of an older term answers an attachment.
+    StaleMaster,
+    /// The whole command log once more, from its beginning.
+    Repeat,
+    PrepareDone(u8),
+    PrepareFails(u8),
+    RunningSeen(u8),
+    Exit(u8, u8),
+    /// The process that watches a command is killed, and the command with it.
+    WatcherDies(u8),
+    Tick,
+    Crash(Crash),
+    Resync,
+}
+
+/// Where the agent dies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Crash {
+    /// During the next step, before anything of it is durable.
+    BeforeSync,
+    /// During the next step, when it is durable and nothing of it is done.
+    AfterSync,
+    /// Between two steps.
+    Idle,
+    /// With its machine.
+    Reboot,
+}
+
+/// The life of a real process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Process {
+    Preparing,
+    Ready,
+    Running,
+    Over(Exit),
+}
+
+/// What the masters know of a launch.
+#[derive(Debug, Default)]
+struct Known {
+    /// Updates by their number, as first seen.
+    updates: BTreeMap<u64, Update>,
+    acknowledged: u64,
+    latest: Option<TaskState>,
+}
+
+impl Known {
+    fn head(&self) -> Option<&Update> {
+        self.updates.get(&(self.acknowledged + 1))
+    }
+}
+
+struct Counter(u128);
+
+impl Mint for Counter {
+    fn update_uuid(&mut self) -> UpdateUuid {
+        self.0 += 1;
+        UpdateUuid(self.0)
+    }
+    fn container_id(&mut self) -> ContainerId {
+        self.0 += 1;
+        ContainerId(self.0)
+    }
+}
+
+pub(crate) struct World {
+    core: Core,
+    disk: Vec<Vec<Record>>,
+    mint: Counter,
+    now_ms: u64,
+    boot: BootId,
+    crash: Option<Crash>,
+    processes: BTreeMap<LaunchId, Process>,
+    starts: BTreeMap<LaunchId, u32>,
+    stream: Option<StreamNo>,
+    n_streams: u64,
+    term: Term,
+    log: Vec<Command>,
+    delivered: usize,
+    known: BTreeMap<LaunchId, Known>,
+    launched: BTreeSet<LaunchId>,
+    gone: BTreeSet<FrameworkId>,
+    applied_report_seq: u64,
+    sent_report_seq: u64,
+    next_generation: u64,
+    /// How often the agent was started.
+    run: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut world = Self {
+            core: Core::new(Durable::default(), Timing::STANDARD),
+            disk: Vec::new(),
+            mint: Counter(0),
+            now_ms: 0,
+            boot: BootId(1),
+            crash: None,
+            processes: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            stream: None,
+            n_streams: 0,
+            term: Term(1),
+            log: Vec::new(),
+            delivered: 0,
+            known: BTreeMap::new(),
+            launched: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            applied_report_seq: 0,
+            sent_report_seq: 0,
+            next_generation: 0,
+            run: 0,
+        };
+        world.restart();
+        world
+    }
+
+    /// One step of the driver: decide, sync, act; dying where it was told to.
+    fn step(&mut self, decide: impl FnOnce(&mut Core, &mut Cx<'_>)) {
+        let mut step = Step::default();
+        let mut cx = Cx {
+            now_ms: self.now_ms,
+            wall: WallTime(self.now_ms),
+            mint: &mut self.mint,
+            step: &mut step,
+        };
+        decide(&mut self.core, &mut cx);
+        self.core.flush(&mut cx);
+        let crash = self.crash.take();
+        if matches!(crash, Some(Crash::BeforeSync)) {
+            return self.restart();
+        }
+        let records = step.take_records();
+        if !records.is_empty() {
+            self.disk.push(records);
+        }
+        if crash.is_some() {
+            return self.restart();
+        }
+        let run = self.run;
+        for action in step.take_actions() {
+            // An action can lead to the next crash; the rest of them dies with the agent.
+            if self.run == run {
+                self.act(action);
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.step(|core, cx| core.handle(input, cx));
+    }
+
+    /// The agent dies and starts again: only what is on the disk and what processes left counts.
+    fn restart(&mut self) {
+        self.run += 1;
+        self.stream = None;
+        for process in self.processes.values_mut() {
+            // Whoever waits for its go sees the pipe close and ends without running.
+            if matches!(process, Process::Preparing | Process::Ready) {
+                *process = Process::Over(Exit::NotStarted);
+            }
+        }
+        let mut durable = Durable::default();
+        for record in self.disk.iter().flatten() {
+            durable.apply(record);
+        }
+        let facts = durable
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.is_started())
+            .map(|(id, _)| {
+                let fact = match self.processes.get(id) {
+                    Some(Process::Running) => ProcessFact::Alive,
+                    Some(Process::Over(exit)) => ProcessFact::Ended(*exit),
+                    other => panic!("{id} is recorded as started, its process is {other:?}"),
+                };
+                (id.clone(), fact)
+            })
+            .collect();
+        self.core = Core::new(durable, Timing::STANDARD);
+        let boot = self.boot;
+        self.step(|core, cx| core.recover(boot, &facts, cx));
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send(stream, message) => {
+                if self.stream == Some(stream) {
+                    self.hear(stream, message);
+                }
+            }
+            Action::Reattach { stream, .. } => {
+                if self.stream == Some(stream) {
+                    self.stream = None;
+                }
+            }
+            Action::Prepare(id) => {
+                let earlier = self.processes.insert(id.clone(), Process::Preparing);
+                assert_eq!(earlier, None, "{id} is prepared a second time");
+            }
+            Action::Go(id) => {
+                if self.processes.get(&id) == Some(&Process::Ready) {
+                    *self.starts.entry(id.clone()).or_default() += 1;
+                    self.processes.insert(id, Process::Running);
+                }
+            }
+            Action::Abort(id) => {
+                let process = self.processes.get_mut(&id);
+                if let Some(process @ (Process::Preparing | Process::Ready)) = process {
+                    *process = Process::Over(Exit::NotStarted);
+                }
+            }
+            Action::Terminate(_) => {}
+            Action::Destroy(id) => {
+                if self.processes.get(&id) == Some(&Process::Running) {
+                    self.end(id, Exit::Signaled(9));
+                }
+            }
+            Action::Forget(id, _) => {
+                let gone = self.gone.contains(&id.key.framework);
+                let process = self.processes.get(&id);
+                assert!(
+                    process != Some(&Process::Running),
+                    "{id} runs and is forgotten"
+                );
+                let done = self.known.get(&id).is_some_and(|known| {
+                    known
+                        .updates
+                        .get(&known.acknowledged)
+                        .is_some_and(|u| u.state.is_terminal())
+                });
+                assert!(
+                    gone || done,
+                    "{id} is forgotten before its end was acknowledged"
+                );
+            }
+            Action::Stop(reason) => panic!("nobody removed the agent: {reason}"),
+        }
+    }
+
+    fn end(&mut self, id: LaunchId, exit: Exit) {
+        self.processes.insert(id.clone(), Process::Over(exit));
+        self.input(Input::Ended(id, exit));
+    }
+
+    /// The leader hears a message; it commits at once.
+    fn hear(&mut self, stream: StreamNo, message: AgentMessage) {
+        match message {
+            AgentMessage::Attach {
+                highest_term,
+                command_seq,
+                report_seq,
+                cluster,
+                ..
+            } => {
+                assert!(highest_term <= self.term);
+                assert!(cluster.is_none_or(|cluster| cluster == CLUSTER));
+                assert!(
+                    report_seq >= self.applied_report_seq,
+                    "durable report numbers went back"
+                );
+                assert!(usize::try_from(command_seq).is_ok_and(|seq| seq <= self.log.len()));
+                self.delivered = command_seq as usize;
+                self.sent_report_seq = self.applied_report_seq;
+                let attached = MasterMessage::Attached {
+                    agent_id: CLUSTER.agent_id(0),
+                    applied_report_seq: self.applied_report_seq,
+                    ping_interval: DurationMs(1_000),
+                    ping_timeout: DurationMs(u64::MAX),
+                };
+                self.say(stream, attached);
+            }
+            AgentMessage::Reports { reports, .. } => {
+                for report in reports {
+                    assert!(
+                        report.report_seq > self.sent_report_seq,
+                        "report {} after {}",
+                        report.report_seq,
+                        self.sent_report_seq
+                    );
+                    self.sent_report_seq = report.report_seq;
+                    self.applied_report_seq = report.report_seq;
+                    let head = report.head.clone().expect("a report carries its head");
+                    self.learn(&report, head);
+                }
+                self.say(
+                    stream,
+                    MasterMessage::ReportsCommitted(self.applied_report_seq),
+                );
+            }
+            AgentMessage::Resync {
+                report_seq, tasks, ..
+            } => {
+                assert!(report_seq >= self.applied_report_seq);
+                self.applied_report_seq = report_seq;
+                self.sent_report_seq = report_seq;
+                for report in tasks {
+                    if let Some(head) = report.head.clone() {
+                        self.learn(&report, head);
+                    }
+                }
+            }
+            AgentMessage::Pong { .. } => {}
+        }
+    }
+
+    fn learn(&mut self, report: &Report, head: Update) {
+        let durable = self.on_disk(&report.id, head.task_seq);
+        assert!(durable, "{} was told of before it was durable", report.id);
+        let known = self.known.entry(report.id.clone()).or_default();
+        assert!(
+            head.task_seq <= known.acknowledged + 1,
+            "{}: an update was skipped",
+            report.id
+        );
+        if let Some(earlier) = known.updates.get(&head.task_seq) {
+            assert_eq!(*earlier, head, "{}: an update changed", report.id);
+        }
+        if known.latest.is_some_and(TaskState::is_terminal) {
+            assert_eq!(
+                known.latest,
+                Some(report.latest_state),
+                "{}: a second fate",
+                report.id
+            );
+        }
+        known.latest = Some(report.latest_state);
+        known.updates.insert(head.task_seq, head);
+    }
+
+    fn on_disk(&self, wanted: &LaunchId, task_seq: u64) -> bool {
+        self.disk.iter().flatten().any(|record| {
+            matches!(record, Record::Updated { id, update, .. }
+                if id == wanted && update.task_seq == task_seq)
+        })
+    }
+
+    fn say(&mut self, stream: StreamNo, message: MasterMessage) {
+        let fence = Fence {
+            cluster: CLUSTER,
+            term: self.term,
+            leader: NodeId(1),
+        };
+        self.input(Input::Received(stream, fence, message));
+    }
+
+    fn deliver(&mut self, from: usize) {
+        let Some(stream) = self.stream else { return };
+        if self.core.attached_to().is_none() {
+            return;
+        }
+        let batch: Vec<Numbered> = self
+            .log
+            .iter()
+            .enumerate()
+            .skip(from)
+            .map(|(index, command)| Numbered {
+                seq: index as u64 + 1,
+                command: command.clone(),
+            })
+            .collect();
+        self.delivered = self.log.len();
+        if !batch.is_empty() {
+            self.say(stream, MasterMessage::Commands(batch));
+        }
+    }
+
+    fn key(framework: u8, task: u8) -> TaskKey {
+        TaskKey {
+            framework: FrameworkId::new(format!("f{framework}")).expect("an id"),
+            task: TaskId::new(format!("t{task}")).expect("an id"),
+        }
+    }
+
+    /// A new generation of a task, unless its framework is gone or an earlier one still counts.
+    fn fresh(&mut self, framework: u8, task: u8) -> Option<LaunchId> {
+        let key = Self::key(framework, task);
+        let busy = self.launched.iter().any(|id| {
+            id.key == key
+                && !self.known.get(id).is_some_and(|known| {
+                    known
+                        .updates
+                        .get(&known.acknowledged)
+                        .is_some_and(|u| u.state.is_terminal())
+                })
+        });
+        if busy || self.gone.contains(&key.framework) {
+            return None;
+        }
+        self.next_generation += 1;
+        let id = LaunchId {
+            key,
+            generation: Generation(self.next_generation),
+        };
+        self.launched.insert(id.clone());
+        Some(id)
+    }
+
+    fn pick<T: Clone>(items: &[T], index: u8) -> Option<T> {
+        (!items.is_empty()).then(|| items[usize::from(index) % items.len()].clone())
+    }
+
+    fn processes_that(&self, wanted: Process) -> Vec<LaunchId> {
+        let those = self
+            .processes
+            .iter()
+            .filter(|(_, process)| **process == wanted);
+        those.map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(crate) fn follow(&mut self, op: Op) {
+        self.now_ms += 100;
+        match op {
+            Op::Launch {
+                framework,
+                task,
+                defect,
+            } => {
+                if let Some(id) = self.fresh(framework, task) {
+                    self.log.push(Command::Launch {
+                        id,
+                        framework_info: Bytes::from_static(b"f"),
+                        task_info: Bytes::from_static(b"t"),
+                        kill_grace: None,
+                        killing_state: framework == 0,
+                        defect: defect.then(|| "cannot run".to_owned()),
+                    });
+                }
+            }
+            Op::Kill(index) => {
+                let launched: Vec<_> = self.launched.iter().cloned().collect();
+                if let Some(id) = Self::pick(&launched, index)
+                    && !self
+                        .known
+                        .get(&id)
+                        .is_some_and(|k| k.latest.is_some_and(TaskState::is_terminal))
+                    && !self.gone.contains(&id.key.framework)
+                {
+                    self.log.push(Command::Kill {
+                        id,
+                        grace: Some(DurationMs(500)),
+                    });
+                }
+            }
+            Op::KillUnseen(framework, task) => {
+                if let Some(id) = self.fresh(framework, task) {
+                    self.log.push(Command::Kill { id, grace: None });
+                }
+            }
+            Op::DropUnseen(framework, task) => {
+                if let Some(id) = self.fresh(framework, task) {
+                    self.log.push(Command::DropLaunch(id));
+                }
+            }
+            Op::ShutdownFramework(framework) => {
+                let framework = Self::key(framework, 0).framework;
+                if self.gone.insert(framework.clone()) {
+                    self.log.push(Command::ShutdownFramework(framework));
+                }
+            }
+            Op::AcknowledgeHead(index) => {
+                let heads = self.heads();
+                if let Some((id, uuid)) = Self::pick(&heads, index) {
+                    self.acknowledge(id, uuid);
+                }
+            }
+            Op::Deliver => self.deliver(self.delivered),
+            Op::Connect => self.connect(),
+            Op::Disconnect => {
+                if let Some(stream) = self.stream.take() {
+                    self.input(Input::StreamClosed(stream));
+                }
+            }
+            Op::NewTerm => {
+                self.term = Term(self.term.0 + 1);
+                self.follow(Op::Disconnect);
+            }
+            Op::StaleMaster => self.stale_master(),
+            Op::Repeat => self.deliver(0),
+            Op::PrepareDone(index) => {
+                if let Some(id) = Self::pick(&self.processes_that(Process::Preparing), index) {
+                    self.processes.insert(id.clone(), Process::Ready);
+                    let process = ProcessRef {
+                        pid: 1,
+                        start_ticks: 1,
+                        boot: self.boot,
+                    };
+                    self.input(Input::Prepared(id, process));
+                }
+            }
+            Op::PrepareFails(index) => {
+                if let Some(id) = Self::pick(&self.processes_that(Process::Preparing), index) {
+                    self.processes
+                        .insert(id.clone(), Process::Over(Exit::NotStarted));
+                    self.input(Input::LaunchFailed(id, "no sandbox".to_owned()));
+                }
+            }
+            Op::RunningSeen(index) => {
+                if let Some(id) = Self::pick(&self.processes_that(Process::Running), index) {
+                    self.input(Input::Running(id));
+                }
+            }
+            Op::Exit(index, status) => {
+                if let Some(id) = Self::pick(&self.processes_that(Process::Running), index) {
+                    self.end(id, Exit::Exited(i32::from(status % 3)));
+                }
+            }
+            Op::WatcherDies(index) => {
+                if let Some(id) = Self::pick(&self.processes_that(Process::Running), index) {
+                    self.end(id, Exit::Lost);
+                }
+            }
+            Op::Tick => self.input(Input::Tick),
+            Op::Crash(Crash::Idle) => self.restart(),
+            Op::Crash(Crash::Reboot) => {
+                self.boot = BootId(self.boot.0 + 1);
+                for process in self.processes.values_mut() {
+                    if *process == Process::Running {
+                        *process = Process::Over(Exit::Lost);
+                    }
+                }
+                self.restart();
+            }
+            Op::Crash(crash) => self.crash = Some(crash),
+            Op::Resync => {
+                if let Some(stream) = self.stream.filter(|_| self.core.attached_to().is_some()) {
+                    self.say(stream, MasterMessage::ResyncRequest);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.stream.is_none() {
+            self.n_streams += 1;
+            let stream = StreamNo(self.n_streams);
+            self.stream = Some(stream);
+            self.input(Input::StreamOpened(stream));
+        }
+    }
+
+    /// A master of an older term answers on a stream of its own: nothing of it may be followed.
+    fn stale_master(&mut self) {
+        self.follow(Op::Disconnect);
+        let highest = self.core.durable().highest_term;
+        if highest == Term(0) {
+            return;
+        }
+        self.n_streams += 1;
+        let stream = StreamNo(self.n_streams);
+        let fence = Fence {
+            cluster: CLUSTER,
+            term: Term(highest.0 - 1),
+            leader: NodeId(2),
+        };
+        self.input(Input::StreamOpened(stream));
+        let before = self.core.durable().clone();
+        let n_running = self.processes_that(Process::Running).len();
+        self.input(Input::Received(
+            stream,
+            fence,
+            MasterMessage::Attached {
+                agent_id: CLUSTER.agent_id(0),
+                applied_report_seq: u64::MAX / 2,
+                ping_interval: DurationMs(1),
+                ping_timeout: DurationMs(1),
+            },
+        ));
+        let command = Command::ShutdownFramework(Self::key(0, 0).framework);
+        let commands = vec![Numbered {
+            seq: before.command_seq + 1,
+            command,
+        }];
+        self.input(Input::Received(
+            stream,
+            fence,
+            MasterMessage::Commands(commands),
+        ));
+        assert_eq!(*self.core.durable(), before, "a stale master was followed");
+        assert_eq!(n_running, self.processes_that(Process::Running).len());
+    }
+
+    fn heads(&self) -> Vec<(LaunchId, UpdateUuid)> {
+        self.known
+            .iter()
+            .filter(|(id, _)| !self.gone.contains(&id.key.framework))
+            .filter_map(|(id, known)| Some((id.clone(), known.head()?.uuid)))
+            .collect()
+    }
+
+    fn acknowledge(&mut self, id: LaunchId, uuid: UpdateUuid) {
+        let known = self
+            .known
+            .get_mut(&id)
+            .expect("only known heads are acknowledged");
+        known.acknowledged += 1;
+        self.log.push(Command::Acknowledge { id, uuid });
+    }
+
+    /// Holds at every moment.
+    pub(crate) fn check(&self) {
+        for (id, n_starts) in &self.starts {
+            assert!(*n_starts <= 1, "{id} started {n_starts} times");
+        }
+        // What a restart would rebuild is what the agent has.
+        let mut durable = Durable::default();
+        for record in self.disk.iter().flatten() {
+            durable.apply(record);
+        }
+        assert_eq!(durable, *self.core.durable());
+    }
+
+    /// No more faults: everything is delivered, every process ends, every update is acknowledged.
+    pub(crate) fn heal(&mut self) {
+        self.crash = None;
+        self.restart();
+        for _ in 0..10_000 {
+            self.connect();
+            self.deliver(self.delivered);
+            while let Some(id) = self.processes_that(Process::Preparing).pop() {
+                self.processes.insert(id.clone(), Process::Ready);
+                let process = ProcessRef {
+                    pid: 1,
+                    start_ticks: 1,
+                    boot: self.boot,
+                };
+                self.input(Input::Prepared(id, process));
+            }
+            while let Some(id) = self.processes_that(Process::Running).pop() {
+                self.end(id, Exit::Exited(0));
+            }
+            let heads: VecDeque<_> = self.heads().into();
+            if heads.is_empty() && self.delivered == self.log.len() {
+                return;
+            }
+            for (id, uuid) in heads {
+                self.acknowledge(id, uuid);
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Holds once nothing is left to do.
+    pub(crate) fn check_healed(&self) {
+        assert!(
+            self.core.durable().tasks.is_empty(),
+            "{:?}",
+            self.core.durable().tasks
+        );
+        assert!(self.core.durable().frameworks.is_empty());
+        for id in &self.launched {
+            if self.gone.contains(&id.key.framework) {
+                continue;
+            }
+            let known = self
+                .known
+                .get(id)
+                .unwrap_or_else(|| panic!("{id} was never told of"));
+            let fates: Vec<_> = known
+                .updates
+                .values()
+                .filter(|u| u.state.is_terminal())
+                .collect();
+            assert_eq!(fates.len(), 1, "{id} has not exactly one fate: {fates:?}");
+            assert_eq!(known.acknowledged, known.updates.len() as u64, "{id}");
+            let started = self.starts.contains_key(id);
+            let state = fates[0].state;
+            let never_ran = matches!(state, TaskState::Dropped | TaskState::Error);
+            assert!(!(started && never_ran), "{id} ran and is told as {state:?}");
+            let ran = state == TaskState::Finished;
+            assert!(started || !ran, "{id} never ran and is told as {state:?}");
+            assert_eq!(
+                self.n_made(id),
+                known.updates.len(),
+                "{id}: an update was lost"
+            );
+        }
+    }
+
+    fn n_made(&self, wanted: &LaunchId) -> usize {
+        let made = self
+            .disk
+            .iter()
+            .flatten()
+            .filter(|record| matches!(record, Record::Updated { id, .. } if id == wanted));
+        made.count()
+    }
+}
