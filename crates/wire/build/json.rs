@@ -98,6 +98,9 @@ impl Generator<'_> {
             "fn read_field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A, \
              seen: &mut Seen, cx: &mut Context) -> Result<(), A::Error> {",
         );
+        if message.fields.is_empty() {
+            return self.line("let _ = (key, seen, cx); read::unknown(map) }");
+        }
         self.line("let _ = (&mut *seen, &mut *cx); match key {");
         let mut bit = 0;
         for field in &message.fields {

@@ -11,11 +11,13 @@
 
 pub mod content;
 pub mod events;
+mod ids;
 pub mod json;
 mod message;
 pub mod proto;
 pub mod recordio;
 mod required;
+pub mod resources;
 pub mod status;
 pub mod validate;
 
