@@ -1,0 +1,417 @@
+//! A small cluster for tests: a state to which entries are applied as a leader would.
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+use regency_resources::Resources;
+use regency_state::model::{AgentSpec, Capabilities, FrameworkSpec};
+use regency_state::{
+    AcceptOffers, AcknowledgeUpdate, Applied, ApplyReports, BeginTerm, Command, IssueOffers,
+    LaunchSpec, MarkAgentUnreachable, MasterInfo, OfferPlan, Operation, Outcome, Proposal,
+    RegisterAgent, ReportedUpdate, State, SubscribeFramework, SuspectAgents, TaskReport, TaskSpec,
+};
+use regency_types::{
+    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, FrameworkId, Incarnation,
+    NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
+};
+use regency_wire::v1::value::{Text, Type};
+use regency_wire::v1::{self, AgentInfo, Attribute, ContainerStatus, FrameworkInfo, TaskInfo};
+
+/// A wall clock in 2026, in milliseconds.
+pub(crate) const WALL: u64 = 1_795_156_131_751;
+
+/// The state, and the clocks it was last changed at.
+pub(crate) struct Cluster {
+    /// What the masters hold.
+    pub(crate) state: State,
+    /// Milliseconds since [`WALL`] and since the cluster began, advanced by every entry.
+    pub(crate) at: u64,
+    /// The next stream's identity.
+    streams: u128,
+}
+
+/// Resources in Mesos' text form.
+pub(crate) fn resources(text: &str) -> Resources {
+    regency_resources::parse::resources(text, "*").expect("a test's resources parse")
+}
+
+impl Cluster {
+    /// A cluster in its first term, with nothing in it.
+    pub(crate) fn new() -> Self {
+        let mut cluster = Self {
+            state: State::default(),
+            at: 0,
+            streams: 0,
+        };
+        cluster.ok(Command::BeginTerm(BeginTerm {
+            cluster: ClusterId(7),
+            term: Term(1),
+            master: MasterInfo {
+                node: NodeId(1),
+                incarnation: Incarnation(1),
+                process: 11,
+                hostname: "m1.example".into(),
+                http: "10.0.0.9:5050".into(),
+                agent: "10.0.0.9:5061".into(),
+                version: "0.1.0".into(),
+            },
+        }));
+        cluster
+    }
+
+    /// Applies one entry.
+    pub(crate) fn apply(&mut self, command: Command) -> Applied {
+        self.at += 7;
+        let applied = self.state.apply(&Proposal {
+            proposed_at: ClusterTime(self.at),
+            wall: WallTime(WALL + self.at),
+            command,
+        });
+        self.state
+            .check_invariants()
+            .expect("the invariants hold after every entry");
+        applied
+    }
+
+    /// Applies one entry that must be accepted.
+    pub(crate) fn ok(&mut self, command: Command) -> Outcome {
+        self.apply(command)
+            .verdict
+            .expect("the command is accepted")
+    }
+
+    /// An agent with the checkpoint directory `epoch`, on the machine of that number.
+    pub(crate) fn agent(&mut self, epoch: u128, total: &str) -> AgentId {
+        self.agent_at(epoch, &format!("10.0.0.{epoch}:5051"), total)
+    }
+
+    /// An agent at an address.
+    pub(crate) fn agent_at(&mut self, epoch: u128, address: &str, total: &str) -> AgentId {
+        let hostname = format!("agent{epoch}.example");
+        let info = AgentInfo {
+            hostname: hostname.clone(),
+            port: Some(5051),
+            attributes: vec![Attribute {
+                name: "rack".into(),
+                r#type: Type::Text as i32,
+                text: Some(Text { value: "r1".into() }),
+                ..Attribute::default()
+            }],
+            ..AgentInfo::default()
+        };
+        let outcome = self.ok(Command::RegisterAgent(RegisterAgent {
+            epoch: AgentEpoch(epoch),
+            boot: BootId(1),
+            spec: AgentSpec {
+                info: info.encode_to_vec().into(),
+                hostname,
+                address: address.into(),
+                total: resources(total),
+                version: "0.1.0".into(),
+            },
+        }));
+        match outcome {
+            Outcome::AgentRegistered { agent } => agent,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A framework of one role.
+    pub(crate) fn subscribe(&mut self, role: &str, capabilities: Capabilities) -> FrameworkId {
+        self.subscribe_as(None, role, capabilities)
+    }
+
+    /// A framework subscribes, again when it has an id.
+    pub(crate) fn subscribe_as(
+        &mut self,
+        id: Option<FrameworkId>,
+        role: &str,
+        capabilities: Capabilities,
+    ) -> FrameworkId {
+        use v1::framework_info::Capability;
+        use v1::framework_info::capability::Type;
+        self.streams += 1;
+        let flags = [
+            (capabilities.partition_aware, Type::PartitionAware),
+            (capabilities.multi_role, Type::MultiRole),
+            (
+                capabilities.reservation_refinement,
+                Type::ReservationRefinement,
+            ),
+            (capabilities.task_killing_state, Type::TaskKillingState),
+        ];
+        let info = FrameworkInfo {
+            user: "root".into(),
+            name: "golden".into(),
+            role: (!capabilities.multi_role).then(|| role.to_owned()),
+            roles: capabilities
+                .multi_role
+                .then(|| role.to_owned())
+                .into_iter()
+                .collect(),
+            failover_timeout: Some(60.0),
+            checkpoint: Some(false),
+            hostname: Some("client.example".into()),
+            principal: Some("golden-principal".into()),
+            capabilities: flags
+                .into_iter()
+                .filter(|(on, _)| *on)
+                .map(|(_, capability)| Capability {
+                    r#type: Some(capability as i32),
+                })
+                .collect(),
+            ..FrameworkInfo::default()
+        };
+        let outcome = self.ok(Command::SubscribeFramework(SubscribeFramework {
+            framework: id,
+            spec: FrameworkSpec {
+                info: info.encode_to_vec().into(),
+                name: info.name.clone(),
+                user: info.user.clone(),
+                principal: info.principal.clone(),
+                roles: BTreeSet::from([role.to_owned()]),
+                failover_timeout: DurationMs::from_secs(60),
+                checkpoint: false,
+                capabilities,
+            },
+            suppressed: Vec::new(),
+            stream: StreamId(self.streams),
+        }));
+        match outcome {
+            Outcome::Subscribed { framework } => framework,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An offer.
+    pub(crate) fn offer(
+        &mut self,
+        framework: &FrameworkId,
+        role: &str,
+        agent: &AgentId,
+        what: &str,
+    ) -> OfferId {
+        let outcome = self.ok(Command::IssueOffers(IssueOffers {
+            plans: vec![OfferPlan {
+                framework: framework.clone(),
+                role: role.into(),
+                agent: agent.clone(),
+                resources: resources(what),
+            }],
+            timeout: None,
+        }));
+        match outcome {
+            Outcome::OffersIssued { offers, .. } => offers[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Offers the whole and launches tasks on a part of it; what is left is offered no more.
+    pub(crate) fn launch(
+        &mut self,
+        framework: &FrameworkId,
+        role: &str,
+        agent: &AgentId,
+        tasks: Vec<(TaskInfo, &str)>,
+    ) {
+        let sum: Resources = tasks
+            .iter()
+            .map(|(_, what)| resources(what))
+            .fold(Resources::default(), |sum, next| sum + next);
+        let offer = self.offer(framework, role, agent, &sum.to_string());
+        let launches: Vec<LaunchSpec> = tasks
+            .into_iter()
+            .map(|(mut info, what)| {
+                info.agent_id.value = agent.to_string();
+                LaunchSpec::Valid(TaskSpec {
+                    task: TaskId::new(&info.task_id.value).expect("a test's id is valid"),
+                    agent: agent.clone(),
+                    name: info.name.clone(),
+                    resources: resources(what),
+                    info: info.encode_to_vec().into(),
+                })
+            })
+            .collect();
+        let n = launches.len() as u64;
+        let outcome = self.ok(Command::AcceptOffers(AcceptOffers {
+            framework: framework.clone(),
+            offers: vec![Some(offer)],
+            operations: vec![Operation::Launch(launches)],
+            refuse: DurationMs(0),
+            content: 42,
+        }));
+        assert_eq!(
+            outcome,
+            Outcome::Accepted {
+                n_launched: n,
+                n_refused: 0
+            }
+        );
+    }
+
+    /// A task without anything special.
+    pub(crate) fn task_info(id: &str) -> TaskInfo {
+        TaskInfo {
+            name: id.into(),
+            task_id: v1::TaskId { value: id.into() },
+            ..TaskInfo::default()
+        }
+    }
+
+    /// One agent, one partition-aware framework, one task `t` in STAGING.
+    pub(crate) fn with_task() -> (Self, TaskKey) {
+        Self::with_task_for(Capabilities {
+            partition_aware: true,
+            ..Capabilities::default()
+        })
+    }
+
+    /// One agent, one framework, one task `t` in STAGING.
+    pub(crate) fn with_task_for(capabilities: Capabilities) -> (Self, TaskKey) {
+        let mut cluster = Self::new();
+        let agent = cluster.agent(1, "cpus:4;mem:1024");
+        let framework = cluster.subscribe("eng", capabilities);
+        cluster.launch(
+            &framework,
+            "eng",
+            &agent,
+            vec![(Self::task_info("t"), "cpus:1;mem:32")],
+        );
+        let key = Self::key(&framework, "t");
+        (cluster, key)
+    }
+
+    /// The key of a task.
+    pub(crate) fn key(framework: &FrameworkId, id: &str) -> TaskKey {
+        TaskKey {
+            framework: framework.clone(),
+            task: TaskId::new(id).expect("a test's id is valid"),
+        }
+    }
+
+    /// Registers an agent and replaces it by another on the same machine. Gives the ids of the
+    /// first agent of all, and of the replaced one.
+    pub(crate) fn supersede_an_agent(&mut self) -> (String, String) {
+        let removed = self.agent_at(100, "10.0.1.1:5051", "cpus:1");
+        self.agent_at(101, "10.0.1.1:5051", "cpus:1");
+        assert!(self.state.agent(&removed).is_none(), "it is superseded");
+        let first = self.state.agents().next().expect("there is an agent");
+        (first.id.to_string(), removed.to_string())
+    }
+
+    /// The agent reports a state as a new head of the task's stream.
+    pub(crate) fn report(&mut self, key: &TaskKey, task_seq: u64, state: TaskState) {
+        self.report_head(key, task_seq, state, state);
+    }
+
+    /// The agent reports a head and a newer state behind it. The update's uuid is `task_seq`.
+    pub(crate) fn report_head(
+        &mut self,
+        key: &TaskKey,
+        task_seq: u64,
+        head: TaskState,
+        latest: TaskState,
+    ) {
+        let task = self.state.task(key).expect("the task is there").clone();
+        let agent = self
+            .state
+            .agent(&task.agent)
+            .expect("its agent is there")
+            .clone();
+        let uuid = UpdateUuid(u128::from(task_seq));
+        let status = v1::TaskStatus {
+            task_id: v1::TaskId {
+                value: key.task.to_string(),
+            },
+            state: head.number(),
+            source: Some(v1::task_status::Source::Executor as i32),
+            message: head.is_terminal().then(|| "ended".to_owned()),
+            agent_id: Some(v1::AgentId {
+                value: agent.id.to_string(),
+            }),
+            executor_id: Some(v1::ExecutorId {
+                value: key.task.to_string(),
+            }),
+            timestamp: Some((WALL + self.at) as f64 / 1000.0),
+            uuid: Some(uuid.to_bytes().to_vec().into()),
+            container_status: Some(container_status()),
+            ..v1::TaskStatus::default()
+        };
+        self.ok(Command::ApplyReports(ApplyReports {
+            agent: agent.id.clone(),
+            epoch: agent.epoch,
+            command_seq: agent.command_seq,
+            reports: vec![TaskReport {
+                report_seq: agent.report_seq + 1,
+                task: key.clone(),
+                generation: task.generation,
+                task_seq,
+                head: Some(ReportedUpdate {
+                    uuid,
+                    state: head,
+                    status: status.encode_to_vec().into(),
+                }),
+                latest_state: latest,
+            }],
+        }));
+    }
+
+    /// The framework acknowledges the update with this number.
+    pub(crate) fn acknowledge(&mut self, key: &TaskKey, uuid: u64) {
+        let agent = self
+            .state
+            .task(key)
+            .expect("the task is there")
+            .agent
+            .clone();
+        self.ok(Command::AcknowledgeUpdate(AcknowledgeUpdate {
+            task: key.clone(),
+            agent,
+            uuid: UpdateUuid(u128::from(uuid)),
+        }));
+    }
+
+    /// Reports and acknowledges states, the n-th under the uuid n.
+    pub(crate) fn run_through(&mut self, key: &TaskKey, states: &[TaskState]) {
+        for (n, state) in (1..).zip(states) {
+            self.report(key, n, *state);
+            self.acknowledge(key, n);
+        }
+    }
+
+    /// The task's agent becomes unreachable. Gives its id.
+    pub(crate) fn lose_agent(&mut self, key: &TaskKey) -> String {
+        let agent = self
+            .state
+            .task(key)
+            .expect("the task is there")
+            .agent
+            .clone();
+        self.ok(Command::SuspectAgents(SuspectAgents {
+            agents: vec![(agent.clone(), ClusterTime(self.at))],
+        }));
+        self.ok(Command::MarkAgentUnreachable(MarkAgentUnreachable {
+            agent: agent.clone(),
+        }));
+        agent.to_string()
+    }
+}
+
+fn container_status() -> ContainerStatus {
+    use v1::network_info::IpAddress;
+    ContainerStatus {
+        container_id: Some(v1::ContainerId {
+            value: "2b1b057e-352b-42ca-9178-082e49e8a2bd".into(),
+            parent: None,
+        }),
+        network_infos: vec![v1::NetworkInfo {
+            ip_addresses: vec![IpAddress {
+                protocol: Some(v1::network_info::Protocol::IPv4 as i32),
+                ip_address: Some("127.0.0.1".into()),
+            }],
+            ..v1::NetworkInfo::default()
+        }],
+        executor_pid: Some(19_602),
+        ..ContainerStatus::default()
+    }
+}

@@ -1,0 +1,88 @@
+//! Read models: from one consistent view of the state to what clients are shown.
+//!
+//! Everything here is a pure function of a [`View`]. Nothing touches a socket, a clock or the
+//! consensus, so that a follower answers exactly as the leader does, and so that a slow reader
+//! holds an O(1) snapshot and nobody else waits for it.
+//!
+//! The three conversions that the scheduler edge shares with the read models come first:
+//! [`status`], [`offer`] and [`reconcile`], with [`resource`] below them.
+
+pub mod offer;
+pub mod reconcile;
+pub mod resource;
+pub mod status;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use regency_state::State;
+use regency_state::model::{Agent, Framework};
+use regency_types::{AgentId, FrameworkId, WallTime};
+
+/// Version of Mesos whose interfaces are spoken. Dotted integers only: clients compute with it
+/// and switch features on by it.
+pub const MESOS_VERSION: &str = "1.11.0";
+
+/// What a read is answered from.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The replicated state at one index.
+    pub state: &'a State,
+    /// What only this process knows at this moment.
+    pub live: &'a Live,
+    /// Who answers.
+    pub identity: &'a Identity,
+}
+
+/// What a master knows beside the replicated state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Whether this master leads. The two sets below mean nothing while it does not.
+    pub leader: bool,
+    /// Agents whose stream to this leader is open.
+    pub attached: BTreeSet<AgentId>,
+    /// Frameworks whose stream to this leader is open.
+    pub connected: BTreeSet<FrameworkId>,
+    /// Wall clock when the view was taken; for display.
+    pub now: WallTime,
+}
+
+/// Who a master is, constant for the life of its process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Identity of this run of the process: a uuid as text, shown as the master's id.
+    pub process: String,
+    /// Advertised host name.
+    pub hostname: String,
+    /// Advertised address.
+    pub ip: IpAddr,
+    /// Advertised port for clients.
+    pub port: u16,
+    /// Version of this program.
+    pub version: String,
+    /// When the process started.
+    pub started: WallTime,
+    /// Name of the cluster for people, when it was given one.
+    pub cluster: Option<String>,
+    /// The flags in force, by name.
+    pub flags: Vec<(String, String)>,
+}
+
+impl View<'_> {
+    /// Whether an agent counts as connected. A follower does not see connections: there, whoever
+    /// is registered does.
+    #[must_use]
+    pub fn is_attached(&self, agent: &Agent) -> bool {
+        agent.is_registered() && (!self.live.leader || self.live.attached.contains(&agent.id))
+    }
+
+    /// Whether a framework counts as connected; on a follower, whoever is subscribed does.
+    #[must_use]
+    pub fn is_connected(&self, framework: &Framework) -> bool {
+        framework.is_subscribed()
+            && (!self.live.leader || self.live.connected.contains(&framework.id))
+    }
+}
+
+#[cfg(test)]
+mod fixture;
