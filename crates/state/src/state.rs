@@ -164,6 +164,11 @@ impl State {
         self.consumed.get(&id)
     }
 
+    /// All consumed offers that are remembered, oldest first.
+    pub fn consumed_offers(&self) -> impl DoubleEndedIterator<Item = (OfferId, &ConsumedOffer)> {
+        self.consumed.iter().map(|(id, consumed)| (*id, consumed))
+    }
+
     /// How many consumed offers are remembered.
     #[must_use]
     pub fn n_consumed(&self) -> usize {

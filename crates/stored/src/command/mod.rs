@@ -1,0 +1,78 @@
+//! Commands, one file per family as in `regency-state`.
+
+mod agent;
+mod framework;
+mod offer;
+mod report;
+mod task;
+
+use regency_state::{
+    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ClearSuspicion, Command,
+    DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
+    IssueOffers, KillTask, MarkAgentUnreachable, RegisterAgent, ReregisterAgent, RescindOffers,
+    ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents,
+    TeardownFramework,
+};
+
+use crate::StoredError;
+use crate::field::Stored;
+use crate::proto;
+use crate::proto::proposal::Command as Choice;
+
+pub(crate) fn store(command: &Command) -> Choice {
+    match command {
+        Command::BeginTerm(c) => Choice::BeginTerm(c.store()),
+        Command::RegisterAgent(c) => Choice::RegisterAgent(c.store()),
+        Command::ReregisterAgent(c) => Choice::ReregisterAgent(c.store()),
+        Command::SuspectAgents(c) => Choice::SuspectAgents(c.store()),
+        Command::ClearSuspicion(c) => Choice::ClearSuspicion(c.store()),
+        Command::MarkAgentUnreachable(c) => Choice::MarkAgentUnreachable(c.store()),
+        Command::ApplyReports(c) => Choice::ApplyReports(c.store()),
+        Command::ResyncAgent(c) => Choice::ResyncAgent(c.store()),
+        Command::SubscribeFramework(c) => Choice::SubscribeFramework(c.store()),
+        Command::FrameworkDisconnected(c) => Choice::FrameworkDisconnected(c.store()),
+        Command::ExpireFramework(c) => Choice::ExpireFramework(c.store()),
+        Command::TeardownFramework(c) => Choice::TeardownFramework(c.store()),
+        Command::IssueOffers(c) => Choice::IssueOffers(c.store()),
+        Command::AcceptOffers(c) => Choice::AcceptOffers(c.store()),
+        Command::DeclineOffers(c) => Choice::DeclineOffers(c.store()),
+        Command::RescindOffers(c) => Choice::RescindOffers(c.store()),
+        Command::ExpireOffers(c) => Choice::ExpireOffers(c.store()),
+        Command::ExpireFilters(ExpireFilters) => Choice::ExpireFilters(proto::ExpireFilters {}),
+        Command::ReviveOffers(c) => Choice::ReviveOffers(c.store()),
+        Command::SuppressOffers(c) => Choice::SuppressOffers(c.store()),
+        Command::KillTask(c) => Choice::KillTask(c.store()),
+        Command::AcknowledgeUpdate(c) => Choice::AcknowledgeUpdate(c.store()),
+    }
+}
+
+pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
+    Ok(match command {
+        Choice::BeginTerm(m) => Command::BeginTerm(BeginTerm::load(m)?),
+        Choice::RegisterAgent(m) => Command::RegisterAgent(RegisterAgent::load(m)?),
+        Choice::ReregisterAgent(m) => Command::ReregisterAgent(ReregisterAgent::load(m)?),
+        Choice::SuspectAgents(m) => Command::SuspectAgents(SuspectAgents::load(m)?),
+        Choice::ClearSuspicion(m) => Command::ClearSuspicion(ClearSuspicion::load(m)?),
+        Choice::MarkAgentUnreachable(m) => {
+            Command::MarkAgentUnreachable(MarkAgentUnreachable::load(m)?)
+        }
+        Choice::ApplyReports(m) => Command::ApplyReports(ApplyReports::load(m)?),
+        Choice::ResyncAgent(m) => Command::ResyncAgent(ResyncAgent::load(m)?),
+        Choice::SubscribeFramework(m) => Command::SubscribeFramework(SubscribeFramework::load(m)?),
+        Choice::FrameworkDisconnected(m) => {
+            Command::FrameworkDisconnected(FrameworkDisconnected::load(m)?)
+        }
+        Choice::ExpireFramework(m) => Command::ExpireFramework(ExpireFramework::load(m)?),
+        Choice::TeardownFramework(m) => Command::TeardownFramework(TeardownFramework::load(m)?),
+        Choice::IssueOffers(m) => Command::IssueOffers(IssueOffers::load(m)?),
+        Choice::AcceptOffers(m) => Command::AcceptOffers(AcceptOffers::load(m)?),
+        Choice::DeclineOffers(m) => Command::DeclineOffers(DeclineOffers::load(m)?),
+        Choice::RescindOffers(m) => Command::RescindOffers(RescindOffers::load(m)?),
+        Choice::ExpireOffers(m) => Command::ExpireOffers(ExpireOffers::load(m)?),
+        Choice::ExpireFilters(proto::ExpireFilters {}) => Command::ExpireFilters(ExpireFilters),
+        Choice::ReviveOffers(m) => Command::ReviveOffers(ReviveOffers::load(m)?),
+        Choice::SuppressOffers(m) => Command::SuppressOffers(SuppressOffers::load(m)?),
+        Choice::KillTask(m) => Command::KillTask(KillTask::load(m)?),
+        Choice::AcknowledgeUpdate(m) => Command::AcknowledgeUpdate(AcknowledgeUpdate::load(m)?),
+    })
+}

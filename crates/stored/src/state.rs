@@ -1,0 +1,213 @@
+//! Snapshots of the whole state, and its digest.
+//!
+//! Records are written one by one, each made into a message and dropped again, so that a snapshot
+//! of a big state needs no second copy of it in memory. The bytes are those of one `State`
+//! message: repeated fields may be appended one after the other.
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+use regency_state::model::{Agent, CompletedFramework, Framework, Offer, Task};
+use regency_state::{Counters, Parts, State, TermRecord};
+use regency_types::{ClusterId, ClusterTime, OfferId, WallTime};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::StoredError;
+use crate::field::{Stored, load_all, load_u128, required, store_u128};
+use crate::offer::{load_consumed, store_consumed};
+use crate::proposal::check_version;
+use crate::proto;
+
+/// The version of states this program writes.
+pub const STATE_VERSION: u32 = 1;
+/// The lowest version that understands what this program writes.
+pub const STATE_MIN_READER_VERSION: u32 = 1;
+
+/// Field numbers of the repeated fields of `State`.
+mod tag {
+    pub(super) const AGENTS: u8 = 8;
+    pub(super) const FRAMEWORKS: u8 = 9;
+    pub(super) const COMPLETED: u8 = 10;
+    pub(super) const TASKS: u8 = 11;
+    pub(super) const OFFERS: u8 = 12;
+    pub(super) const CONSUMED: u8 = 13;
+}
+
+/// The stored form of the state. Equal states give equal bytes.
+#[must_use]
+pub fn encode_state(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(state, |record| bytes.extend_from_slice(record));
+    bytes
+}
+
+/// A digest over [`encode_state`] and the version, by which masters find out that they differ.
+/// Not a proof against an adversary.
+#[must_use]
+pub fn state_digest(state: &State) -> u128 {
+    let mut hasher = Xxh3Default::new();
+    hasher.update(&STATE_VERSION.to_le_bytes());
+    write(state, |record| hasher.update(record));
+    hasher.digest128()
+}
+
+/// The state that was stored.
+///
+/// # Errors
+/// [`StoredError::Malformed`] for damage; [`StoredError::Unknown`] or [`StoredError::TooNew`] for
+/// the state of a newer program.
+pub fn decode_state(bytes: &[u8]) -> Result<State, StoredError> {
+    let message = proto::State::decode(bytes).map_err(|e| StoredError::malformed("State", e))?;
+    check_version(
+        "State",
+        "State.version",
+        message.version,
+        message.min_reader_version,
+        STATE_VERSION,
+    )?;
+    State::from_parts(load_parts(message)?).map_err(|e| StoredError::malformed("State", e))
+}
+
+/// Gives the encoded state in pieces.
+fn write(state: &State, mut sink: impl FnMut(&[u8])) {
+    let head = proto::State {
+        version: STATE_VERSION,
+        min_reader_version: STATE_MIN_READER_VERSION,
+        cluster: state.cluster().map(|c| store_u128(c.0)).unwrap_or_default(),
+        now_ms: state.now().0,
+        wall_ms: state.wall().0,
+        term: state.term().map(Stored::store),
+        counters: Some(state.counters().store()),
+        ..proto::State::default()
+    };
+    sink(&head.encode_to_vec());
+    let mut buffer = Vec::new();
+    let mut record = |tag: u8, message: &dyn Record| {
+        buffer.clear();
+        message.append(tag, &mut buffer);
+        sink(&buffer);
+    };
+    for agent in state.agents() {
+        record(tag::AGENTS, &agent.store());
+    }
+    for framework in state.frameworks() {
+        record(tag::FRAMEWORKS, &framework.store());
+    }
+    for completed in state.completed_frameworks() {
+        record(tag::COMPLETED, &completed.store());
+    }
+    for task in state.tasks() {
+        record(tag::TASKS, &task.store());
+    }
+    for offer in state.offers() {
+        record(tag::OFFERS, &offer.store());
+    }
+    for (id, consumed) in state.consumed_offers() {
+        record(tag::CONSUMED, &store_consumed(id, consumed));
+    }
+}
+
+/// A message that can be appended to another one as one of its fields.
+trait Record {
+    fn append(&self, tag: u8, to: &mut Vec<u8>);
+}
+
+impl<M: Message> Record for M {
+    fn append(&self, tag: u8, to: &mut Vec<u8>) {
+        const LENGTH_DELIMITED: u8 = 2;
+        // A field number below 16 makes a key of one byte.
+        debug_assert!(tag < 16, "field number {tag}");
+        to.push((tag << 3) | LENGTH_DELIMITED);
+        self.encode_length_delimited(to)
+            .expect("a vector grows as needed");
+    }
+}
+
+fn load_parts(message: proto::State) -> Result<Parts, StoredError> {
+    let cluster = if message.cluster.is_empty() {
+        None
+    } else {
+        Some(ClusterId(load_u128(&message.cluster, "State.cluster")?))
+    };
+    let agents: Vec<Agent> = load_all(message.agents)?;
+    let frameworks: Vec<Framework> = load_all(message.frameworks)?;
+    let mut tasks: Vec<Task> = load_all(message.tasks)?;
+    let mut offers: Vec<Offer> = load_all(message.offers)?;
+    let consumed = message
+        .consumed
+        .into_iter()
+        .map(load_consumed)
+        .collect::<Result<Vec<_>, _>>()?;
+    share_ids(&agents, &frameworks, &mut tasks, &mut offers);
+    let parts = Parts {
+        cluster,
+        now: ClusterTime(message.now_ms),
+        wall: WallTime(message.wall_ms),
+        term: message.term.map(TermRecord::load).transpose()?,
+        counters: Counters::load(required(message.counters, "State.counters")?)?,
+        agents,
+        frameworks,
+        completed: load_all::<CompletedFramework, _>(message.completed)?,
+        tasks,
+        offers,
+        consumed,
+    };
+    check_order(&parts)?;
+    Ok(parts)
+}
+
+/// Lets tasks and offers share the ids of their agents and frameworks, as they did in the state
+/// that was stored: there are far more of them.
+fn share_ids(agents: &[Agent], frameworks: &[Framework], tasks: &mut [Task], offers: &mut [Offer]) {
+    let agents: BTreeSet<_> = agents.iter().map(|a| &a.id).collect();
+    let frameworks: BTreeSet<_> = frameworks.iter().map(|f| &f.id).collect();
+    for task in tasks {
+        if let Some(id) = agents.get(&task.agent) {
+            task.agent = (*id).clone();
+        }
+        if let Some(id) = frameworks.get(&task.key.framework) {
+            task.key.framework = (*id).clone();
+        }
+    }
+    for offer in offers {
+        if let Some(id) = agents.get(&offer.agent) {
+            offer.agent = (*id).clone();
+        }
+        if let Some(id) = frameworks.get(&offer.framework) {
+            offer.framework = (*id).clone();
+        }
+    }
+}
+
+/// Each kind is in strictly ascending order, so that no record silently takes another's place.
+fn check_order(parts: &Parts) -> Result<(), StoredError> {
+    fn ascending<K: Ord>(
+        field: &'static str,
+        keys: impl Iterator<Item = K>,
+    ) -> Result<(), StoredError> {
+        if keys.is_sorted_by(|a, b| a < b) {
+            Ok(())
+        } else {
+            Err(StoredError::malformed(
+                field,
+                "its records are not in ascending order",
+            ))
+        }
+    }
+    ascending("State.agents", parts.agents.iter().map(|a| &a.id))?;
+    ascending("State.frameworks", parts.frameworks.iter().map(|f| &f.id))?;
+    ascending("State.tasks", parts.tasks.iter().map(|t| &t.key))?;
+    ascending("State.offers", parts.offers.iter().map(|o| o.id))?;
+    ascending(
+        "State.consumed",
+        parts.consumed.iter().map(|(id, _): &(OfferId, _)| *id),
+    )?;
+    let epochs: BTreeSet<_> = parts.agents.iter().map(|a| a.epoch).collect();
+    if epochs.len() != parts.agents.len() {
+        return Err(StoredError::malformed(
+            "Agent.epoch",
+            "two agents have the same",
+        ));
+    }
+    Ok(())
+}
