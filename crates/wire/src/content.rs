@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::json::{self, JsonError, missing_text};
 use crate::message::WireMessage;
-use crate::required;
+use crate::required::{self, Incomplete};
 
 /// Media type of a JSON body.
 pub const APPLICATION_JSON: &str = "application/json";
@@ -183,14 +183,13 @@ pub fn decode<M: WireMessage>(content_type: ContentType, bytes: &[u8]) -> Result
         ContentType::Protobuf => {
             let message =
                 M::decode(bytes).map_err(|_| DecodeError::NotProtobuf { message: M::NAME })?;
-            let missing = required::missing(M::shape(), bytes);
-            if missing.is_empty() {
-                Ok(message)
-            } else {
-                Err(DecodeError::Incomplete {
+            match required::check(M::shape(), bytes) {
+                Ok(()) => Ok(message),
+                Err(Incomplete::TooDeep) => Err(DecodeError::NotProtobuf { message: M::NAME }),
+                Err(Incomplete::Missing(paths)) => Err(DecodeError::Incomplete {
                     message: M::NAME,
-                    reason: missing_text(&missing),
-                })
+                    reason: missing_text(&paths),
+                }),
             }
         }
     }

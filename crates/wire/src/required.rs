@@ -4,7 +4,9 @@
 //! Mesos refuses the message. So the raw bytes are walked a second time, after they decoded,
 //! looking only at fields that are required or contain some.
 
-use crate::json::Path;
+use std::ops::ControlFlow;
+
+use crate::json::{MISSING_TOLD_MAX, Path};
 
 /// The fields of a message that matter here.
 #[derive(Debug)]
@@ -47,16 +49,42 @@ pub enum Occurs {
 /// Number of the value within an entry of a map.
 const MAP_VALUE: u32 = 2;
 
-/// Paths of the required fields that `bytes`, a message of this shape, lacks.
-///
-/// `bytes` must have been accepted by the decoder; what it would refuse ends the walk early.
-pub(crate) fn missing(shape: &'static Shape, bytes: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    walk(shape, bytes, &mut Path::default(), &mut found);
-    found
+/// What is wrong with the required fields of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Incomplete {
+    /// These are missing; paths, of which only the first few are told.
+    Missing(Vec<String>),
+    /// Messages nest so deeply that they could not be told in JSON.
+    TooDeep,
 }
 
-fn walk(shape: &'static Shape, mut bytes: &[u8], path: &mut Path, found: &mut Vec<String>) {
+/// Checks that `bytes`, a message of this shape, has the fields it requires.
+///
+/// `bytes` must have been accepted by the decoder; what it would refuse ends the walk early.
+///
+/// # Errors
+/// When it lacks some, or nests too deeply to look.
+pub(crate) fn check(shape: &'static Shape, bytes: &[u8]) -> Result<(), Incomplete> {
+    let mut found = Vec::new();
+    match walk(shape, bytes, &mut Path::default(), &mut found) {
+        ControlFlow::Break(Enough::TooDeep) => Err(Incomplete::TooDeep),
+        _ if found.is_empty() => Ok(()),
+        _ => Err(Incomplete::Missing(found)),
+    }
+}
+
+/// Why a walk need not go on.
+enum Enough {
+    Missing,
+    TooDeep,
+}
+
+fn walk(
+    shape: &'static Shape,
+    mut bytes: &[u8],
+    path: &mut Path,
+    found: &mut Vec<String>,
+) -> ControlFlow<Enough> {
     let (mut seen, own_from) = (0_u64, found.len());
     // Elements of a list lie together, so that one counter is enough; it serves messages only.
     let mut element = (0_u32, 0_usize);
@@ -78,10 +106,13 @@ fn walk(shape: &'static Shape, mut bytes: &[u8], path: &mut Path, found: &mut Ve
         let (Some(nested), Raw::Bytes(inner)) = (field.nested, value) else {
             continue;
         };
+        if path.is_deepest() {
+            return ControlFlow::Break(Enough::TooDeep);
+        }
         match field.occurs {
             Occurs::Required(_) | Occurs::Optional => {
                 path.enter(field.name, None);
-                walk(nested, inner, path, found);
+                walk(nested, inner, path, found)?;
             }
             Occurs::List => {
                 element = if element.0 == number {
@@ -90,14 +121,14 @@ fn walk(shape: &'static Shape, mut bytes: &[u8], path: &mut Path, found: &mut Ve
                     (number, 0)
                 };
                 path.enter(field.name, Some(element.1));
-                walk(nested, inner, path, found);
+                walk(nested, inner, path, found)?;
             }
             Occurs::Map => {
                 path.enter(field.name, None);
                 let mut entry = inner;
                 while let Some((number, value)) = next_field(&mut entry) {
                     if let (MAP_VALUE, Raw::Bytes(value)) = (number, value) {
-                        walk(nested, value, path, found);
+                        walk(nested, value, path, found)?;
                     }
                 }
             }
@@ -107,6 +138,11 @@ fn walk(shape: &'static Shape, mut bytes: &[u8], path: &mut Path, found: &mut Ve
     let own = (0..shape.required.len()).filter(|bit| seen & (1 << bit) == 0);
     let own: Vec<String> = own.map(|bit| path.with(shape.required[bit])).collect();
     found.splice(own_from..own_from, own);
+    if found.len() < MISSING_TOLD_MAX {
+        ControlFlow::Continue(())
+    } else {
+        ControlFlow::Break(Enough::Missing)
+    }
 }
 
 /// The value of a field as it lies in the bytes.
@@ -167,10 +203,18 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use prost::Message;
 
-    use super::missing;
+    use super::{Incomplete, Shape, check};
     use crate::message::WireMessage;
     use crate::v1::scheduler::{Call, call};
     use crate::v1::{FrameworkInfo, Offer, TaskInfo, offer};
+
+    fn missing(shape: &'static Shape, bytes: &[u8]) -> Vec<String> {
+        match check(shape, bytes) {
+            Ok(()) => Vec::new(),
+            Err(Incomplete::Missing(paths)) => paths,
+            Err(Incomplete::TooDeep) => panic!("too deep"),
+        }
+    }
 
     #[test]
     fn a_complete_message_lacks_nothing() {
@@ -252,6 +296,15 @@ mod tests {
         assert_eq!(
             missing(Offer::shape(), &[]),
             ["id", "framework_id", "agent_id", "hostname"]
+        );
+    }
+
+    #[test]
+    fn only_the_first_few_are_told() {
+        let bytes = b"\x22\x00".repeat(1000);
+        assert_eq!(
+            missing(TaskInfo::shape(), &bytes).len(),
+            super::MISSING_TOLD_MAX
         );
     }
 }

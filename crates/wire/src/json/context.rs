@@ -1,5 +1,13 @@
 //! What one reading of a JSON text remembers.
 
+/// How deep messages may nest. The binary decoder stops at a hundred; this is less, so that what
+/// was read in one encoding can be written and read in the other.
+pub(crate) const NESTING_MAX: usize = 64;
+
+/// How many missing fields are told. A message that lacks more is not read to its end, so that a
+/// small text cannot make a long answer.
+pub(crate) const MISSING_TOLD_MAX: usize = 16;
+
 /// Where in a message the reader is.
 #[derive(Debug, Default)]
 pub(crate) struct Path {
@@ -10,6 +18,11 @@ impl Path {
     /// Goes into a field, or into one element of it.
     pub(crate) fn enter(&mut self, field: &'static str, element: Option<usize>) {
         self.steps.push((field, element));
+    }
+
+    /// Whether going into another field would be too deep.
+    pub(crate) fn is_deepest(&self) -> bool {
+        self.steps.len() >= NESTING_MAX
     }
 
     /// Leaves the field entered last.
@@ -78,5 +91,10 @@ impl Context {
 
 /// The text for missing required fields.
 pub(crate) fn missing_text(paths: &[String]) -> String {
-    format!("Missing required fields: {}", paths.join(", "))
+    let more = if paths.len() < MISSING_TOLD_MAX {
+        ""
+    } else {
+        ", ..."
+    };
+    format!("Missing required fields: {}{more}", paths.join(", "))
 }

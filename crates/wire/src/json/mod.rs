@@ -25,7 +25,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 use serde::ser::SerializeMap;
 
 pub use context::{Context, Seen};
-pub(crate) use context::{Path, missing_text};
+pub(crate) use context::{MISSING_TOLD_MAX, Path, missing_text};
 pub use read::deserialize;
 pub use write::AsJson;
 

@@ -9,7 +9,7 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::context::{Context, Seen};
+use super::context::{Context, MISSING_TOLD_MAX, NESTING_MAX, Seen};
 use super::kind::{Kind, Number, Target, refuse};
 use crate::message::WireMessage;
 
@@ -44,7 +44,11 @@ pub(super) fn object<'de, M: WireMessage, A: MapAccess<'de>>(
     let paths: Vec<String> = absent.map(|(_, field)| cx.path.with(field)).collect();
     // A message's own fields are told before those of its parts.
     cx.missing.splice(own_from..own_from, paths);
-    Ok(())
+    if cx.missing.len() < MISSING_TOLD_MAX {
+        Ok(())
+    } else {
+        Err(A::Error::custom("too many required fields are missing"))
+    }
 }
 
 /// A key, borrowed from the text unless it holds escapes.
@@ -201,6 +205,12 @@ impl<'de, K: Kind> Visitor<'de> for Single<'_, K> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        if self.cx.path.is_deepest() {
+            return Err(self.cx.mismatch(format!(
+                "Field '{}' is nested more than {NESTING_MAX} levels deep",
+                self.at.field
+            )));
+        }
         self.cx.path.enter(self.at.field, self.element);
         let value = K::from_map(map, self.at, self.cx);
         self.cx.path.leave();
