@@ -1,1 +1,17 @@
-//! The master: API edges, queries, leader duties.
+//! The master: the edges that speak protocols, the duties of a leader, and the queries.
+//!
+//! Suggested reading order: [`flags`] and `run` for the wiring; `leader` for what only the leading
+//! master does; `api` for clients' HTTP, `rpc` for agents' gRPC; `query` for reads. What is true
+//! is decided in `regency-state`; nothing here may tell anybody anything that is not committed.
+
+mod api;
+pub mod flags;
+mod http_server;
+mod leader;
+pub mod metrics;
+pub mod query;
+mod rpc;
+mod run;
+
+pub use flags::MasterFlags;
+pub use run::run;

@@ -54,6 +54,17 @@ impl Listener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
+
+    /// The listener for a server that is not gRPC.
+    ///
+    /// # Errors
+    /// When it cannot be used on this runtime.
+    ///
+    /// # Panics
+    /// When called outside of a tokio runtime with I/O.
+    pub fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.0)
+    }
 }
 
 /// Serves `routes` until `stop` is ready, then lets calls in progress end.
@@ -68,7 +79,7 @@ pub async fn serve(
     routes: Routes,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let listener = tokio::net::TcpListener::from_std(listener.0).map_err(ServeError::Listener)?;
+    let listener = listener.into_tokio().map_err(ServeError::Listener)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

@@ -63,11 +63,10 @@ impl DurationMs {
     #[must_use]
     pub fn from_secs_f64(seconds: f64) -> Option<Self> {
         const SECONDS_MAX: f64 = (i64::MAX / 1_000_000_000) as f64;
-        // The negated form also refuses NaN.
-        if !(seconds >= 0.0 && seconds <= SECONDS_MAX) {
-            return None;
-        }
-        Some(Self((seconds * 1000.0).round() as u64))
+        // NaN is in no range.
+        (0.0..=SECONDS_MAX)
+            .contains(&seconds)
+            .then(|| Self((seconds * 1000.0).round() as u64))
     }
 
     /// As the standard library's type.

@@ -1,0 +1,29 @@
+//! The edge that speaks HTTP with clients. Routes, as a table of contents:
+//!
+//! | path | what | where |
+//! |---|---|---|
+//! | `/api/v1/scheduler` | the Mesos v1 scheduler API | [`scheduler`] |
+//! | `/regency/status` | this master's view of the cluster, for tools | [`status`] |
+//! | everything else | operator API, legacy endpoints, health, metrics | [`operator`] |
+
+mod answer;
+mod cx;
+mod scheduler;
+mod status;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, get};
+
+pub(crate) use cx::ApiCx;
+
+/// Everything this master answers over HTTP.
+pub(crate) fn router(cx: ApiCx) -> Router {
+    let body_max = cx.max_request_bytes;
+    let own = Router::new()
+        .route("/api/v1/scheduler", any(scheduler::call))
+        .route("/master/api/v1/scheduler", any(scheduler::call))
+        .route("/regency/status", get(status::status))
+        .with_state(cx.clone());
+    own.layer(DefaultBodyLimit::max(body_max))
+}

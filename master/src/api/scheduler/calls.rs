@@ -1,0 +1,247 @@
+//! Every call but SUBSCRIBE: convert, decide, carry out.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode, Uri};
+use prost::Message;
+use regency_state::{
+    AcceptOffers, AcknowledgeUpdate, Command, DeclineOffers, KillTask, Outcome, ReviveOffers,
+    State, SuppressOffers, TeardownFramework, bounds,
+};
+use regency_types::{AgentId, DurationMs, FrameworkId, OfferId, TaskId, TaskKey, UpdateUuid};
+use regency_wire::v1::scheduler::Call;
+use regency_wire::v1::scheduler::Event;
+use regency_wire::v1::scheduler::call::{self, Type};
+use regency_wire::v1::{self, Filters, KillPolicy};
+
+use super::launch;
+use crate::api::answer;
+use crate::api::cx::ApiCx;
+use crate::leader::Leader;
+use crate::query::reconcile;
+
+/// What a call comes to.
+#[derive(Debug)]
+enum Decision {
+    /// It is a command for the state.
+    Propose(Command),
+    /// It is answered by statuses of these tasks; of all, when there are none.
+    Reconcile(Vec<reconcile::Item>),
+    /// There is nothing to do, as in Mesos.
+    Nothing,
+    /// This version does not know how.
+    NotImplemented(String),
+}
+
+/// Carries out a call of a subscribed framework.
+pub(super) async fn carry_out(
+    cx: &ApiCx,
+    leader: &Arc<Leader>,
+    uri: &Uri,
+    framework: FrameworkId,
+    call: Call,
+    call_type: Type,
+) -> Response<Body> {
+    let decision = decide(&leader.state().state, &framework, call, call_type);
+    match decision {
+        Decision::Nothing => answer::accepted(),
+        Decision::NotImplemented(what) => answer::text(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("{what} is not implemented by this version"),
+        ),
+        Decision::Reconcile(items) => reconcile(cx, leader, &framework, &items).await,
+        Decision::Propose(command) => propose(cx, leader, uri, &framework, command).await,
+    }
+}
+
+async fn propose(
+    cx: &ApiCx,
+    leader: &Leader,
+    uri: &Uri,
+    framework: &FrameworkId,
+    command: Command,
+) -> Response<Body> {
+    let used: Vec<OfferId> = match &command {
+        Command::AcceptOffers(c) => c.offers.iter().flatten().copied().collect(),
+        Command::DeclineOffers(c) => c.offers.clone(),
+        _ => Vec::new(),
+    };
+    let killed = match &command {
+        Command::KillTask(c) => Some((
+            c.task.task.to_string(),
+            c.agent.as_ref().map(ToString::to_string),
+        )),
+        _ => None,
+    };
+    match leader.consensus.propose(command).await {
+        Err(error) => return answer::no_verdict(&error, uri),
+        Ok(Ok(Outcome::TaskUnknown)) => {
+            // A committed verdict, so it may be told.
+            if let Some(item) = killed {
+                answer_items(cx, leader, framework, &[item]);
+            }
+        }
+        Ok(Ok(_)) => {}
+        // The framework hears of it by events, or not at all, as in Mesos.
+        Ok(Err(refusal)) => tracing::debug!(framework_id = %framework, %refusal, "call refused"),
+    }
+    if let Some(stream) = leader.streams.get(framework) {
+        stream.forget_offers(used);
+    }
+    answer::accepted()
+}
+
+/// Answers a reconciliation once this master certainly leads: it may say that tasks are gone.
+async fn reconcile(
+    cx: &ApiCx,
+    leader: &Leader,
+    framework: &FrameworkId,
+    items: &[reconcile::Item],
+) -> Response<Body> {
+    if leader.consensus.read_barrier().await.is_err() {
+        return answer::no_leader();
+    }
+    answer_items(cx, leader, framework, items);
+    answer::accepted()
+}
+
+fn answer_items(cx: &ApiCx, leader: &Leader, framework: &FrameworkId, items: &[reconcile::Item]) {
+    let state = leader.state().state.clone();
+    let Some(record) = state.framework(framework) else {
+        return;
+    };
+    let at = cx.clock.wall();
+    let statuses = if items.is_empty() {
+        reconcile::implicit(&state, record, at)
+    } else {
+        reconcile::explicit(&state, record, items, at)
+    };
+    let Some(stream) = leader.streams.get(framework) else {
+        return;
+    };
+    for status in statuses {
+        stream.send(&Event::update(status));
+    }
+}
+
+fn decide(state: &State, framework: &FrameworkId, call: Call, call_type: Type) -> Decision {
+    let framework = framework.clone();
+    match call_type {
+        Type::Teardown => {
+            Decision::Propose(Command::TeardownFramework(TeardownFramework { framework }))
+        }
+        Type::Accept => accept(state, framework, call.accept.unwrap_or_default()),
+        Type::Decline => decline(state, framework, call.decline.unwrap_or_default()),
+        Type::Revive => {
+            let roles = call.revive.map(|c| c.roles).unwrap_or_default();
+            Decision::Propose(Command::ReviveOffers(ReviveOffers { framework, roles }))
+        }
+        Type::Suppress => {
+            let roles = call.suppress.map(|c| c.roles).unwrap_or_default();
+            Decision::Propose(Command::SuppressOffers(SuppressOffers { framework, roles }))
+        }
+        Type::Kill => kill(framework, call.kill.unwrap_or_default()),
+        Type::Acknowledge => acknowledge(framework, call.acknowledge.unwrap_or_default()),
+        Type::Reconcile => Decision::Reconcile(
+            call.reconcile
+                .unwrap_or_default()
+                .tasks
+                .into_iter()
+                .map(|task| (task.task_id.value, task.agent_id.map(|id| id.value)))
+                .collect(),
+        ),
+        // Mesos' own allocator ignores it.
+        Type::Request => Decision::Nothing,
+        other => Decision::NotImplemented(other.as_str_name().to_owned()),
+    }
+}
+
+fn accept(state: &State, framework: FrameworkId, accept: call::Accept) -> Decision {
+    let content = xxhash_rust::xxh3::xxh3_64(&accept.encode_to_vec());
+    let offers: Vec<Option<OfferId>> = accept
+        .offer_ids
+        .iter()
+        .map(|id| offer_id(state, id))
+        .collect();
+    let role = offers
+        .iter()
+        .flatten()
+        .find_map(|id| state.offer(*id))
+        .map_or_else(|| "*".to_owned(), |offer| offer.role.clone());
+    match launch::operations(accept.operations, &role) {
+        Ok(operations) => Decision::Propose(Command::AcceptOffers(AcceptOffers {
+            framework,
+            offers,
+            operations,
+            refuse: refuse(accept.filters.as_ref()),
+            content,
+        })),
+        Err(operation) => Decision::NotImplemented(format!("The operation {operation}")),
+    }
+}
+
+fn decline(state: &State, framework: FrameworkId, decline: call::Decline) -> Decision {
+    Decision::Propose(Command::DeclineOffers(DeclineOffers {
+        framework,
+        offers: decline
+            .offer_ids
+            .iter()
+            .filter_map(|id| offer_id(state, id))
+            .collect(),
+        refuse: refuse(decline.filters.as_ref()),
+    }))
+}
+
+fn offer_id(state: &State, id: &v1::OfferId) -> Option<OfferId> {
+    state.cluster()?.parse_offer_id(&id.value)
+}
+
+/// How long the same is not to be offered: 5 s where nothing valid is said (Mesos 1.11).
+fn refuse(filters: Option<&Filters>) -> DurationMs {
+    filters
+        .and_then(|f| f.refuse_seconds)
+        .map_or(Some(bounds::REFUSE_DEFAULT), DurationMs::from_secs_f64)
+        .unwrap_or(bounds::REFUSE_DEFAULT)
+        .min(bounds::REFUSE_MAX)
+}
+
+fn kill(framework: FrameworkId, kill: call::Kill) -> Decision {
+    let given = kill.agent_id.map(|id| id.value);
+    let Ok(task) = TaskId::new(&kill.task_id.value) else {
+        // No task can have this id, so the answer needs no commit of its own.
+        return Decision::Reconcile(vec![(kill.task_id.value, given)]);
+    };
+    let agent = match given.map(AgentId::new).transpose() {
+        Ok(agent) => agent,
+        // It is on no such agent: void, as in Mesos.
+        Err(_) => return Decision::Nothing,
+    };
+    Decision::Propose(Command::KillTask(KillTask {
+        task: TaskKey { framework, task },
+        agent,
+        grace: kill.kill_policy.as_ref().and_then(grace),
+    }))
+}
+
+fn grace(policy: &KillPolicy) -> Option<DurationMs> {
+    let nanoseconds = policy.grace_period.as_ref()?.nanoseconds;
+    Some(DurationMs(u64::try_from(nanoseconds).ok()? / 1_000_000))
+}
+
+fn acknowledge(framework: FrameworkId, acknowledge: call::Acknowledge) -> Decision {
+    let ids = (
+        TaskId::new(&acknowledge.task_id.value),
+        AgentId::new(&acknowledge.agent_id.value),
+        UpdateUuid::from_bytes(&acknowledge.uuid),
+    );
+    let (Ok(task), Ok(agent), Some(uuid)) = ids else {
+        // It acknowledges nothing that was ever sent.
+        return Decision::Nothing;
+    };
+    Decision::Propose(Command::AcknowledgeUpdate(AcknowledgeUpdate {
+        task: TaskKey { framework, task },
+        agent,
+        uuid,
+    }))
+}

@@ -1,0 +1,114 @@
+//! From `TaskInfo` to what the rules read. A task that cannot be is not an error of the call: it
+//! is told as TASK_ERROR.
+
+use bytes::Bytes;
+use prost::Message;
+use regency_resources::{Milli, Value};
+use regency_state::{LaunchSpec, Operation, TaskSpec};
+use regency_types::{AgentId, TaskId};
+use regency_wire::resources;
+use regency_wire::v1::offer::Operation as WireOperation;
+use regency_wire::v1::offer::operation::Type;
+use regency_wire::v1::{CommandInfo, TaskInfo};
+
+/// The operations of an ACCEPT, or the name of the first one that is not supported.
+pub(super) fn operations(wire: Vec<WireOperation>, role: &str) -> Result<Vec<Operation>, String> {
+    wire.into_iter()
+        .map(|operation| match operation.r#type() {
+            Type::Launch => Ok(Operation::Launch(
+                operation
+                    .launch
+                    .unwrap_or_default()
+                    .task_infos
+                    .into_iter()
+                    .map(|task| spec(task, role))
+                    .collect(),
+            )),
+            other => Err(other.as_str_name().to_owned()),
+        })
+        .collect()
+}
+
+/// A task of an ACCEPT whose offers are for `role`.
+fn spec(info: TaskInfo, role: &str) -> LaunchSpec {
+    let agent = AgentId::new(&info.agent_id.value).ok();
+    match check(&info, role) {
+        Ok(spec) => LaunchSpec::Valid(spec),
+        Err(message) => LaunchSpec::Invalid {
+            task_id: info.task_id.value,
+            agent,
+            message,
+        },
+    }
+}
+
+fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
+    let task = TaskId::new(&info.task_id.value)
+        .map_err(|error| format!("'TaskInfo.task_id' is invalid: {error}"))?;
+    let agent = AgentId::new(&info.agent_id.value)
+        .map_err(|error| format!("'TaskInfo.agent_id' is invalid: {error}"))?;
+    match (&info.command, &info.executor) {
+        (Some(command), None) => check_command(command)?,
+        (None, Some(_)) => {
+            return Err("Task uses a custom executor, which this version does not run".to_owned());
+        }
+        _ => {
+            return Err(
+                "Task should have at least one (but not both) of CommandInfo or \
+                        ExecutorInfo present"
+                    .to_owned(),
+            );
+        }
+    }
+    if info.container.as_ref().is_some_and(|c| c.docker.is_some()) {
+        return Err("Task uses a Docker container, which this version does not run".to_owned());
+    }
+    let allocated = resources::from_wire(&info.resources)
+        .map_err(|error| format!("Task uses invalid resources: {error}"))?;
+    if let Some(other) = allocated.role.filter(|other| other != role) {
+        return Err(format!(
+            "Task uses resources allocated to role '{other}', its offer is for '{role}'"
+        ));
+    }
+    for (key, value) in allocated.resources.iter() {
+        if let Value::Scalar(Milli(milli)) = value
+            && key.name == "gpus"
+            && milli % 1000 != 0
+        {
+            return Err("The 'gpus' resource must be an unsigned integer".to_owned());
+        }
+    }
+    check_grace(info)?;
+    Ok(TaskSpec {
+        task,
+        agent,
+        name: info.name.clone(),
+        resources: allocated.resources,
+        info: Bytes::from(info.encode_to_vec()),
+    })
+}
+
+fn check_command(command: &CommandInfo) -> Result<(), String> {
+    let shell = command.shell.unwrap_or(true);
+    if shell && command.value.as_deref().is_none_or(str::is_empty) {
+        return Err("Shell command 'value' is not specified".to_owned());
+    }
+    if !shell && command.value.is_none() && command.arguments.is_empty() {
+        return Err("Command has neither 'value' nor 'arguments'".to_owned());
+    }
+    if !command.uris.is_empty() {
+        return Err("Task has 'command.uris', which this version does not fetch".to_owned());
+    }
+    Ok(())
+}
+
+fn check_grace(info: &TaskInfo) -> Result<(), String> {
+    let grace = info
+        .kill_policy
+        .as_ref()
+        .and_then(|p| p.grace_period.as_ref());
+    if grace.is_some_and(|g| g.nanoseconds < 0) {
+        return Err("Task's 'kill_policy.grace_period' must be non-negative".to_owned());
+    }
+    Ok(())
+}

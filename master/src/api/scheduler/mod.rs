@@ -1,0 +1,197 @@
+//! `POST /api/v1/scheduler`: the calls of frameworks.
+//!
+//! The checks come in the order real masters make them, since clients were written against the
+//! answers. A 202 means that the call was applied; what a framework gets wrong beyond the form of
+//! its call is told by events.
+
+mod calls;
+mod framework_info;
+mod launch;
+mod subscribe;
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use regency_types::{FrameworkId, StreamId};
+use regency_wire::content::ContentTypeError;
+use regency_wire::v1::scheduler::Call;
+use regency_wire::v1::scheduler::call::Type;
+use regency_wire::{ContentType, decode, validate};
+
+use super::answer;
+use super::cx::{ApiCx, Where};
+use crate::leader::Leader;
+use crate::metrics;
+
+const STREAM_ID: &str = "mesos-stream-id";
+
+/// Any request to the endpoint.
+pub(crate) async fn call(
+    State(cx): State<ApiCx>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let (name, response) = handle(&cx, &method, &uri, &headers, body).await;
+    let code = response.status().as_str().to_owned();
+    ::metrics::counter!(metrics::SCHEDULER_CALLS, "call" => name, "code" => code).increment(1);
+    response
+}
+
+async fn handle(
+    cx: &ApiCx,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> (&'static str, Response<Body>) {
+    let leader = match cx.leader() {
+        Where::Here(leader) => leader,
+        Where::There(leader) => return ("none", answer::redirect(&leader.http, uri)),
+        // Only a subscription is worth waiting for: everything else belongs to a stream that is
+        // lost anyway.
+        Where::Nowhere => {
+            let subscribes = read(method, headers, &body).is_ok_and(|(_, t)| t == Type::Subscribe);
+            if !subscribes {
+                return ("none", answer::no_leader());
+            }
+            match cx.await_leader().await {
+                Where::Here(leader) => leader,
+                Where::There(leader) => {
+                    return ("subscribe", answer::redirect(&leader.http, uri));
+                }
+                Where::Nowhere => return ("subscribe", answer::no_leader()),
+            }
+        }
+    };
+    let (call, call_type) = match read(method, headers, &body) {
+        Ok(read) => read,
+        Err(response) => return ("invalid", *response),
+    };
+    let response = tokio::select! {
+        // What became of the call is for the next leader to know.
+        () = leader.over() => {
+            answer::text(StatusCode::SERVICE_UNAVAILABLE, "Leadership was lost; try again")
+        }
+        response = dispatch(cx, &leader, uri, headers, call, call_type) => response,
+    };
+    (label(call_type), response)
+}
+
+/// The call in a request, or the answer to a request that holds none.
+fn read(
+    method: &Method,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<(Call, Type), Box<Response<Body>>> {
+    if method != Method::POST {
+        return Err(Box::new(answer::only_post(method)));
+    }
+    let header = headers.get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or(""));
+    let content = ContentType::of_request(header).map_err(|error| {
+        let code = match error {
+            ContentTypeError::Missing => StatusCode::BAD_REQUEST,
+            ContentTypeError::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        };
+        Box::new(answer::text(code, error.to_string()))
+    })?;
+    let bad = |error: String| Box::new(answer::text(StatusCode::BAD_REQUEST, error));
+    let call: Call = decode(content, body).map_err(|error| bad(error.to_string()))?;
+    let call_type =
+        validate::scheduler::check(&call, None).map_err(|error| bad(error.to_string()))?;
+    Ok((call, call_type))
+}
+
+async fn dispatch(
+    cx: &ApiCx,
+    leader: &Arc<Leader>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    call: Call,
+    call_type: Type,
+) -> Response<Body> {
+    if call_type == Type::Subscribe {
+        let accept = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|v| v.to_str().ok());
+        let content = match ContentType::acceptable(accept) {
+            Ok(content) => content,
+            Err(error) => return answer::text(StatusCode::NOT_ACCEPTABLE, error.to_string()),
+        };
+        if headers.contains_key(STREAM_ID) {
+            return answer::text(
+                StatusCode::BAD_REQUEST,
+                "Subscribe calls should not include the 'Mesos-Stream-Id' header",
+            );
+        }
+        return subscribe::subscribe(cx, leader, uri, content, call).await;
+    }
+    match caller(leader, headers, &call).await {
+        Ok(framework) => calls::carry_out(cx, leader, uri, framework, call, call_type).await,
+        Err(response) => *response,
+    }
+}
+
+/// The subscribed framework that a call comes from. That a framework is not known is told only
+/// when this master certainly leads.
+async fn caller(
+    leader: &Leader,
+    headers: &HeaderMap,
+    call: &Call,
+) -> Result<FrameworkId, Box<Response<Body>>> {
+    let refuse = |code, message: String| Box::new(answer::text(code, message));
+    let id = call
+        .framework_id
+        .as_ref()
+        .and_then(|id| FrameworkId::new(&id.value).ok());
+    let framework = id.filter(|id| leader.state().state.framework(id).is_some());
+    let Some(framework) = framework else {
+        return Err(match leader.consensus.read_barrier().await {
+            Ok(_) => refuse(
+                StatusCode::BAD_REQUEST,
+                "Framework cannot be found".to_owned(),
+            ),
+            Err(_) => Box::new(answer::no_leader()),
+        });
+    };
+    let Some(stream) = leader.streams.get(&framework) else {
+        return Err(refuse(
+            StatusCode::FORBIDDEN,
+            "Framework is not subscribed".to_owned(),
+        ));
+    };
+    let Some(given) = headers.get(STREAM_ID) else {
+        let message = "All non-subscribe calls should include the 'Mesos-Stream-Id' header";
+        return Err(refuse(StatusCode::BAD_REQUEST, message.to_owned()));
+    };
+    let given = given.to_str().unwrap_or("");
+    if given.parse::<StreamId>() != Ok(stream.id) {
+        let message = format!(
+            "The stream ID '{given}' included in this request didn't match the stream ID currently \
+             associated with framework ID {framework}"
+        );
+        return Err(refuse(StatusCode::BAD_REQUEST, message));
+    }
+    Ok(framework)
+}
+
+fn label(call_type: Type) -> &'static str {
+    match call_type {
+        Type::Subscribe => "subscribe",
+        Type::Teardown => "teardown",
+        Type::Accept => "accept",
+        Type::Decline => "decline",
+        Type::Revive => "revive",
+        Type::Suppress => "suppress",
+        Type::Kill => "kill",
+        Type::Acknowledge => "acknowledge",
+        Type::Reconcile => "reconcile",
+        Type::Request => "request",
+        _ => "other",
+    }
+}

@@ -1,0 +1,120 @@
+//! SUBSCRIBE: the answer is a stream, also where the subscription is refused.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response, StatusCode, Uri};
+use regency_state::{Command, Outcome, SubscribeFramework};
+use regency_types::StreamId;
+use regency_wire::v1::scheduler::{Call, Event};
+use regency_wire::v1::{self, MasterInfo, master_info};
+use regency_wire::{ContentType, encode, recordio};
+
+use super::{STREAM_ID, framework_info};
+use crate::api::answer;
+use crate::api::cx::ApiCx;
+use crate::leader::{FrameworkStream, Leader};
+use crate::query::{Identity, MESOS_VERSION};
+
+pub(super) async fn subscribe(
+    cx: &ApiCx,
+    leader: &Arc<Leader>,
+    uri: &Uri,
+    content: ContentType,
+    call: Call,
+) -> Response<Body> {
+    let stream = cx.ids.stream_id();
+    let Some(subscribe) = call.subscribe else {
+        return refused(content, stream, "Expecting 'subscribe' to be present");
+    };
+    let parsed = match framework_info::read(&subscribe) {
+        Ok(parsed) => parsed,
+        Err(error) => return refused(content, stream, &error.to_string()),
+    };
+    let command = Command::SubscribeFramework(SubscribeFramework {
+        framework: parsed.framework,
+        spec: parsed.spec,
+        suppressed: subscribe.suppressed_roles,
+        stream,
+    });
+    let framework = match leader.consensus.propose(command).await {
+        Ok(Ok(Outcome::Subscribed { framework })) => framework,
+        Ok(Ok(other)) => {
+            tracing::error!(?other, "a subscription had another outcome");
+            return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "unexpected outcome");
+        }
+        Ok(Err(refusal)) => return refused(content, stream, &refusal.to_string()),
+        Err(error) => return answer::no_verdict(&error, uri),
+    };
+    let (events, body) = FrameworkStream::new(
+        framework.clone(),
+        stream,
+        content,
+        leader.cluster,
+        leader.config.stream_buffer_bytes_max,
+        leader.streams.departures.clone(),
+    );
+    // Two subscriptions may be answered in another order than they were committed in: only the
+    // newest may become the framework's stream.
+    let current = leader
+        .state()
+        .state
+        .framework(&framework)
+        .and_then(|f| f.stream());
+    if current != Some(stream) {
+        return refused(content, stream, "Framework failed over");
+    }
+    leader.streams.insert(Arc::clone(&events));
+    tracing::info!(framework_id = %framework, "framework subscribed");
+    let subscribed = Event::subscribed((&framework).into(), master_info(&cx.identity));
+    events.open(&[subscribed, Event::heartbeat()], || {
+        leader.state().state.clone()
+    });
+    leader.allocate.notify_one();
+    streaming(content, stream, Body::from_stream(body))
+}
+
+/// A stream that says why and ends.
+fn refused(content: ContentType, stream: StreamId, message: &str) -> Response<Body> {
+    let record = recordio::frame(&encode(content, &Event::error(message)));
+    let body = futures::stream::once(async { Ok::<_, std::convert::Infallible>(record) });
+    streaming(content, stream, Body::from_stream(body))
+}
+
+fn streaming(content: ContentType, stream: StreamId, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content.media_type()));
+    let id = HeaderValue::from_str(&stream.to_string()).expect("a uuid is a valid header value");
+    headers.insert(STREAM_ID, id);
+    response
+}
+
+/// This master as SUBSCRIBED shows it.
+pub(crate) fn master_info(identity: &Identity) -> MasterInfo {
+    let ip = match identity.ip {
+        // The number has the first octet in its lowest byte, as Mesos has it.
+        IpAddr::V4(ip) => u32::from_le_bytes(ip.octets()),
+        IpAddr::V6(_) => 0,
+    };
+    let capability = |kind: master_info::capability::Type| master_info::Capability {
+        r#type: Some(kind as i32),
+    };
+    MasterInfo {
+        id: identity.process.clone(),
+        ip,
+        port: u32::from(identity.port),
+        pid: Some(format!("master@{}:{}", identity.ip, identity.port)),
+        hostname: Some(identity.hostname.clone()),
+        version: Some(MESOS_VERSION.to_owned()),
+        address: Some(v1::Address {
+            hostname: Some(identity.hostname.clone()),
+            ip: Some(identity.ip.to_string()),
+            port: i32::from(identity.port),
+        }),
+        capabilities: vec![capability(master_info::capability::Type::AgentUpdate)],
+        ..MasterInfo::default()
+    }
+}

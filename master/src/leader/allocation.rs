@@ -1,0 +1,230 @@
+//! Makes offers: the pure allocator over a view of the state, proposed in entries of bounded size.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use regency_allocator::{
+    AgentCapabilities, AgentView, ClusterView, Cycle, DeclineFilter, FrameworkCapabilities,
+    FrameworkRole, FrameworkView, RoleView, allocate,
+};
+use regency_resources::{Milli, Resources};
+use regency_state::model::Framework;
+use regency_state::{Command, IssueOffers, OfferPlan, Outcome, State, bounds};
+use regency_types::{AgentId, DurationMs, FrameworkId};
+
+use super::Leader;
+use crate::flags::RoleWeight;
+use crate::metrics;
+
+/// About how many bytes of offers one entry may carry; the log accepts four times as much.
+const ENTRY_BYTES_MAX: usize = 200 * 1024;
+
+/// The cluster as the allocator is to see it: offers come from agents attached to this leader
+/// only, and go to frameworks whose stream is open here.
+pub(crate) fn view(
+    state: &State,
+    attached: &BTreeSet<AgentId>,
+    connected: &BTreeSet<FrameworkId>,
+    weights: &[RoleWeight],
+) -> ClusterView {
+    let agents = state
+        .agents()
+        .filter(|agent| agent.is_registered())
+        .map(|agent| {
+            let usable = attached.contains(&agent.id) && agent.suspect_since.is_none();
+            AgentView {
+                id: agent.id.clone(),
+                candidate: usable,
+                total: agent.spec.total.clone(),
+                available: if usable {
+                    agent.available()
+                } else {
+                    Resources::default()
+                },
+                capabilities: AgentCapabilities::default(),
+                remote: false,
+            }
+        })
+        .collect();
+    let frameworks = state
+        .frameworks()
+        .map(|framework| framework_view(state, framework, connected.contains(&framework.id)))
+        .collect();
+    let roles = weights
+        .iter()
+        .map(|weight| RoleView {
+            weight: Milli(i64::try_from(weight.weight_milli).unwrap_or(i64::MAX)),
+            ..RoleView::new(&weight.role)
+        })
+        .collect();
+    ClusterView {
+        agents,
+        frameworks,
+        roles,
+    }
+}
+
+fn framework_view(state: &State, framework: &Framework, connected: bool) -> FrameworkView {
+    let capabilities = framework.spec.capabilities;
+    let mut roles: Vec<FrameworkRole> = framework
+        .spec
+        .roles
+        .iter()
+        .map(|role| FrameworkRole {
+            active: !framework.suppressed.contains(role),
+            ..FrameworkRole::new(role)
+        })
+        .collect();
+    let mut charge = |role: &str, resources: &Resources| {
+        let index = roles
+            .iter()
+            .position(|r| r.role == role)
+            .unwrap_or_else(|| {
+                // A role it left while tasks run in it.
+                roles.push(FrameworkRole {
+                    active: false,
+                    ..FrameworkRole::new(role)
+                });
+                roles.len() - 1
+            });
+        roles[index].charge(resources);
+    };
+    for task in state.tasks_of(framework).filter(|t| !t.is_terminal()) {
+        charge(&task.role, &task.resources);
+    }
+    for offer in framework.offers.iter().filter_map(|id| state.offer(*id)) {
+        charge(&offer.role, &offer.resources);
+    }
+    FrameworkView {
+        id: framework.id.clone(),
+        active: connected
+            && framework.is_subscribed()
+            && framework.n_unacked <= bounds::UNACKED_UPDATES_MAX,
+        capabilities: FrameworkCapabilities {
+            gpu_resources: capabilities.gpu_resources,
+            revocable_resources: capabilities.revocable_resources,
+            shared_resources: capabilities.shared_resources,
+            reservation_refinement: capabilities.reservation_refinement,
+            multi_role: capabilities.multi_role,
+            region_aware: capabilities.region_aware,
+        },
+        roles,
+        filters: framework
+            .filters
+            .iter()
+            .flat_map(|(agent, filters)| filters.iter().map(move |filter| (agent, filter)))
+            .map(|(agent, filter)| DeclineFilter {
+                role: filter.role.clone(),
+                agent: agent.clone(),
+                refused: filter.refused.clone(),
+                expires_at: filter.until,
+            })
+            .collect(),
+        new_offers_max: None,
+    }
+}
+
+/// Cuts a round into entries of bounded size.
+pub(crate) fn entries(plans: Vec<OfferPlan>, timeout: Option<DurationMs>) -> Vec<IssueOffers> {
+    let mut entries = Vec::new();
+    let mut current = Vec::new();
+    let mut bytes = 0;
+    for plan in plans {
+        let size = size(&plan);
+        if bytes + size > ENTRY_BYTES_MAX && !current.is_empty() {
+            entries.push(IssueOffers {
+                plans: std::mem::take(&mut current),
+                timeout,
+            });
+            bytes = 0;
+        }
+        bytes += size;
+        current.push(plan);
+    }
+    if !current.is_empty() {
+        entries.push(IssueOffers {
+            plans: current,
+            timeout,
+        });
+    }
+    entries
+}
+
+/// About how many bytes a plan takes in the log; the text form is never the shorter one.
+fn size(plan: &OfferPlan) -> usize {
+    plan.framework.as_str().len()
+        + plan.agent.as_str().len()
+        + plan.role.len()
+        + 2 * plan.resources.to_string().len()
+        + 32
+}
+
+/// Until the term ends: allocates when woken, and once per interval.
+pub(crate) async fn run(leader: Arc<Leader>) {
+    let mut period = tokio::time::interval(leader.config.allocation_interval);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut cycles = 0_u64;
+    loop {
+        tokio::select! {
+            () = leader.allocate.notified() => {}
+            _ = period.tick() => {}
+        }
+        cycles = cycles.wrapping_add(1);
+        round(&leader, cycles).await;
+    }
+}
+
+/// One round. The next one starts from a state that contains this one's offers.
+async fn round(leader: &Leader, cycle: u64) {
+    let Some(now) = leader.consensus.cluster_time() else {
+        return;
+    };
+    let state = leader.state().state.clone();
+    let attached = leader.attachments.attached();
+    let connected: BTreeSet<FrameworkId> = leader
+        .streams
+        .all()
+        .into_iter()
+        .map(|s| s.framework.clone())
+        .collect();
+    if attached.is_empty() || connected.is_empty() {
+        return;
+    }
+    let started = Instant::now();
+    let view = view(&state, &attached, &connected, &leader.config.weights);
+    let cycle = Cycle {
+        now,
+        seed: leader.term.0.wrapping_mul(1 << 32).wrapping_add(cycle),
+    };
+    let plans: Vec<OfferPlan> = allocate(&view, &leader.config.options, &cycle)
+        .into_iter()
+        .map(|plan| OfferPlan {
+            framework: plan.framework,
+            role: plan.role,
+            agent: plan.agent,
+            resources: plan.resources,
+        })
+        .collect();
+    ::metrics::histogram!(metrics::ALLOCATION_SECONDS).record(started.elapsed().as_secs_f64());
+    let timeout = leader
+        .config
+        .offer_timeout
+        .map(|t| DurationMs(u64::try_from(t.as_millis()).unwrap_or(u64::MAX)));
+    for entry in entries(plans, timeout) {
+        match leader.consensus.propose(Command::IssueOffers(entry)).await {
+            Ok(Ok(Outcome::OffersIssued { offers, n_skipped })) => {
+                ::metrics::counter!(metrics::OFFERS_ISSUED).increment(offers.len() as u64);
+                if n_skipped > 0 {
+                    tracing::debug!(n_skipped, "plans that no longer fitted were left out");
+                }
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(refusal)) => tracing::warn!(%refusal, "offers were refused"),
+            Err(error) => {
+                tracing::debug!(%error, "offers were not made");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Proposes what is due by cluster time. The state checks each deadline again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regency_state::model::FrameworkPhase;
+use regency_state::{Command, ExpireFilters, ExpireFramework, ExpireOffers, State};
+use regency_types::{ClusterTime, OfferId};
+
+use super::Leader;
+
+/// How often deadlines are looked at.
+const PERIOD: Duration = Duration::from_millis(250);
+/// How often filters are: they end by themselves in the allocator, this only frees their memory.
+const FILTER_PERIODS: u32 = 20;
+/// Offers in one entry.
+const OFFERS_MAX: usize = 1000;
+
+/// What is due at `now`.
+pub(crate) fn due(state: &State, now: ClusterTime) -> Vec<Command> {
+    let mut commands = Vec::new();
+    for framework in state.frameworks() {
+        if let FrameworkPhase::Disconnected { deadline, .. } = framework.phase
+            && deadline <= now
+        {
+            commands.push(Command::ExpireFramework(ExpireFramework {
+                framework: framework.id.clone(),
+            }));
+        }
+    }
+    let offers: Vec<OfferId> = state
+        .offers()
+        .filter(|o| o.deadline.is_some_and(|d| d <= now))
+        .map(|o| o.id)
+        .collect();
+    for offers in offers.chunks(OFFERS_MAX) {
+        commands.push(Command::ExpireOffers(ExpireOffers {
+            offers: offers.to_vec(),
+        }));
+    }
+    commands
+}
+
+/// Whether any decline filter is over.
+pub(crate) fn filters_due(state: &State, now: ClusterTime) -> bool {
+    state.frameworks().any(|f| {
+        f.filters
+            .values()
+            .flatten()
+            .any(|filter| filter.until <= now)
+    })
+}
+
+/// Until the term ends.
+pub(crate) async fn run(leader: Arc<Leader>) {
+    let mut period = tokio::time::interval(PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0_u32;
+    loop {
+        period.tick().await;
+        ticks = ticks.wrapping_add(1);
+        let Some(now) = leader.consensus.cluster_time() else {
+            continue;
+        };
+        let applied = leader.state();
+        let mut commands = due(&applied.state, now);
+        if ticks.is_multiple_of(FILTER_PERIODS) && filters_due(&applied.state, now) {
+            commands.push(Command::ExpireFilters(ExpireFilters));
+        }
+        for command in commands {
+            // Refused (its grace is not over) or without a verdict: the next period tries again.
+            let _ = leader.consensus.propose(command).await;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Which agents are silent, for how long, and what follows.
+//!
+//! Silence is measured by this leader's own clock from its own last contact, or from its own
+//! beginning: nobody is condemned for what an earlier leader did not hear. That an agent was
+//! silent before is kept in the state, so that a leader dying every half minute cannot keep a dead
+//! agent alive for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regency_state::{
+    ClearSuspicion, Command, MarkAgentUnreachable, RescindOffers, State, SuspectAgents,
+};
+use regency_types::{AgentId, ClusterTime};
+
+use super::Leader;
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long an agent whose stream broke may take to come back before its offers are rescinded.
+const OFFER_GRACE: Duration = Duration::from_secs(5);
+/// Agents marked unreachable per period: a slow leader must not condemn a cluster at once.
+const MARKED_MAX: usize = 20;
+
+/// What this leader knows of an agent's presence.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Presence {
+    /// For how long it was not heard.
+    pub(crate) silent: Duration,
+    /// Whether it was attached to this leader and is not any more.
+    pub(crate) left: bool,
+}
+
+/// What to propose about agents.
+pub(crate) fn judge(
+    state: &State,
+    now: ClusterTime,
+    timeout: Duration,
+    presence: impl Fn(&AgentId) -> Presence,
+) -> Vec<Command> {
+    let grace = timeout / 3;
+    let (mut suspect, mut clear, mut marked) = (Vec::new(), Vec::new(), Vec::new());
+    let mut offers = Vec::new();
+    for agent in state.agents().filter(|a| a.is_registered()) {
+        let Presence { silent, left } = presence(&agent.id);
+        match agent.suspect_since {
+            None if silent >= grace => {
+                let ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+                suspect.push((agent.id.clone(), ClusterTime(now.0.saturating_sub(ms))));
+            }
+            Some(since) if silent >= grace && now.since(since).to_std() >= timeout => {
+                marked.push((since, agent.id.clone()));
+            }
+            Some(_) if silent < grace => clear.push(agent.id.clone()),
+            Some(_) | None => {}
+        }
+        if left && silent >= OFFER_GRACE {
+            offers.extend(agent.offers.iter().copied());
+        }
+    }
+    let mut commands = Vec::new();
+    if !suspect.is_empty() {
+        commands.push(Command::SuspectAgents(SuspectAgents { agents: suspect }));
+    }
+    if !clear.is_empty() {
+        commands.push(Command::ClearSuspicion(ClearSuspicion { agents: clear }));
+    }
+    if !offers.is_empty() {
+        commands.push(Command::RescindOffers(RescindOffers { offers }));
+    }
+    marked.sort();
+    commands.extend(
+        marked
+            .into_iter()
+            .take(MARKED_MAX)
+            .map(|(_, agent)| Command::MarkAgentUnreachable(MarkAgentUnreachable { agent })),
+    );
+    commands
+}
+
+/// Until the term ends.
+pub(crate) async fn run(leader: Arc<Leader>) {
+    let mut period = tokio::time::interval(PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last_ms = leader.clock.monotonic_ms();
+    // Time in which this master itself stood still is nobody's silence.
+    let mut stalled_ms = 0_u64;
+    loop {
+        period.tick().await;
+        let now_ms = leader.clock.monotonic_ms();
+        let lag_ms = now_ms.saturating_sub(last_ms);
+        last_ms = now_ms;
+        if lag_ms > 3 * PERIOD.as_millis() as u64 {
+            stalled_ms = now_ms;
+            continue;
+        }
+        let Some(now) = leader.consensus.cluster_time() else {
+            continue;
+        };
+        let commands = judge(
+            &leader.state().state,
+            now,
+            leader.config.agent_timeout,
+            |agent| {
+                let since = leader
+                    .attachments
+                    .last_heard_ms(agent)
+                    .unwrap_or(leader.began_ms)
+                    .max(stalled_ms);
+                Presence {
+                    silent: Duration::from_millis(now_ms.saturating_sub(since)),
+                    left: leader.attachments.has_left(agent),
+                }
+            },
+        );
+        for command in commands {
+            // Without a verdict the next period tries again.
+            let _ = leader.consensus.propose(command).await;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What only the leading master does, and only while it leads.
+//!
+//! A term's [`Leader`] is made when this master's own `BeginTerm` is applied, and ends by being
+//! closed: its tasks stop, its streams end, its callers are told. Everything in here is memory
+//! of one leader; whatever must survive it is in the replicated state, and a new leader finds it
+//! there.
+
+mod agents;
+mod allocation;
+mod effects;
+mod expiry;
+mod frameworks;
+mod liveness;
+mod stream;
+mod streams;
+mod supervise;
+mod updates;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regency_raft_store::{AppliedState, Consensus};
+use regency_runtime::Clock;
+use regency_types::{ClusterId, Term};
+use tokio::sync::{Notify, watch};
+
+pub(crate) use agents::{Attachments, Signal};
+pub(crate) use stream::FrameworkStream;
+pub(crate) use streams::Streams;
+pub(crate) use supervise::{LeaderWatch, supervise};
+
+use crate::flags::MasterFlags;
+
+/// How often an agent is shown that its leader is there.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// Without a ping for this long an agent looks for another leader.
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// What the leader's duties are told.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaderConfig {
+    pub(crate) allocation_interval: Duration,
+    pub(crate) offer_timeout: Option<Duration>,
+    pub(crate) options: regency_allocator::Options,
+    pub(crate) weights: Vec<crate::flags::RoleWeight>,
+    /// Silence after which an agent is marked unreachable.
+    pub(crate) agent_timeout: Duration,
+    pub(crate) offer_grace: Duration,
+    pub(crate) framework_grace: Duration,
+    pub(crate) stream_buffer_bytes_max: usize,
+}
+
+impl LeaderConfig {
+    pub(crate) fn new(flags: &MasterFlags, options: regency_allocator::Options) -> Self {
+        Self {
+            allocation_interval: flags.allocation_interval,
+            offer_timeout: flags.offer_timeout,
+            options,
+            weights: flags.weights.clone(),
+            agent_timeout: flags.agent_ping_timeout * flags.max_agent_ping_timeouts,
+            offer_grace: flags.offer_grace,
+            framework_grace: flags.framework_grace,
+            stream_buffer_bytes_max: flags.max_stream_buffer_bytes,
+        }
+    }
+}
+
+/// One term of leadership at this master.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pub(crate) term: Term,
+    pub(crate) cluster: ClusterId,
+    pub(crate) consensus: Consensus,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: LeaderConfig,
+    /// Monotonic milliseconds of this process when it began to serve.
+    pub(crate) began_ms: u64,
+    pub(crate) streams: Streams,
+    pub(crate) attachments: Attachments,
+    /// Asks for an allocation soon.
+    pub(crate) allocate: Notify,
+    over: watch::Sender<bool>,
+}
+
+impl Leader {
+    /// The newest applied state.
+    pub(crate) fn state(&self) -> Arc<AppliedState> {
+        self.consensus.state().get()
+    }
+
+    /// Milliseconds since this master began to serve.
+    pub(crate) fn serving_ms(&self) -> u64 {
+        self.clock.monotonic_ms().saturating_sub(self.began_ms)
+    }
+
+    /// Completes when this term is over here.
+    pub(crate) async fn over(&self) {
+        // An error says that the leader is being dropped, which is the end as well.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// Ends everything that was opened under this term: no event, no answer follows.
+    pub(crate) fn close(&self) {
+        self.over.send_replace(true);
+        self.streams.close_all();
+        self.attachments.close_all();
+    }
+}

@@ -1,0 +1,204 @@
+//! Between the agents' messages and the state's words.
+
+use regency_rpc::proto::regency::agent::v1 as wire;
+use regency_state::model::{Agent, AgentCommand, AgentSpec};
+use regency_state::{ReportedUpdate, State, TaskReport};
+use regency_types::digest::{Digest, DigestBuilder};
+use regency_types::{
+    AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Generation, TaskId, TaskKey, TaskState,
+    UpdateUuid,
+};
+use regency_wire::v1;
+use regency_wire::{ContentType, resources};
+
+/// Why an agent's message cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MessageError {
+    /// A field is not what it must be.
+    #[error("{field}: {reason}")]
+    Field {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+fn wrong(field: &'static str, reason: impl ToString) -> MessageError {
+    MessageError::Field {
+        field,
+        reason: reason.to_string(),
+    }
+}
+
+/// An Attach, read.
+#[derive(Debug)]
+pub(crate) struct Attach {
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) epoch: AgentEpoch,
+    pub(crate) boot: BootId,
+    pub(crate) highest_term: u64,
+    pub(crate) spec: AgentSpec,
+    pub(crate) report_seq: u64,
+    pub(crate) command_seq: u64,
+    pub(crate) digest: Option<Digest>,
+}
+
+/// Reads an Attach.
+///
+/// # Errors
+/// When a field is not what it must be.
+pub(crate) fn attach(message: wire::Attach) -> Result<Attach, MessageError> {
+    let info: v1::AgentInfo = regency_wire::decode(ContentType::Protobuf, &message.agent_info)
+        .map_err(|error| wrong("agent_info", error))?;
+    let total = resources::from_wire(&info.resources)
+        .map_err(|error| wrong("agent_info.resources", error))?
+        .resources;
+    if message.address.parse::<std::net::SocketAddr>().is_err() {
+        return Err(wrong(
+            "address",
+            format!("'{}' is not of the form ip:port", message.address),
+        ));
+    }
+    Ok(Attach {
+        cluster: optional(&message.cluster_id)
+            .map(|bytes| {
+                ClusterId::from_bytes(bytes).ok_or_else(|| wrong("cluster_id", "not 16 bytes"))
+            })
+            .transpose()?,
+        agent: optional(&message.agent_id)
+            .map(|id| AgentId::new(id).map_err(|error| wrong("agent_id", error)))
+            .transpose()?,
+        epoch: AgentEpoch::from_bytes(&message.epoch)
+            .ok_or_else(|| wrong("epoch", "not 16 bytes"))?,
+        boot: BootId::from_bytes(&message.boot_id)
+            .ok_or_else(|| wrong("boot_id", "not 16 bytes"))?,
+        highest_term: message.highest_term,
+        spec: AgentSpec {
+            hostname: info.hostname.clone(),
+            address: message.address,
+            total,
+            version: message.version,
+            info: message.agent_info,
+        },
+        report_seq: message.report_seq,
+        command_seq: message.command_seq,
+        digest: <[u8; 16]>::try_from(message.digest.as_ref())
+            .ok()
+            .map(|bytes| Digest(u128::from_be_bytes(bytes))),
+    })
+}
+
+fn optional<T: AsRef<[u8]> + ?Sized>(value: &T) -> Option<&T> {
+    (!value.as_ref().is_empty()).then_some(value)
+}
+
+/// Reads a report.
+///
+/// # Errors
+/// When a field is not what it must be.
+pub(crate) fn report(message: wire::Report) -> Result<TaskReport, MessageError> {
+    let framework =
+        FrameworkId::new(&message.framework_id).map_err(|error| wrong("framework_id", error))?;
+    let task = TaskId::new(&message.task_id).map_err(|error| wrong("task_id", error))?;
+    let latest_state = TaskState::from_number(message.latest_state).ok_or_else(|| {
+        wrong(
+            "latest_state",
+            format!("no state has number {}", message.latest_state),
+        )
+    })?;
+    let head = if message.status.is_empty() {
+        None
+    } else {
+        let status: v1::TaskStatus = regency_wire::decode(ContentType::Protobuf, &message.status)
+            .map_err(|error| wrong("status", error))?;
+        let uuid = status.uuid.as_deref().and_then(UpdateUuid::from_bytes);
+        Some(ReportedUpdate {
+            uuid: uuid.ok_or_else(|| wrong("status.uuid", "not 16 bytes"))?,
+            state: TaskState::from_number(status.state).ok_or_else(|| {
+                wrong(
+                    "status.state",
+                    format!("no state has number {}", status.state),
+                )
+            })?,
+            status: message.status,
+        })
+    };
+    Ok(TaskReport {
+        report_seq: message.report_seq,
+        task: TaskKey { framework, task },
+        generation: Generation(message.generation),
+        task_seq: message.task_seq,
+        head,
+        latest_state,
+    })
+}
+
+/// A command of the agent's stream, with everything the agent needs for it. `None` when the state
+/// does not hold what it names, which an invariant excludes.
+pub(crate) fn command(state: &State, seq: u64, command: &AgentCommand) -> Option<wire::Command> {
+    use wire::command::Command;
+    let command = match command {
+        AgentCommand::Launch { task, generation } => {
+            let record = state.task(task).filter(|t| t.generation == *generation)?;
+            let framework = state.framework(&task.framework)?;
+            Command::Launch(wire::Launch {
+                framework_id: task.framework.to_string(),
+                generation: generation.0,
+                framework_info: framework.spec.info.clone(),
+                task_info: record.info.clone(),
+            })
+        }
+        AgentCommand::DropLaunch { task, generation } => Command::DropLaunch(wire::DropLaunch {
+            framework_id: task.framework.to_string(),
+            task_id: task.task.to_string(),
+            generation: generation.0,
+        }),
+        AgentCommand::Kill {
+            task,
+            generation,
+            grace,
+        } => Command::Kill(wire::Kill {
+            framework_id: task.framework.to_string(),
+            task_id: task.task.to_string(),
+            generation: generation.0,
+            grace_ms: grace.map(|g| g.0),
+        }),
+        AgentCommand::Acknowledge {
+            task,
+            generation,
+            uuid,
+        } => Command::Acknowledge(wire::Acknowledge {
+            framework_id: task.framework.to_string(),
+            task_id: task.task.to_string(),
+            generation: generation.0,
+            uuid: uuid.to_bytes().to_vec().into(),
+        }),
+        AgentCommand::ShutdownFramework { framework } => {
+            Command::ShutdownFramework(wire::ShutdownFramework {
+                framework_id: framework.to_string(),
+            })
+        }
+    };
+    Some(wire::Command {
+        command_seq: seq,
+        command: Some(command),
+    })
+}
+
+/// The digest over an agent's tasks as the state has them.
+pub(crate) fn digest(state: &State, agent: &Agent) -> Digest {
+    let mut digest = DigestBuilder::default();
+    for key in &agent.tasks {
+        if let Some(task) = state.task(key) {
+            digest.task(
+                key,
+                task.generation,
+                task.state_before_unreachable.unwrap_or(task.state),
+                task.unacked.as_ref().map(|u| u.uuid),
+            );
+        }
+    }
+    digest.finish()
+}
