@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use regency_allocator::{
     AgentView, ClusterView, Cycle, DeclineFilter, FrameworkRole, FrameworkView, OfferPlan, Options,
-    allocate,
+    RoleView, allocate,
 };
-use regency_resources::parse;
+use regency_resources::{Milli, Quantities, parse};
 use regency_types::{AgentId, ClusterTime, FrameworkId};
 
 const N_AGENTS: usize = 10_000;
@@ -40,13 +40,16 @@ fn cluster(n_roles: usize, resources: &str) -> ClusterView {
     }
 }
 
-/// Every framework declined every agent.
-fn decline_all(view: &mut ClusterView) {
-    for framework in &mut view.frameworks {
+/// Each agent was declined by `n` frameworks.
+fn decline(view: &mut ClusterView, n: usize) {
+    for (place, framework) in view.frameworks.iter_mut().enumerate() {
         let role = framework.roles[0].role.clone();
         framework.filters = view
             .agents
             .iter()
+            .enumerate()
+            .filter(|(at, _)| (at + place) % N_FRAMEWORKS < n)
+            .map(|(_, agent)| agent)
             .map(|agent| DeclineFilter {
                 role: role.clone(),
                 agent: agent.id.clone(),
@@ -96,7 +99,30 @@ fn main() {
         "full agents, 1000 roles",
         &cluster(1000, "disk:1000000;ports:[31000-32000]"),
     );
-    let mut declined = cluster(100, plain);
-    decline_all(&mut declined);
-    measure("everything declined by everybody", &declined);
+    let gpus = cluster(1000, "cpus:32;mem:131072;gpus:8");
+    measure("nobody can use the agents", &gpus);
+    let mut promised = cluster(1000, plain);
+    let mut owed = RoleView::new("nobody");
+    owed.guarantees = Quantities::from(
+        &parse::resources("cpus:400000;mem:9000000000", "*").expect("good resources"),
+    );
+    promised.roles = vec![owed];
+    measure("everything owed to somebody else", &promised);
+    let mut limited = cluster(1000, plain);
+    for (n, framework) in limited.frameworks.iter_mut().enumerate() {
+        let role = format!("r{n}");
+        framework.roles = vec![FrameworkRole::new(&role)];
+        let mut view = RoleView::new(&role);
+        view.limits
+            .insert("cpus".to_owned(), Milli::from_units(100));
+        view.limits
+            .insert("mem".to_owned(), Milli::from_units(1_000_000));
+        limited.roles.push(view);
+    }
+    measure("1000 roles up to their limits", &limited);
+    for n in [6, 100] {
+        let mut declined = cluster(100, plain);
+        decline(&mut declined, n);
+        measure(&format!("each agent declined by {n}"), &declined);
+    }
 }

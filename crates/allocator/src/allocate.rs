@@ -12,11 +12,13 @@ use regency_resources::{Milli, Quantities, Resources, role};
 
 use crate::amounts::{Amounts, Names};
 use crate::filters::{self, AgentTraits, Declines};
-use crate::quota::Quotas;
+use crate::quota::{Minimum, Quotas};
 use crate::remainder::Remainder;
 use crate::shuffle::Shuffler;
 use crate::tree::{Client, Tree};
-use crate::view::{ClusterView, Cycle, FrameworkRole, FrameworkView, OfferPlan, Options};
+use crate::view::{
+    ClusterView, Cycle, FrameworkCapabilities, FrameworkRole, FrameworkView, OfferPlan, Options,
+};
 
 /// The offers to make now. Same view, same options, same cycle: same plans, in the same order.
 ///
@@ -32,7 +34,7 @@ pub fn allocate(view: &ClusterView, options: &Options, cycle: &Cycle) -> Vec<Off
     for stage in [Stage::Guarantees, Stage::FairShare] {
         shuffler.shuffle(&mut agents);
         for agent in &agents {
-            if stage == Stage::Guarantees && !run.quotas.lack_anything() {
+            if stage == Stage::Guarantees && !run.quotas.lack_anything(&run.tree) {
                 break;
             }
             run.visit(*agent, stage);
@@ -45,6 +47,14 @@ pub fn allocate(view: &ClusterView, options: &Options, cycle: &Cycle) -> Vec<Off
 enum Stage {
     Guarantees,
     FairShare,
+}
+
+/// Roles that quotas leave too little for an offer. Quotas only ever leave less during a run, so
+/// they need not be asked again about these.
+#[derive(Default)]
+struct Spent {
+    by_role: Vec<bool>,
+    n_roles: usize,
 }
 
 /// A framework in one of its roles.
@@ -61,15 +71,21 @@ struct Setting<'a> {
     /// By client number.
     subscriptions: Vec<Subscription<'a>>,
     declines: Declines<'a>,
+    /// What an offer must contain to be worth making to anybody.
     loosest_minimum: Vec<Quantities>,
+    /// The same by number of name.
+    loosest_amounts: Minimum,
     /// Roles with active clients, sorted.
     active_roles: Vec<&'a str>,
+    /// What active frameworks can do, each combination once.
+    active_capabilities: Vec<FrameworkCapabilities>,
 }
 
 struct Run<'a> {
     setting: Setting<'a>,
     tree: Tree<'a>,
     quotas: Quotas,
+    spent: Spent,
     /// Agents that were visited, as they are now.
     remainders: BTreeMap<usize, Remainder>,
     /// New offers by framework.
@@ -81,7 +97,8 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(view: &'a ClusterView, options: &'a Options, cycle: &Cycle) -> Self {
-        let names = note_names(view);
+        let loosest_minimum = filters::loosest_minimum(options, &view.frameworks);
+        let names = note_names(view, options);
         let mut totals = names.zero();
         for agent in &view.agents {
             totals.add_resources(&names, &agent.total);
@@ -114,15 +131,34 @@ impl<'a> Run<'a> {
             .filter(|role| tree.is_active(*role))
             .map(|role| tree.roles()[role])
             .collect();
+        let mut active_capabilities: Vec<FrameworkCapabilities> = Vec::new();
+        for framework in view.frameworks.iter().filter(|f| f.active) {
+            if !active_capabilities.contains(&framework.capabilities) {
+                active_capabilities.push(framework.capabilities);
+            }
+        }
         Self {
             setting: Setting {
                 view,
                 options,
-                names,
                 subscriptions,
                 declines,
-                loosest_minimum: filters::loosest_minimum(options, &view.frameworks),
+                loosest_amounts: loosest_minimum
+                    .iter()
+                    .map(|set| {
+                        set.iter()
+                            .filter_map(|(name, amount)| Some((names.number(name)?, amount.0)))
+                            .collect()
+                    })
+                    .collect(),
+                loosest_minimum,
                 active_roles,
+                active_capabilities,
+                names,
+            },
+            spent: Spent {
+                by_role: vec![false; tree.roles().len()],
+                n_roles: 0,
             },
             tree,
             quotas,
@@ -135,15 +171,19 @@ impl<'a> Run<'a> {
 
     /// Offers what is left of one agent.
     fn visit(&mut self, agent: usize, stage: Stage) {
+        let traits = AgentTraits::new(&self.setting.view.agents[agent], self.setting.options);
+        if !traits.suit_any(&self.setting.active_capabilities) {
+            return;
+        }
         let mut remainder = self
             .remainders
             .remove(&agent)
             .unwrap_or_else(|| Remainder::new(self.setting.view.agents[agent].available.clone()));
-        let traits = AgentTraits::new(&self.setting.view.agents[agent], self.setting.options);
         let mut visit = Visit {
             setting: &self.setting,
             tree: &self.tree,
             quotas: &mut self.quotas,
+            spent: &mut self.spent,
             n_offers: &mut self.n_offers,
             agent,
             traits,
@@ -184,6 +224,7 @@ struct Visit<'r, 'a> {
     setting: &'r Setting<'a>,
     tree: &'r Tree<'a>,
     quotas: &'r mut Quotas,
+    spent: &'r mut Spent,
     n_offers: &'r mut Vec<u32>,
     agent: usize,
     traits: AgentTraits,
@@ -205,7 +246,14 @@ impl Visit<'_, '_> {
         if self.stage == Stage::Guarantees && !self.quotas.lacks(role) {
             return ControlFlow::Continue(());
         }
-        let mut offerable = self.remainder.for_role(self.tree.roles()[role]);
+        let name = self.tree.roles()[role];
+        if self.stage == Stage::FairShare
+            && !self.remainder.is_beyond_quota(name)
+            && self.is_spent(role)
+        {
+            return ControlFlow::Continue(());
+        }
+        let mut offerable = self.remainder.for_role(name);
         for client in self.tree.clients(role) {
             if !filters::meets(&offerable, &self.setting.loosest_minimum) {
                 return ControlFlow::Continue(());
@@ -222,9 +270,17 @@ impl Visit<'_, '_> {
             if !self.can_serve_anybody() {
                 return ControlFlow::Break(());
             }
-            offerable = self.remainder.for_role(self.tree.roles()[role]);
+            offerable = self.remainder.for_role(name);
         }
         ControlFlow::Continue(())
+    }
+
+    fn is_spent(&mut self, role: usize) -> bool {
+        if !self.spent.by_role[role] && !self.quotas.leave(role, &self.setting.loosest_amounts) {
+            self.spent.by_role[role] = true;
+            self.spent.n_roles += 1;
+        }
+        self.spent.by_role[role]
     }
 
     /// What the client would get; `None` when it is to get nothing.
@@ -264,14 +320,19 @@ impl Visit<'_, '_> {
     /// Whether what remains could be worth an offer to anybody at all. Without this question every
     /// full agent would be put to every framework in vain.
     fn can_serve_anybody(&self) -> bool {
-        let enough =
-            |resources: &Resources| filters::meets(resources, &self.setting.loosest_minimum);
-        (!self.remainder.unreserved().is_empty() && enough(self.remainder.unreserved()))
+        let setting = self.setting;
+        let enough = |resources: &Resources| filters::meets(resources, &setting.loosest_minimum);
+        let for_all = !self.remainder.unreserved().is_empty()
+            && enough(self.remainder.unreserved())
+            && (self.stage == Stage::Guarantees
+                || self.remainder.has_free_scalar()
+                || self.spent.n_roles < setting.active_roles.len());
+        for_all
             || (enough(self.remainder.all())
                 && self
                     .remainder
                     .reserved_roles()
-                    .any(|role| self.setting.has_active_within(role)))
+                    .any(|role| setting.has_active_within(role)))
     }
 }
 
@@ -287,8 +348,17 @@ impl Setting<'_> {
 }
 
 /// Every scalar name that a share, a quota or an offer may speak of.
-fn note_names(view: &ClusterView) -> Names<'_> {
+fn note_names<'a>(view: &'a ClusterView, options: &'a Options) -> Names<'a> {
     let mut names = Names::default();
+    let minimums = view
+        .frameworks
+        .iter()
+        .flat_map(|f| &f.roles)
+        .filter_map(|r| r.min_allocatable.as_ref())
+        .chain([&options.min_allocatable]);
+    for (name, _) in minimums.flatten().flat_map(Quantities::iter) {
+        names.note(name);
+    }
     for agent in &view.agents {
         for (name, _) in agent
             .total

@@ -1,7 +1,5 @@
 //! Who is passed over, and which resources are kept from whom.
 
-use std::collections::BTreeMap;
-
 use regency_resources::{Quantities, Resources};
 use regency_types::{AgentId, ClusterTime};
 
@@ -25,6 +23,12 @@ impl AgentTraits {
             multi_role: agent.capabilities.multi_role,
             hierarchical_role: agent.capabilities.hierarchical_role,
         }
+    }
+
+    /// Whether any framework could get anything of the agent in some role. What depends on the role
+    /// is asked later.
+    pub(crate) fn suit_any(&self, frameworks: &[FrameworkCapabilities]) -> bool {
+        frameworks.iter().any(|f| self.suit(f, ""))
     }
 
     /// Whether a framework with these capabilities may get anything of the agent in this role. An
@@ -78,10 +82,15 @@ pub(crate) fn loosest_minimum(options: &Options, frameworks: &[FrameworkView]) -
 }
 
 /// The decline filters that hold now, by agent.
+///
+/// There can be a hundred of them for every agent, so they are found and sorted in as few steps as
+/// their usual order, by agent within each framework, allows.
 #[derive(Debug, Default)]
 pub(crate) struct Declines<'a> {
-    /// For each agent, refused resources by client, in order of clients. Empty without filters.
-    by_agent: Vec<Vec<(usize, &'a Resources)>>,
+    /// Client and what it refused, by agent and then client.
+    filters: Vec<(usize, &'a Resources)>,
+    /// For each agent, where its filters begin; one more at the end. Empty without filters.
+    starts: Vec<usize>,
 }
 
 impl<'a> Declines<'a> {
@@ -92,38 +101,71 @@ impl<'a> Declines<'a> {
         now: ClusterTime,
         client_of: impl Fn(usize, &str) -> Option<usize>,
     ) -> Self {
-        let mut declines = Self::default();
-        let mut places: BTreeMap<&AgentId, usize> = BTreeMap::new();
+        let mut by_id: Vec<(&AgentId, usize)> = Vec::new();
+        let mut found: Vec<(usize, usize, &'a Resources)> = Vec::new();
         for (position, framework) in frameworks.iter().enumerate() {
+            let mut near = 0;
             for filter in framework.filters.iter().filter(|f| f.expires_at > now) {
-                if places.is_empty() {
-                    places = agents.iter().enumerate().map(|(i, a)| (&a.id, i)).collect();
-                    declines.by_agent = vec![Vec::new(); agents.len()];
+                if by_id.is_empty() {
+                    by_id = agents.iter().enumerate().map(|(i, a)| (&a.id, i)).collect();
+                    by_id.sort_unstable();
                 }
-                let place = places.get(&filter.agent);
+                near = seek(&by_id, near, &filter.agent);
+                let agent = by_id.get(near).filter(|(id, _)| **id == filter.agent);
                 let client = client_of(position, &filter.role);
-                if let (Some(place), Some(client)) = (place, client) {
-                    declines.by_agent[*place].push((client, &filter.refused));
+                if let (Some((_, agent)), Some(client)) = (agent, client) {
+                    found.push((*agent, client, &filter.refused));
                 }
             }
         }
-        for filters in &mut declines.by_agent {
-            filters.sort_unstable_by_key(|(client, _)| *client);
+        found.sort_by_key(|(agent, client, _)| (*agent, *client));
+        let mut starts = Vec::new();
+        if !found.is_empty() {
+            starts = vec![0; agents.len() + 1];
+            for (agent, _, _) in &found {
+                starts[agent + 1] += 1;
+            }
+            for agent in 0..agents.len() {
+                starts[agent + 1] += starts[agent];
+            }
         }
-        declines
+        Self {
+            filters: found
+                .into_iter()
+                .map(|(_, client, refused)| (client, refused))
+                .collect(),
+            starts,
+        }
     }
 
     /// Whether the client declined this much or more of the agent.
     pub(crate) fn refuse(&self, agent: usize, client: usize, offer: &Resources) -> bool {
-        let Some(filters) = self.by_agent.get(agent) else {
+        if self.starts.is_empty() {
             return false;
-        };
+        }
+        let filters = &self.filters[self.starts[agent]..self.starts[agent + 1]];
         let from = filters.partition_point(|(other, _)| *other < client);
         filters[from..]
             .iter()
             .take_while(|(other, _)| *other == client)
             .any(|(_, refused)| refused.contains(offer))
     }
+}
+
+/// Where `id` is among sorted ids, or would be. Looks onwards from `near` in growing steps.
+fn seek(by_id: &[(&AgentId, usize)], near: usize, id: &AgentId) -> usize {
+    let (mut low, mut step) = (0, 1);
+    if by_id.get(near).is_some_and(|(other, _)| *other <= id) {
+        low = near;
+        while by_id.get(low + step).is_some_and(|(other, _)| *other <= id) {
+            low += step;
+            step *= 2;
+        }
+    } else {
+        step = by_id.len();
+    }
+    let high = (low + step).min(by_id.len());
+    low + by_id[low..high].partition_point(|(other, _)| *other < id)
 }
 
 #[cfg(test)]
@@ -184,6 +226,21 @@ mod tests {
         ] {
             assert_eq!(takeable(&all, &capabilities), &plain + more);
         }
+    }
+
+    #[test]
+    fn seeking_finds_what_a_plain_search_finds() {
+        let ids: Vec<AgentId> = (0..50)
+            .map(|n| AgentId::new(format!("{n:03}")).unwrap())
+            .collect();
+        let by_id: Vec<(&AgentId, usize)> = ids.iter().step_by(2).zip(0..).collect();
+        for id in &ids {
+            let expected = by_id.partition_point(|(other, _)| *other < id);
+            for near in 0..=by_id.len() {
+                assert_eq!(seek(&by_id, near, id), expected, "{id} from {near}");
+            }
+        }
+        assert_eq!(seek(&[], 0, &ids[0]), 0);
     }
 
     #[test]

@@ -13,10 +13,15 @@ use std::collections::BTreeMap;
 use regency_resources::{Milli, Resource, Resources, Value, role};
 
 use crate::amounts::{Amounts, Names};
+use crate::tree::Tree;
 use crate::view::ClusterView;
 
 /// How much may be taken of each scalar, by the number of its name; unlimited when `None`.
 type Budget = Vec<Option<i64>>;
+
+/// Alternatives of which an offer must meet one, by the number of the scalar's name. An empty list
+/// asks for nothing.
+pub(crate) type Minimum = Vec<Vec<(usize, i64)>>;
 
 #[derive(Debug)]
 struct Quota {
@@ -31,6 +36,8 @@ pub(crate) struct Quotas {
     quotas: Vec<Quota>,
     /// For each role number: the quota it falls under, and whether it is that quota's own role.
     of_role: Vec<Option<(usize, bool)>>,
+    /// The role numbers of the roles that quotas are for.
+    own_roles: Vec<usize>,
     /// Sum of what guarantees still lack.
     required: Amounts,
     /// Unreserved, non-revocable scalars that nobody has.
@@ -60,14 +67,18 @@ impl Quotas {
                 consumed: names.zero(),
             });
         }
+        let of_role: Vec<Option<(usize, bool)>> = roles
+            .iter()
+            .map(|name| {
+                let top = role::top(name);
+                place.get(top).map(|quota| (*quota, top == *name))
+            })
+            .collect();
         let mut book = Self {
-            of_role: roles
-                .iter()
-                .map(|name| {
-                    let top = role::top(name);
-                    place.get(top).map(|quota| (*quota, top == *name))
-                })
+            own_roles: (0..of_role.len())
+                .filter(|role| matches!(of_role[*role], Some((_, true))))
                 .collect(),
+            of_role,
             quotas,
             required: names.zero(),
             headroom: names.zero(),
@@ -106,9 +117,11 @@ impl Quotas {
         }
     }
 
-    /// Whether some guarantee is not met.
-    pub(crate) fn lack_anything(&self) -> bool {
-        self.required.any()
+    /// Whether some guarantee is not met of a role in which a framework wants offers.
+    pub(crate) fn lack_anything(&self, tree: &Tree<'_>) -> bool {
+        self.own_roles
+            .iter()
+            .any(|role| tree.is_active(*role) && self.lacks(*role))
     }
 
     /// Whether the role has a guarantee of its own that is not met.
@@ -165,6 +178,27 @@ impl Quotas {
         offerable.filter(|entry| !is_held_back(entry)) + &shrink(&held_back, names, &mut budget)
     }
 
+    /// Whether quotas leave a role enough unreserved scalars to meet the minimum. Once they do not,
+    /// they never do again in the same run.
+    pub(crate) fn leave(&self, role: usize, minimum: &Minimum) -> bool {
+        if self.quotas.is_empty() || minimum.is_empty() {
+            return true;
+        }
+        let quota = self.of_role[role].map(|(quota, _)| &self.quotas[quota]);
+        let enough = |(number, amount): &(usize, i64)| {
+            let required = self.required.get(*number);
+            let above =
+                required <= 0 || self.headroom.get(*number).saturating_sub(required) >= *amount;
+            let below = quota.is_none_or(|quota| {
+                quota.limits[*number].is_none_or(|limit| {
+                    limit.saturating_sub(quota.consumed.get(*number)) >= *amount
+                })
+            });
+            above && below
+        };
+        minimum.iter().any(|set| set.iter().all(enough))
+    }
+
     /// Counts what a role was given.
     pub(crate) fn commit(&mut self, role: usize, offer: &Resources, names: &Names<'_>) {
         if self.quotas.is_empty() {
@@ -186,7 +220,9 @@ impl Quotas {
         self.required
             .iter()
             .zip(self.headroom.iter())
-            .map(|(required, headroom)| (required > 0).then(|| (headroom - required).max(0)))
+            .map(|(required, headroom)| {
+                (required > 0).then(|| headroom.saturating_sub(required).max(0))
+            })
             .collect()
     }
 }
@@ -197,7 +233,8 @@ impl Quota {
     }
 }
 
-fn is_held_back(entry: &Resource) -> bool {
+/// Whether quotas have a say about it.
+pub(crate) fn is_held_back(entry: &Resource) -> bool {
     entry.key.reservations.is_empty()
         && !entry.key.revocable
         && !entry.key.shared
