@@ -45,7 +45,7 @@ pub(crate) struct Field {
     pub(crate) oneof: Option<String>,
     /// Whether the `.proto` file gives it a default value.
     pub(crate) has_default: bool,
-    /// Whether the type would contain itself without a box.
+    /// Whether it is held in a box: because it is large, or would contain itself.
     pub(crate) boxed: bool,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    pub(crate) fn new(set: &FileDescriptorSet) -> Self {
+    pub(crate) fn new(set: &FileDescriptorSet, boxed: &[&str]) -> Self {
         let mut schema = Self {
             messages: BTreeMap::new(),
             enums: BTreeMap::new(),
@@ -82,7 +82,10 @@ impl Schema {
                 schema.add_enum(file, "", one);
             }
         }
-        schema.mark_boxed();
+        schema.mark_recursive();
+        for path in boxed {
+            schema.mark_boxed(path);
+        }
         schema
     }
 
@@ -150,7 +153,17 @@ impl Schema {
         seen
     }
 
-    fn mark_boxed(&mut self) {
+    fn mark_boxed(&mut self, path: &str) {
+        let found = path.rsplit_once('.').and_then(|(message, name)| {
+            let fields = &mut self.messages.get_mut(message)?.fields;
+            fields.iter_mut().find(|field| field.name == name)
+        });
+        found
+            .unwrap_or_else(|| panic!("there is no field {path} to box"))
+            .boxed = true;
+    }
+
+    fn mark_recursive(&mut self) {
         let mut boxed = Vec::new();
         for message in self.messages.values() {
             for (i, field) in message.fields.iter().enumerate() {

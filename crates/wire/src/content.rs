@@ -181,11 +181,10 @@ pub fn decode<M: WireMessage>(content_type: ContentType, bytes: &[u8]) -> Result
             },
         }),
         ContentType::Protobuf => {
-            let message =
-                M::decode(bytes).map_err(|_| DecodeError::NotProtobuf { message: M::NAME })?;
+            let malformed = DecodeError::NotProtobuf { message: M::NAME };
             match required::check(M::shape(), bytes) {
-                Ok(()) => Ok(message),
-                Err(Incomplete::TooDeep) => Err(DecodeError::NotProtobuf { message: M::NAME }),
+                Ok(()) => M::decode(bytes).map_err(|_| malformed),
+                Err(Incomplete::Malformed) => Err(malformed),
                 Err(Incomplete::Missing(paths)) => Err(DecodeError::Incomplete {
                     message: M::NAME,
                     reason: missing_text(&paths),

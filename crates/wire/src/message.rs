@@ -48,3 +48,20 @@ pub(crate) trait WireEnum {
         Self::name_of(number).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::v1::{NetworkInfo, Offer, Resource, TaskInfo, TaskStatus, offer};
+
+    /// An element of a list takes a few bytes on the wire; what it takes in memory is what a
+    /// hostile body is multiplied by. Large fields that are seldom set are boxed (`build.rs`).
+    #[test]
+    fn elements_of_lists_stay_small() {
+        assert!(size_of::<offer::Operation>() <= 256);
+        assert!(size_of::<TaskInfo>() <= 1024);
+        assert!(size_of::<Resource>() <= 640);
+        assert!(size_of::<Offer>() <= 512);
+        assert!(size_of::<TaskStatus>() <= 512);
+        assert!(size_of::<NetworkInfo>() <= 256);
+    }
+}

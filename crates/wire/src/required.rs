@@ -1,10 +1,9 @@
 //! Which required fields a binary message lacks.
 //!
 //! The binary decoder fills a missing required field with its zero value without a word, where
-//! Mesos refuses the message. So the raw bytes are walked a second time, after they decoded,
-//! looking only at fields that are required or contain some.
-
-use std::ops::ControlFlow;
+//! Mesos refuses the message. So the raw bytes are walked before they are decoded, looking only at
+//! fields that are required or contain some. Before, because an element of two bytes can take a
+//! kilobyte once decoded: what is refused here costs no memory.
 
 use crate::json::{MISSING_TOLD_MAX, Path};
 
@@ -49,34 +48,41 @@ pub enum Occurs {
 /// Number of the value within an entry of a map.
 const MAP_VALUE: u32 = 2;
 
-/// What is wrong with the required fields of a message.
+/// How deep groups may nest, the old way to put fields together. None of our messages has any;
+/// a few are skipped as unknown fields.
+const GROUPS_MAX: u32 = 8;
+
+/// Why a message is not to be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Incomplete {
-    /// These are missing; paths, of which only the first few are told.
+    /// These required fields are missing; paths, of which only the first few are told.
     Missing(Vec<String>),
-    /// Messages nest so deeply that they could not be told in JSON.
-    TooDeep,
+    /// The bytes are no message, or one that nests too deeply.
+    Malformed,
 }
 
 /// Checks that `bytes`, a message of this shape, has the fields it requires.
 ///
-/// `bytes` must have been accepted by the decoder; what it would refuse ends the walk early.
+/// Only what leads to required fields is looked at; that the rest is well formed is for the
+/// decoder to say.
 ///
 /// # Errors
-/// When it lacks some, or nests too deeply to look.
+/// When it lacks some or is no message.
 pub(crate) fn check(shape: &'static Shape, bytes: &[u8]) -> Result<(), Incomplete> {
     let mut found = Vec::new();
     match walk(shape, bytes, &mut Path::default(), &mut found) {
-        ControlFlow::Break(Enough::TooDeep) => Err(Incomplete::TooDeep),
+        Err(Stop::Malformed) => Err(Incomplete::Malformed),
         _ if found.is_empty() => Ok(()),
-        _ => Err(Incomplete::Missing(found)),
+        Ok(()) | Err(Stop::Enough) => Err(Incomplete::Missing(found)),
     }
 }
 
-/// Why a walk need not go on.
-enum Enough {
-    Missing,
-    TooDeep,
+/// Why a walk does not go on.
+enum Stop {
+    /// Enough fields are missing.
+    Enough,
+    /// This is no message.
+    Malformed,
 }
 
 fn walk(
@@ -84,11 +90,12 @@ fn walk(
     mut bytes: &[u8],
     path: &mut Path,
     found: &mut Vec<String>,
-) -> ControlFlow<Enough> {
+) -> Result<(), Stop> {
     let (mut seen, own_from) = (0_u64, found.len());
     // Elements of a list lie together, so that one counter is enough; it serves messages only.
     let mut element = (0_u32, 0_usize);
-    while let Some((number, value)) = next_field(&mut bytes) {
+    while !bytes.is_empty() {
+        let (number, value) = next_field(&mut bytes, GROUPS_MAX).ok_or(Stop::Malformed)?;
         let Ok(at) = shape
             .fields
             .binary_search_by_key(&number, |field| field.number)
@@ -107,7 +114,7 @@ fn walk(
             continue;
         };
         if path.is_deepest() {
-            return ControlFlow::Break(Enough::TooDeep);
+            return Err(Stop::Malformed);
         }
         match field.occurs {
             Occurs::Required(_) | Occurs::Optional => {
@@ -126,7 +133,9 @@ fn walk(
             Occurs::Map => {
                 path.enter(field.name, None);
                 let mut entry = inner;
-                while let Some((number, value)) = next_field(&mut entry) {
+                while !entry.is_empty() {
+                    let (number, value) =
+                        next_field(&mut entry, GROUPS_MAX).ok_or(Stop::Malformed)?;
                     if let (MAP_VALUE, Raw::Bytes(value)) = (number, value) {
                         walk(nested, value, path, found)?;
                     }
@@ -139,9 +148,9 @@ fn walk(
     let own: Vec<String> = own.map(|bit| path.with(shape.required[bit])).collect();
     found.splice(own_from..own_from, own);
     if found.len() < MISSING_TOLD_MAX {
-        ControlFlow::Continue(())
+        Ok(())
     } else {
-        ControlFlow::Break(Enough::Missing)
+        Err(Stop::Enough)
     }
 }
 
@@ -152,8 +161,9 @@ enum Raw<'a> {
     Skipped,
 }
 
-/// Takes the next field off `bytes`; `None` at the end or at what is not a field.
-fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Raw<'a>)> {
+/// Takes the next field off `bytes`; `None` when there is none. `groups` is how deep it may go
+/// into groups.
+fn next_field<'a>(bytes: &mut &'a [u8], groups: u32) -> Option<(u32, Raw<'a>)> {
     let key = varint(bytes)?;
     let number = u32::try_from(key >> 3).ok()?;
     let value = match key & 7 {
@@ -173,7 +183,7 @@ fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Raw<'a>)> {
                 *bytes = ahead;
                 break Raw::Skipped;
             }
-            next_field(bytes)?;
+            next_field(bytes, groups.checked_sub(1)?)?;
         },
         5 => skip(bytes, 4)?,
         _ => return None,
@@ -212,7 +222,7 @@ mod tests {
         match check(shape, bytes) {
             Ok(()) => Vec::new(),
             Err(Incomplete::Missing(paths)) => paths,
-            Err(Incomplete::TooDeep) => panic!("too deep"),
+            Err(Incomplete::Malformed) => panic!("malformed"),
         }
     }
 
@@ -306,5 +316,26 @@ mod tests {
             missing(TaskInfo::shape(), &bytes).len(),
             super::MISSING_TOLD_MAX
         );
+    }
+
+    #[test]
+    fn groups_are_skipped_but_not_without_end() {
+        // Field 100 as a group that holds another and a number.
+        let group = b"\xa3\x06\x0b\x08\x01\x0c\xa4\x06";
+        assert_eq!(check(offer::Operation::shape(), group), Ok(()));
+        assert!(offer::Operation::decode(&group[..]).is_ok());
+        for malformed in [
+            &[0x0b; 1000][..],
+            &group[..6],
+            b"\x0f",
+            b"\x12\x05a",
+            b"\x08",
+        ] {
+            assert_eq!(
+                check(offer::Operation::shape(), malformed),
+                Err(Incomplete::Malformed),
+                "{malformed:?}"
+            );
+        }
     }
 }
