@@ -188,6 +188,7 @@ impl<'a> Run<'a> {
             agent,
             traits,
             stage,
+            scalars: None,
             remainder: &mut remainder,
             granted: Vec::new(),
         };
@@ -230,6 +231,8 @@ struct Visit<'r, 'a> {
     traits: AgentTraits,
     stage: Stage,
     remainder: &'r mut Remainder,
+    /// The unreserved scalars of the remainder, once they were needed.
+    scalars: Option<Amounts>,
     /// Clients and what they get, in the order they got it.
     granted: Vec<(usize, Resources)>,
 }
@@ -249,7 +252,7 @@ impl Visit<'_, '_> {
         let name = self.tree.roles()[role];
         if self.stage == Stage::FairShare
             && !self.remainder.is_beyond_quota(name)
-            && self.is_spent(role)
+            && self.is_held_back(role)
         {
             return ControlFlow::Continue(());
         }
@@ -264,6 +267,7 @@ impl Visit<'_, '_> {
             self.remainder
                 .take(&offer)
                 .expect("an offer is a part of what remains");
+            self.scalars = None;
             self.quotas.commit(role, &offer, &self.setting.names);
             self.n_offers[self.setting.subscriptions[client].framework] += 1;
             self.granted.push((client, offer));
@@ -275,12 +279,21 @@ impl Visit<'_, '_> {
         ControlFlow::Continue(())
     }
 
-    fn is_spent(&mut self, role: usize) -> bool {
-        if !self.spent.by_role[role] && !self.quotas.leave(role, &self.setting.loosest_amounts) {
+    /// Whether quotas keep so much of the remainder from the role that no offer comes out of it.
+    fn is_held_back(&mut self, role: usize) -> bool {
+        if self.quotas.is_empty() || self.spent.by_role[role] {
+            return self.spent.by_role[role];
+        }
+        let minimum = &self.setting.loosest_amounts;
+        if !self.quotas.leave(role, minimum, None) {
             self.spent.by_role[role] = true;
             self.spent.n_roles += 1;
+            return true;
         }
-        self.spent.by_role[role]
+        let scalars = self
+            .scalars
+            .get_or_insert_with(|| self.setting.names.of_resources(self.remainder.unreserved()));
+        !self.quotas.leave(role, minimum, Some(scalars))
     }
 
     /// What the client would get; `None` when it is to get nothing.

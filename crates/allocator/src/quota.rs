@@ -178,9 +178,14 @@ impl Quotas {
         offerable.filter(|entry| !is_held_back(entry)) + &shrink(&held_back, names, &mut budget)
     }
 
-    /// Whether quotas leave a role enough unreserved scalars to meet the minimum. Once they do not,
-    /// they never do again in the same run.
-    pub(crate) fn leave(&self, role: usize, minimum: &Minimum) -> bool {
+    /// Whether there are no quotas at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.quotas.is_empty()
+    }
+
+    /// Whether quotas leave a role enough unreserved scalars to meet the minimum: out of `there`, or
+    /// out of the whole cluster. Once it is not so for the cluster, it never is again in the run.
+    pub(crate) fn leave(&self, role: usize, minimum: &Minimum, there: Option<&Amounts>) -> bool {
         if self.quotas.is_empty() || minimum.is_empty() {
             return true;
         }
@@ -194,7 +199,7 @@ impl Quotas {
                     limit.saturating_sub(quota.consumed.get(*number)) >= *amount
                 })
             });
-            above && below
+            above && below && there.is_none_or(|there| there.get(*number) >= *amount)
         };
         minimum.iter().any(|set| set.iter().all(enough))
     }
