@@ -1,5 +1,6 @@
 //! Wiring: from flags to a running master.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
@@ -48,6 +49,11 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         started: clock.wall(),
         cluster: flags.cluster.clone(),
         flags: shown_flags(&flags),
+        weights: flags
+            .weights
+            .iter()
+            .map(|w| (w.role.clone(), w.weight_milli as f64 / 1000.0))
+            .collect(),
     });
 
     let http = bind(flags.ip, flags.port, "--port")?;
@@ -165,9 +171,9 @@ fn advertised_ip(host: &str, listen: IpAddr) -> IpAddr {
 }
 
 /// What `/flags` shows, under Mesos' names where it has them.
-fn shown_flags(flags: &MasterFlags) -> Vec<(String, String)> {
+fn shown_flags(flags: &MasterFlags) -> BTreeMap<String, String> {
     let duration = |d| humantime::format_duration(d).to_string();
-    let mut shown = vec![
+    let mut shown = BTreeMap::from([
         ("ip".to_owned(), flags.ip.to_string()),
         ("port".to_owned(), flags.port.to_string()),
         ("work_dir".to_owned(), flags.data_dir.display().to_string()),
@@ -199,12 +205,12 @@ fn shown_flags(flags: &MasterFlags) -> Vec<(String, String)> {
             "election_timeout_max".to_owned(),
             duration(flags.election_timeout_max),
         ),
-    ];
+    ]);
     if let Some(cluster) = &flags.cluster {
-        shown.push(("cluster".to_owned(), cluster.clone()));
+        shown.insert("cluster".to_owned(), cluster.clone());
     }
     if let Some(timeout) = flags.offer_timeout {
-        shown.push(("offer_timeout".to_owned(), duration(timeout)));
+        shown.insert("offer_timeout".to_owned(), duration(timeout));
     }
     shown
 }

@@ -21,11 +21,15 @@ pub enum Error {
     /// It begins with a dash, which flags would mistake for themselves.
     #[error("role '{0}' must not start with a dash")]
     StartsWithDash(String),
-    /// It holds whitespace, a control character or a backslash.
-    #[error("role '{0}' must not contain whitespace, control characters or backslashes")]
+    /// A component holds whitespace, a control character or a backslash. The text is the one
+    /// Mesos' masters were seen to answer with.
+    #[error("Role component '{0}' is invalid because it contains backspace or whitespace")]
     BadCharacter(String),
-    /// A slash at an end, or two in a row.
-    #[error("role '{0}' must not begin or end with a slash or contain two in a row")]
+    /// A slash at the beginning. The text is the one Mesos' masters were seen to answer with.
+    #[error("Role '{0}' cannot start with a slash")]
+    StartsWithSlash(String),
+    /// A slash at the end, or two in a row.
+    #[error("role '{0}' must not end with a slash or contain two in a row")]
     EmptyComponent(String),
     /// A component that is `.`, `..` or `*`.
     #[error("role '{role}' must not have the component '{component}'")]
@@ -54,14 +58,15 @@ pub fn validate(role: &str) -> Result<(), Error> {
     if role.starts_with('-') {
         return Err(Error::StartsWithDash(role.to_owned()));
     }
-    if role
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || c == '\\')
-    {
-        return Err(Error::BadCharacter(role.to_owned()));
+    if role.starts_with('/') {
+        return Err(Error::StartsWithSlash(role.to_owned()));
     }
+    let bad = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
     for component in role.split('/') {
         match component {
+            _ if component.contains(bad) => {
+                return Err(Error::BadCharacter(component.to_owned()));
+            }
             "" => return Err(Error::EmptyComponent(role.to_owned())),
             "." | ".." | "*" => {
                 return Err(Error::ReservedComponent {

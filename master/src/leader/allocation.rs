@@ -228,3 +228,73 @@ async fn round(leader: &Leader, cycle: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::fixture::{Cluster, resources};
+    use regency_state::model::Capabilities;
+
+    #[test]
+    fn offers_come_from_attached_agents_and_go_to_connected_frameworks() {
+        let mut cluster = Cluster::new();
+        let (here, away) = (
+            cluster.agent(1, "cpus:2;mem:64"),
+            cluster.agent(2, "cpus:2;mem:64"),
+        );
+        let framework = cluster.subscribe("eng", Capabilities::default());
+        let attached = BTreeSet::from([here.clone()]);
+        let connected = BTreeSet::from([framework.clone()]);
+        let plan = |attached: &BTreeSet<AgentId>, connected: &BTreeSet<FrameworkId>| {
+            let view = view(&cluster.state, attached, connected, &[]);
+            let cycle = Cycle {
+                now: cluster.state.now(),
+                seed: 1,
+            };
+            allocate(&view, &regency_allocator::Options::default(), &cycle)
+        };
+        let plans = plan(&attached, &connected);
+        assert_eq!(plans.len(), 1);
+        assert_eq!((&plans[0].agent, &plans[0].framework), (&here, &framework));
+        assert_eq!(plan(&attached, &BTreeSet::new()), []);
+        assert_eq!(plan(&BTreeSet::new(), &connected), []);
+        assert_eq!(
+            plan(&BTreeSet::from([away.clone()]), &connected)[0].agent,
+            away
+        );
+    }
+
+    #[test]
+    fn what_is_offered_is_not_offered_again() {
+        let mut cluster = Cluster::new();
+        let agent = cluster.agent(1, "cpus:2;mem:64");
+        let framework = cluster.subscribe("eng", Capabilities::default());
+        cluster.offer(&framework, "eng", &agent, "cpus:2;mem:64");
+        let view = view(
+            &cluster.state,
+            &BTreeSet::from([agent]),
+            &BTreeSet::from([framework]),
+            &[],
+        );
+        assert!(view.agents[0].available.is_empty());
+        assert_eq!(view.frameworks[0].roles[0].allocations, 1);
+    }
+
+    #[test]
+    fn a_round_is_cut_into_entries_of_bounded_size_and_loses_nothing() {
+        let plan = |n: u64| OfferPlan {
+            framework: FrameworkId::new("f").expect("valid"),
+            role: "eng".into(),
+            agent: AgentId::new(format!("a{n}")).expect("valid"),
+            resources: resources("cpus:1;mem:64;ports:[31000-32000]"),
+        };
+        let plans: Vec<OfferPlan> = (0..10_000).map(plan).collect();
+        let entries = entries(plans.clone(), None);
+        assert!(entries.len() > 1);
+        for entry in &entries {
+            assert!(entry.plans.iter().map(size).sum::<usize>() <= ENTRY_BYTES_MAX);
+        }
+        let all: Vec<OfferPlan> = entries.into_iter().flat_map(|e| e.plans).collect();
+        assert_eq!(all, plans);
+    }
+}

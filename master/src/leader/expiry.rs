@@ -73,3 +73,68 @@ pub(crate) async fn run(leader: Arc<Leader>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::fixture::Cluster;
+    use regency_state::model::Capabilities;
+    use regency_state::{FrameworkDisconnected, IssueOffers, OfferPlan};
+
+    #[test]
+    fn only_what_is_due_is_proposed() {
+        let mut cluster = Cluster::new();
+        let agent = cluster.agent(1, "cpus:2");
+        let framework = cluster.subscribe("eng", Capabilities::default());
+        cluster.offer(&framework, "eng", &agent, "cpus:1");
+        assert_eq!(
+            due(&cluster.state, ClusterTime(u64::MAX)),
+            [],
+            "no deadline, no expiry"
+        );
+
+        cluster.ok(Command::IssueOffers(IssueOffers {
+            plans: vec![OfferPlan {
+                framework: framework.clone(),
+                role: "eng".into(),
+                agent,
+                resources: crate::query::fixture::resources("cpus:1"),
+            }],
+            timeout: Some(regency_types::DurationMs(1000)),
+        }));
+        let limited = cluster
+            .state
+            .offers()
+            .last()
+            .expect("an offer was made")
+            .clone();
+        let deadline = limited.deadline.expect("it has a deadline");
+        assert_eq!(due(&cluster.state, ClusterTime(deadline.0 - 1)), []);
+        assert_eq!(
+            due(&cluster.state, deadline),
+            [Command::ExpireOffers(ExpireOffers {
+                offers: vec![limited.id]
+            })]
+        );
+
+        let stream = cluster
+            .state
+            .framework(&framework)
+            .and_then(|f| f.stream())
+            .expect("subscribed");
+        cluster.ok(Command::FrameworkDisconnected(FrameworkDisconnected {
+            framework: framework.clone(),
+            stream,
+        }));
+        let framework = cluster.state.framework(&framework).expect("it is awaited");
+        let FrameworkPhase::Disconnected { deadline, .. } = framework.phase else {
+            panic!("{:?}", framework.phase)
+        };
+        assert_eq!(
+            due(&cluster.state, deadline),
+            [Command::ExpireFramework(ExpireFramework {
+                framework: framework.id.clone()
+            })]
+        );
+    }
+}

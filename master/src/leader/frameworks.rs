@@ -151,3 +151,50 @@ pub(crate) async fn heartbeats(leader: Arc<Leader>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::fixture::Cluster;
+    use regency_state::model::Capabilities;
+
+    const OFFER_GRACE: Duration = Duration::from_secs(30);
+    const FRAMEWORK_GRACE: Duration = Duration::from_secs(75);
+
+    fn after(state: &State, streams: &BTreeSet<FrameworkId>, seconds: u64) -> Vec<Command> {
+        let serving = Duration::from_secs(seconds);
+        overdue(state, streams, serving, OFFER_GRACE, FRAMEWORK_GRACE)
+    }
+
+    #[test]
+    fn an_awaited_framework_loses_its_offers_first_and_then_counts_as_disconnected() {
+        let mut cluster = Cluster::new();
+        let agent = cluster.agent(1, "cpus:1");
+        let framework = cluster.subscribe("eng", Capabilities::default());
+        let offer = cluster.offer(&framework, "eng", &agent, "cpus:1");
+        let nobody = BTreeSet::new();
+        assert_eq!(after(&cluster.state, &nobody, 29), []);
+        assert_eq!(
+            after(&cluster.state, &nobody, 30),
+            [Command::RescindOffers(RescindOffers {
+                offers: vec![offer]
+            })]
+        );
+        let stream = cluster
+            .state
+            .framework(&framework)
+            .and_then(|f| f.stream())
+            .expect("the framework is subscribed");
+        assert_eq!(
+            after(&cluster.state, &nobody, 75),
+            [Command::FrameworkDisconnected(FrameworkDisconnected {
+                framework: framework.clone(),
+                stream
+            })]
+        );
+        assert_eq!(
+            after(&cluster.state, &BTreeSet::from([framework]), 1000),
+            []
+        );
+    }
+}

@@ -118,3 +118,110 @@ pub(crate) async fn run(leader: Arc<Leader>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::fixture::Cluster;
+    use regency_state::model::Capabilities;
+
+    const TIMEOUT: Duration = Duration::from_secs(75);
+
+    fn silent(seconds: u64) -> Presence {
+        Presence {
+            silent: Duration::from_secs(seconds),
+            left: false,
+        }
+    }
+
+    #[test]
+    fn an_agent_is_suspected_after_a_third_and_marked_after_the_whole_timeout() {
+        let mut cluster = Cluster::new();
+        let agent = cluster.agent(1, "cpus:1");
+        let at = |seconds: u64| ClusterTime(seconds * 1000);
+        assert_eq!(judge(&cluster.state, at(100), TIMEOUT, |_| silent(24)), []);
+        let commands = judge(&cluster.state, at(100), TIMEOUT, |_| silent(25));
+        assert_eq!(
+            commands,
+            [Command::SuspectAgents(SuspectAgents {
+                agents: vec![(agent.clone(), at(75))]
+            })]
+        );
+        cluster.at = 100_000;
+        for command in commands {
+            cluster.ok(command);
+        }
+        assert_eq!(judge(&cluster.state, at(149), TIMEOUT, |_| silent(74)), []);
+        assert_eq!(
+            judge(&cluster.state, at(150), TIMEOUT, |_| silent(75)),
+            [Command::MarkAgentUnreachable(MarkAgentUnreachable {
+                agent
+            })]
+        );
+    }
+
+    #[test]
+    fn suspicion_survives_the_leader_but_condemns_nobody_the_new_one_hears() {
+        let mut cluster = Cluster::new();
+        let agent = cluster.agent(1, "cpus:1");
+        cluster.at = 30_000;
+        cluster.ok(Command::SuspectAgents(SuspectAgents {
+            agents: vec![(agent.clone(), ClusterTime(0))],
+        }));
+        let late = ClusterTime(90_000);
+        // A new leader has not listened for long enough itself.
+        assert_eq!(
+            judge(&cluster.state, late, TIMEOUT, |_| silent(1)),
+            [Command::ClearSuspicion(ClearSuspicion {
+                agents: vec![agent.clone()]
+            })]
+        );
+        // It needs a third of the timeout of its own, not all of it.
+        assert_eq!(
+            judge(&cluster.state, late, TIMEOUT, |_| silent(25)),
+            [Command::MarkAgentUnreachable(MarkAgentUnreachable {
+                agent
+            })]
+        );
+    }
+
+    #[test]
+    fn offers_of_an_agent_that_left_this_leader_are_rescinded_after_a_grace() {
+        let mut cluster = Cluster::new();
+        let agent = cluster.agent(1, "cpus:1");
+        let framework = cluster.subscribe("eng", Capabilities::default());
+        let offer = cluster.offer(&framework, "eng", &agent, "cpus:1");
+        let left = |seconds| {
+            move |_: &AgentId| Presence {
+                left: true,
+                ..silent(seconds)
+            }
+        };
+        let now = ClusterTime(10_000);
+        assert_eq!(judge(&cluster.state, now, TIMEOUT, left(4)), []);
+        assert_eq!(
+            judge(&cluster.state, now, TIMEOUT, left(5)),
+            [Command::RescindOffers(RescindOffers {
+                offers: vec![offer]
+            })]
+        );
+        // One that was never attached here keeps them: it may not have found this leader yet.
+        assert_eq!(judge(&cluster.state, now, TIMEOUT, |_| silent(20)), []);
+    }
+
+    #[test]
+    fn only_so_many_agents_are_given_up_at_once() {
+        let mut cluster = Cluster::new();
+        let agents: Vec<AgentId> = (1..=MARKED_MAX as u128 + 5)
+            .map(|n| cluster.agent_at(n, &format!("10.0.1.{n}:5051"), "cpus:1"))
+            .collect();
+        cluster.at = 30_000;
+        cluster.ok(Command::SuspectAgents(SuspectAgents {
+            agents: agents.iter().map(|a| (a.clone(), ClusterTime(0))).collect(),
+        }));
+        let commands = judge(&cluster.state, ClusterTime(200_000), TIMEOUT, |_| {
+            silent(100)
+        });
+        assert_eq!(commands.len(), MARKED_MAX);
+    }
+}

@@ -16,6 +16,9 @@ mod streams;
 mod supervise;
 mod updates;
 
+#[cfg(test)]
+mod stream_tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -415,3 +415,18 @@ fn container_status() -> ContainerStatus {
         ..ContainerStatus::default()
     }
 }
+
+/// The master that leads in [`Cluster::new`].
+pub(crate) fn identity() -> super::Identity {
+    super::Identity {
+        process: uuid::Uuid::from_u128(11).hyphenated().to_string(),
+        hostname: "m1.example".into(),
+        ip: std::net::Ipv4Addr::new(10, 0, 0, 9).into(),
+        port: 5050,
+        version: "0.1.0".into(),
+        started: WallTime(WALL),
+        cluster: None,
+        flags: [("port".to_owned(), "5050".to_owned())].into(),
+        weights: [].into(),
+    }
+}

@@ -5,14 +5,25 @@
 //! holds an O(1) snapshot and nobody else waits for it.
 //!
 //! The three conversions that the scheduler edge shares with the read models come first:
-//! [`status`], [`offer`] and [`reconcile`], with [`resource`] below them.
+//! [`status`], [`offer`] and [`reconcile`], with [`resource`] below them. Then the two families of
+//! answers to operators: [`legacy`] JSON, whose keys are older than any schema, and the messages
+//! of [`v1`]; [`master`] and [`metrics`] serve both.
 
 pub mod offer;
 pub mod reconcile;
 pub mod resource;
 pub mod status;
 
-use std::collections::BTreeSet;
+mod role;
+mod task;
+mod usage;
+
+pub mod legacy;
+pub mod master;
+pub mod metrics;
+pub mod v1;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use regency_state::State;
@@ -48,7 +59,7 @@ pub struct Live {
 }
 
 /// Who a master is, constant for the life of its process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
     /// Identity of this run of the process: a uuid as text, shown as the master's id.
     pub process: String,
@@ -65,7 +76,9 @@ pub struct Identity {
     /// Name of the cluster for people, when it was given one.
     pub cluster: Option<String>,
     /// The flags in force, by name.
-    pub flags: Vec<(String, String)>,
+    pub flags: BTreeMap<String, String>,
+    /// Weights of roles where they are not 1.
+    pub weights: BTreeMap<String, f64>,
 }
 
 impl View<'_> {
@@ -84,5 +97,10 @@ impl View<'_> {
     }
 }
 
+/// The name of an agent as a libprocess actor, by which older clients know it.
+pub(crate) fn agent_pid(agent: &Agent) -> String {
+    format!("slave(1)@{}", agent.spec.address)
+}
+
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

@@ -9,15 +9,15 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
 use regency_state::State;
 use regency_state::model::{AgentPhase, Framework, Task};
 use regency_types::{AgentId, TaskId, TaskKey, TaskState, WallTime};
 use regency_wire::v1::task_status::Reason;
-use regency_wire::v1::{self, TaskInfo, TaskStatus};
+use regency_wire::v1::{self, TaskStatus};
 
 use super::resource::agent_id;
 use super::status::{time, told};
+use super::task::{forwarded_state, info, sent};
 
 /// A question of an explicit reconciliation, as the framework wrote it: the task id, and the
 /// agent it believes the task to be on. Neither needs to be valid.
@@ -86,35 +86,13 @@ fn of_task(framework: &Framework, task: &Task, at: WallTime) -> TaskStatus {
     if state == TaskState::Unreachable {
         status.unreachable_time = task.unreachable.map(time);
     }
-    status.executor_id = TaskInfo::decode(task.info.clone())
-        .ok()
-        .and_then(|info| info.executor)
-        .map(|executor| executor.executor_id);
-    if let Ok(sent) = TaskStatus::decode(task.status.clone()) {
+    status.executor_id = info(task).executor.map(|executor| executor.executor_id);
+    if let Some(sent) = sent(task) {
         status.healthy = sent.healthy;
         status.check_status = sent.check_status;
         status.container_status = sent.container_status;
     }
     status
-}
-
-/// The state that the framework has been told, or is being told right now.
-///
-/// While an update waits for its acknowledgement, newer ones wait behind it at the agent: telling
-/// the newest state would overtake them. What the masters themselves decided is told at once.
-fn forwarded_state(task: &Task) -> TaskState {
-    match (task.state, &task.unacked) {
-        (
-            TaskState::Unreachable
-            | TaskState::Lost
-            | TaskState::Gone
-            | TaskState::GoneByOperator
-            | TaskState::Unknown,
-            _,
-        )
-        | (_, None) => task.state,
-        (_, Some(update)) => update.state,
-    }
 }
 
 fn of_stranger(

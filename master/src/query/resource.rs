@@ -15,6 +15,8 @@ use regency_wire::v1::resource::{
 use regency_wire::v1::value::{self, Type};
 use regency_wire::v1::{self, Label, Labels, ResourceProviderId, Volume, volume};
 
+use super::usage::ByRole;
+
 /// How reservations are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -32,6 +34,14 @@ pub fn encode(resources: &Resources, format: Format, allocated: Option<&str>) ->
     resources
         .iter()
         .map(|(key, value)| one(key, value, format, allocated))
+        .collect()
+}
+
+/// Writes what is used or offered, as operators are shown it.
+pub(crate) fn encode_by_role(by_role: &ByRole<'_>) -> Vec<v1::Resource> {
+    by_role
+        .iter()
+        .flat_map(|(role, resources)| encode(resources, Format::Both, Some(role)))
         .collect()
 }
 

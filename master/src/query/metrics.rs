@@ -1,0 +1,148 @@
+//! Mesos' metric keys, as far as they follow from the state.
+//!
+//! Gauges only: what Mesos counts since the start of a process (`master/tasks_finished` and the
+//! like) is among this program's own metrics. A key that would have to be made up is left out;
+//! Mesos itself leaves out what it cannot compute in time.
+
+use std::collections::BTreeMap;
+
+use regency_resources::Quantities;
+use regency_state::model::AgentPhase;
+use regency_types::TaskState;
+
+use super::View;
+use super::usage::uses_resources;
+
+/// Resources that have keys of their own, there or not.
+const NAMED: [&str; 4] = ["cpus", "gpus", "mem", "disk"];
+
+/// Keys of states that count tasks at present.
+const TASK_GAUGES: [(&str, TaskState); 5] = [
+    ("master/tasks_staging", TaskState::Staging),
+    ("master/tasks_starting", TaskState::Starting),
+    ("master/tasks_running", TaskState::Running),
+    ("master/tasks_killing", TaskState::Killing),
+    ("master/tasks_unreachable", TaskState::Unreachable),
+];
+
+/// All keys with their values.
+#[must_use]
+pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
+    let mut keys = BTreeMap::new();
+    let mut set = |key: &str, value: f64| keys.insert(key.to_owned(), value);
+    set("master/elected", f64::from(u8::from(view.live.leader)));
+    let uptime_ms = view.live.now.0.saturating_sub(view.identity.started.0);
+    set("master/uptime_secs", uptime_ms as f64 / 1000.0);
+    set(
+        "master/outstanding_offers",
+        view.state.offers().count() as f64,
+    );
+
+    let mut frameworks = (0_u64, 0_u64);
+    for framework in view.state.frameworks() {
+        if view.is_connected(framework) {
+            frameworks.0 += 1;
+        } else {
+            frameworks.1 += 1;
+        }
+    }
+    for (key, n) in [
+        ("master/frameworks_active", frameworks.0),
+        ("master/frameworks_connected", frameworks.0),
+        ("master/frameworks_inactive", frameworks.1),
+        ("master/frameworks_disconnected", frameworks.1),
+    ] {
+        set(key, n as f64);
+    }
+
+    let mut tasks: BTreeMap<TaskState, u64> = BTreeMap::new();
+    let mut used = Quantities::new();
+    for task in view.state.tasks() {
+        *tasks.entry(task.state).or_default() += 1;
+        if uses_resources(task) {
+            used.add_resources(&task.resources);
+        }
+    }
+    for (key, state) in TASK_GAUGES {
+        set(key, tasks.get(&state).copied().unwrap_or(0) as f64);
+    }
+
+    let mut agents = [0_u64; 3];
+    let mut total = Quantities::new();
+    for agent in view.state.agents() {
+        match agent.phase {
+            AgentPhase::Unreachable { .. } => agents[2] += 1,
+            AgentPhase::Registered => {
+                agents[usize::from(!view.is_attached(agent))] += 1;
+                total.add_resources(&agent.spec.total);
+            }
+        }
+    }
+    for (key, n) in [
+        ("master/slaves_active", agents[0]),
+        ("master/slaves_connected", agents[0]),
+        ("master/slaves_inactive", agents[1]),
+        ("master/slaves_disconnected", agents[1]),
+        ("master/slaves_unreachable", agents[2]),
+    ] {
+        set(key, n as f64);
+    }
+
+    for name in NAMED {
+        let (total, used) = (total.get(name).to_f64(), used.get(name).to_f64());
+        set(&format!("master/{name}_total"), total);
+        set(&format!("master/{name}_used"), used);
+        let share = if total > 0.0 { used / total } else { 0.0 };
+        set(&format!("master/{name}_percent"), share);
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Live;
+    use crate::query::fixture::{Cluster, identity};
+
+    #[test]
+    fn keys_follow_the_state() {
+        let (mut cluster, key) = Cluster::with_task();
+        cluster.agent(2, "cpus:4;mem:512");
+        cluster.report(&key, 1, TaskState::Running);
+        let identity = identity();
+        let first = cluster
+            .state
+            .agents()
+            .next()
+            .expect("there are two")
+            .id
+            .clone();
+        let live = Live {
+            leader: true,
+            attached: [first].into(),
+            connected: [].into(),
+            now: regency_types::WallTime(identity.started.0 + 2_500),
+        };
+        let keys = snapshot(&View {
+            state: &cluster.state,
+            live: &live,
+            identity: &identity,
+        });
+        for (key, value) in [
+            ("master/elected", 1.0),
+            ("master/uptime_secs", 2.5),
+            ("master/slaves_active", 1.0),
+            ("master/slaves_inactive", 1.0),
+            ("master/frameworks_active", 0.0),
+            ("master/frameworks_disconnected", 1.0),
+            ("master/tasks_running", 1.0),
+            ("master/tasks_staging", 0.0),
+            ("master/cpus_total", 8.0),
+            ("master/cpus_used", 1.0),
+            ("master/cpus_percent", 0.125),
+            ("master/gpus_percent", 0.0),
+        ] {
+            assert_eq!(keys.get(key), Some(&value), "{key}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! GET_FRAMEWORKS.
+
+use prost::Message;
+use regency_state::model::Framework;
+use regency_types::WallTime;
+use regency_wire::v1::master::response::{GetFrameworks, get_frameworks};
+use regency_wire::v1::scheduler::OfferConstraints;
+use regency_wire::v1::{FrameworkId, FrameworkInfo};
+
+use crate::query::status::time;
+use crate::query::usage::Usage;
+use crate::query::{View, offer, resource};
+
+/// All frameworks, and those that ended as far as they are kept.
+pub(super) fn get(view: &View<'_>) -> GetFrameworks {
+    GetFrameworks {
+        frameworks: view
+            .state
+            .frameworks()
+            .map(|framework| encode(view, framework, None))
+            .collect(),
+        completed_frameworks: view
+            .state
+            .completed_frameworks()
+            .map(|ended| encode(view, &ended.framework, Some(ended.unregistered)))
+            .collect(),
+        recovered_frameworks: Vec::new(),
+    }
+}
+
+fn encode(
+    view: &View<'_>,
+    framework: &Framework,
+    unregistered: Option<WallTime>,
+) -> get_frameworks::Framework {
+    let usage = Usage::of_framework(view.state, framework);
+    let connected = unregistered.is_none() && view.is_connected(framework);
+    let said = FrameworkInfo::decode(framework.spec.info.clone()).unwrap_or_default();
+    get_frameworks::Framework {
+        framework_info: FrameworkInfo {
+            user: framework.spec.user.clone(),
+            name: framework.spec.name.clone(),
+            id: Some(FrameworkId {
+                value: framework.id.to_string(),
+            }),
+            checkpoint: Some(framework.spec.checkpoint),
+            ..said
+        },
+        active: connected,
+        connected,
+        recovered: false,
+        registered_time: Some(time(framework.registered)),
+        // Mesos shows the first subscription here as well.
+        reregistered_time: Some(time(framework.reregistered.unwrap_or(framework.registered))),
+        unregistered_time: unregistered.map(time),
+        offers: framework
+            .offers
+            .iter()
+            .filter_map(|id| offer::encode(view.state, view.state.offer(*id)?))
+            .collect(),
+        inverse_offers: Vec::new(),
+        allocated_resources: resource::encode_by_role(&usage.used),
+        offered_resources: resource::encode_by_role(&usage.offered),
+        offer_constraints: Some(OfferConstraints::default()),
+    }
+}
