@@ -7,7 +7,8 @@ use bytes::Bytes;
 use regency_agent_core::message::Report;
 use regency_agent_core::{
     Action, AgentMessage, Command, ContainerId, Core, Cx, Durable, Exit, Fence, Input, LaunchId,
-    MasterMessage, Mint, Numbered, ProcessFact, ProcessRef, Record, Step, StreamNo, Timing, Update,
+    MasterMessage, Mint, Numbered, ProcessFact, ProcessRef, Record, Step, StreamNo, Task, Timing,
+    Update,
 };
 use regency_types::{
     BootId, ClusterId, DurationMs, FrameworkId, Generation, NodeId, TaskId, TaskKey, TaskState,
@@ -26,6 +27,12 @@ pub(crate) enum Op {
     },
     Kill(u8),
     KillUnseen(u8, u8),
+    /// A launch that came before, or was buried, under a new number.
+    LaunchAgain(u8),
+    /// An acknowledgement that does not name the head.
+    AcknowledgeStranger(u8),
+    /// The news of a process that was dropped, or of an end already told, comes late.
+    LateNews(u8),
     DropUnseen(u8, u8),
     ShutdownFramework(u8),
     AcknowledgeHead(u8),
@@ -119,6 +126,8 @@ pub(crate) struct World {
     applied_report_seq: u64,
     sent_report_seq: u64,
     next_generation: u64,
+    /// What a kill reached while it ran.
+    killed: BTreeSet<LaunchId>,
     /// How often the agent was started.
     run: u64,
 }
@@ -145,6 +154,7 @@ impl World {
             applied_report_seq: 0,
             sent_report_seq: 0,
             next_generation: 0,
+            killed: BTreeSet::new(),
             run: 0,
         };
         world.restart();
@@ -259,12 +269,7 @@ impl World {
                     process != Some(&Process::Running),
                     "{id} runs and is forgotten"
                 );
-                let done = self.known.get(&id).is_some_and(|known| {
-                    known
-                        .updates
-                        .get(&known.acknowledged)
-                        .is_some_and(|u| u.state.is_terminal())
-                });
+                let done = self.settled(&id);
                 assert!(
                     gone || done,
                     "{id} is forgotten before its end was acknowledged"
@@ -408,18 +413,41 @@ impl World {
         }
     }
 
+    fn launch(id: LaunchId, defect: bool) -> Command {
+        let killing_state = id.key.framework.as_str() == "f0";
+        Command::Launch {
+            id,
+            framework_info: Bytes::from_static(b"f"),
+            task_info: Bytes::from_static(b"t"),
+            kill_grace: None,
+            killing_state,
+            defect: defect.then(|| "cannot run".to_owned()),
+        }
+    }
+
+    fn process(&self) -> ProcessRef {
+        ProcessRef {
+            pid: 1,
+            start_ticks: 1,
+            boot: self.boot,
+        }
+    }
+
+    /// Whether the end of a launch was acknowledged.
+    fn settled(&self, id: &LaunchId) -> bool {
+        self.known.get(id).is_some_and(|known| {
+            let last = known.updates.get(&known.acknowledged);
+            last.is_some_and(|update| update.state.is_terminal())
+        })
+    }
+
     /// A new generation of a task, unless its framework is gone or an earlier one still counts.
     fn fresh(&mut self, framework: u8, task: u8) -> Option<LaunchId> {
         let key = Self::key(framework, task);
-        let busy = self.launched.iter().any(|id| {
-            id.key == key
-                && !self.known.get(id).is_some_and(|known| {
-                    known
-                        .updates
-                        .get(&known.acknowledged)
-                        .is_some_and(|u| u.state.is_terminal())
-                })
-        });
+        let busy = self
+            .launched
+            .iter()
+            .any(|id| id.key == key && !self.settled(id));
         if busy || self.gone.contains(&key.framework) {
             return None;
         }
@@ -453,14 +481,7 @@ impl World {
                 defect,
             } => {
                 if let Some(id) = self.fresh(framework, task) {
-                    self.log.push(Command::Launch {
-                        id,
-                        framework_info: Bytes::from_static(b"f"),
-                        task_info: Bytes::from_static(b"t"),
-                        kill_grace: None,
-                        killing_state: framework == 0,
-                        defect: defect.then(|| "cannot run".to_owned()),
-                    });
+                    self.log.push(Self::launch(id, defect));
                 }
             }
             Op::Kill(index) => {
@@ -486,6 +507,44 @@ impl World {
             Op::DropUnseen(framework, task) => {
                 if let Some(id) = self.fresh(framework, task) {
                     self.log.push(Command::DropLaunch(id));
+                }
+            }
+            Op::LaunchAgain(index) => {
+                let unsettled: Vec<_> = self
+                    .launched
+                    .iter()
+                    .filter(|id| !self.settled(id))
+                    .cloned()
+                    .collect();
+                if let Some(id) = Self::pick(&unsettled, index)
+                    && !self.gone.contains(&id.key.framework)
+                {
+                    self.log.push(Self::launch(id, false));
+                }
+            }
+            Op::AcknowledgeStranger(index) => {
+                let launched: Vec<_> = self.launched.iter().cloned().collect();
+                if let Some(id) = Self::pick(&launched, index) {
+                    let uuid = UpdateUuid(u128::MAX);
+                    self.log.push(Command::Acknowledge { id, uuid });
+                }
+            }
+            Op::LateNews(index) => {
+                let over: Vec<_> = self
+                    .processes
+                    .iter()
+                    .filter_map(|(id, process)| match process {
+                        Process::Over(exit) => Some((id.clone(), *exit)),
+                        _ => None,
+                    })
+                    .collect();
+                match Self::pick(&over, index) {
+                    Some((id, Exit::NotStarted)) => {
+                        let process = self.process();
+                        self.input(Input::Prepared(id, process));
+                    }
+                    Some((id, exit)) => self.input(Input::Ended(id, exit)),
+                    None => {}
                 }
             }
             Op::ShutdownFramework(framework) => {
@@ -516,11 +575,7 @@ impl World {
             Op::PrepareDone(index) => {
                 if let Some(id) = Self::pick(&self.processes_that(Process::Preparing), index) {
                     self.processes.insert(id.clone(), Process::Ready);
-                    let process = ProcessRef {
-                        pid: 1,
-                        start_ticks: 1,
-                        boot: self.boot,
-                    };
+                    let process = self.process();
                     self.input(Input::Prepared(id, process));
                 }
             }
@@ -638,6 +693,10 @@ impl World {
         for (id, n_starts) in &self.starts {
             assert!(*n_starts <= 1, "{id} started {n_starts} times");
         }
+        for id in self.processes_that(Process::Running) {
+            let task = self.core.durable().tasks.get(&id);
+            assert!(task.is_some_and(Task::is_started), "{id} runs unnoticed");
+        }
         // What a restart would rebuild is what the agent has.
         let mut durable = Durable::default();
         for record in self.disk.iter().flatten() {
@@ -655,14 +714,13 @@ impl World {
             self.deliver(self.delivered);
             while let Some(id) = self.processes_that(Process::Preparing).pop() {
                 self.processes.insert(id.clone(), Process::Ready);
-                let process = ProcessRef {
-                    pid: 1,
-                    start_ticks: 1,
-                    boot: self.boot,
-                };
+                let process = self.process();
                 self.input(Input::Prepared(id, process));
             }
-            while let Some(id) = self.processes_that(Process::Running).pop() {
+            for id in self.processes_that(Process::Running) {
+                if self.kill_was_noted(&id) {
+                    self.killed.insert(id.clone());
+                }
                 self.end(id, Exit::Exited(0));
             }
             let heads: VecDeque<_> = self.heads().into();
@@ -703,6 +761,9 @@ impl World {
             let state = fates[0].state;
             let never_ran = matches!(state, TaskState::Dropped | TaskState::Error);
             assert!(!(started && never_ran), "{id} ran and is told as {state:?}");
+            if self.killed.contains(id) {
+                assert_eq!(state, TaskState::Killed, "{id} was killed while it ran");
+            }
             let ran = state == TaskState::Finished;
             assert!(started || !ran, "{id} never ran and is told as {state:?}");
             assert_eq!(
@@ -711,6 +772,14 @@ impl World {
                 "{id}: an update was lost"
             );
         }
+    }
+
+    fn kill_was_noted(&self, wanted: &LaunchId) -> bool {
+        let noted = self.core.durable().command_seq as usize;
+        self.log
+            .iter()
+            .take(noted)
+            .any(|command| matches!(command, Command::Kill { id, .. } if id == wanted))
     }
 
     fn n_made(&self, wanted: &LaunchId) -> usize {

@@ -1,0 +1,546 @@
+//! Messages between their wire form and that of `regency-agent-core`.
+//!
+//! What a master says is checked here: a message that makes no sense ends the attachment, a task
+//! that this agent cannot run becomes a launch with a defect, which ends in TASK_ERROR.
+
+use bytes::Bytes;
+use prost::Message;
+use regency_agent_core::message::Report;
+use regency_agent_core::{
+    AgentMessage, Command, Fence, LaunchId, MasterMessage, Numbered, Reason, Refusal, Source,
+    Update,
+};
+use regency_rpc::proto::regency::agent::v1 as rpc;
+use regency_types::{
+    AgentEpoch, AgentId, BootId, ClusterId, DurationMs, FrameworkId, Generation, IdError, NodeId,
+    TaskId, TaskKey, Term, UpdateUuid,
+};
+use regency_wire::v1;
+use regency_wire::v1::framework_info::capability::Type as Capability;
+
+use crate::directory::container_name;
+
+/// Why a message of a master makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MessageError {
+    /// A field that must be there is not.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A field that should hold a 16-byte id holds something else.
+    #[error("{0} is not 16 bytes long")]
+    Uuid(&'static str),
+    /// A field that should hold an id holds something else.
+    #[error("{field} is not an id")]
+    Id {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        source: IdError,
+    },
+}
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Constants {
+    pub(crate) epoch: AgentEpoch,
+    pub(crate) boot: BootId,
+    pub(crate) info: v1::AgentInfo,
+    /// "ip:port" of the agent's HTTP listener.
+    pub(crate) address: std::net::SocketAddr,
+}
+
+/// Reads what a master says.
+///
+/// # Errors
+/// When it makes no sense.
+pub(crate) fn from_master(
+    message: rpc::MasterMessage,
+) -> Result<(Fence, MasterMessage), MessageError> {
+    use rpc::master_message::Message as Wire;
+    let fence = Fence {
+        cluster: ClusterId::from_bytes(&message.cluster_id)
+            .ok_or(MessageError::Uuid("cluster_id"))?,
+        term: Term(message.term),
+        leader: NodeId(message.leader),
+    };
+    let message = match message.message.ok_or(MessageError::Missing("message"))? {
+        Wire::Attached(attached) => MasterMessage::Attached {
+            agent_id: id("agent_id", AgentId::new(&attached.agent_id))?,
+            applied_report_seq: attached.applied_report_seq,
+            ping_interval: DurationMs(attached.ping_interval_ms),
+            ping_timeout: DurationMs(attached.ping_timeout_ms),
+        },
+        Wire::Refused(refused) => MasterMessage::Refused {
+            refusal: refusal(refused.reason()),
+            message: refused.message,
+            leader_address: Some(refused.leader_address).filter(|address| !address.is_empty()),
+        },
+        Wire::Commands(commands) => {
+            let commands = commands.commands.into_iter().map(command);
+            MasterMessage::Commands(commands.collect::<Result<_, _>>()?)
+        }
+        Wire::ReportsCommitted(committed) => MasterMessage::ReportsCommitted(committed.report_seq),
+        Wire::Ping(ping) => MasterMessage::Ping {
+            quorum_ack_age: DurationMs(ping.quorum_ack_age_ms),
+        },
+        Wire::ResyncRequest(_) => MasterMessage::ResyncRequest,
+        Wire::Shutdown(shutdown) => MasterMessage::Shutdown(shutdown.reason),
+    };
+    Ok((fence, message))
+}
+
+fn id<T>(field: &'static str, parsed: Result<T, IdError>) -> Result<T, MessageError> {
+    parsed.map_err(|source| MessageError::Id { field, source })
+}
+
+fn refusal(reason: rpc::refused::Reason) -> Refusal {
+    use rpc::refused::Reason as Wire;
+    match reason {
+        Wire::NotLeader => Refusal::NotLeader,
+        Wire::WrongCluster => Refusal::WrongCluster,
+        Wire::WrongEpoch => Refusal::WrongEpoch,
+        Wire::Superseded => Refusal::Superseded,
+        Wire::BadInfo => Refusal::BadInfo,
+        Wire::Gone => Refusal::Gone,
+        // A reason of a later version cannot be worse than trying again.
+        Wire::Unspecified | Wire::Retry => Refusal::Retry,
+    }
+}
+
+fn launch_id(framework: &str, task: &str, generation: u64) -> Result<LaunchId, MessageError> {
+    Ok(LaunchId {
+        key: TaskKey {
+            framework: id("framework_id", FrameworkId::new(framework))?,
+            task: id("task_id", TaskId::new(task))?,
+        },
+        generation: Generation(generation),
+    })
+}
+
+fn command(command: rpc::Command) -> Result<Numbered, MessageError> {
+    use rpc::command::Command as Wire;
+    let seq = command.command_seq;
+    let command = match command.command.ok_or(MessageError::Missing("command"))? {
+        Wire::Launch(launch) => self::launch(launch)?,
+        Wire::Kill(kill) => Command::Kill {
+            id: launch_id(&kill.framework_id, &kill.task_id, kill.generation)?,
+            grace: kill.grace_ms.map(DurationMs),
+        },
+        Wire::Acknowledge(acknowledge) => Command::Acknowledge {
+            id: launch_id(
+                &acknowledge.framework_id,
+                &acknowledge.task_id,
+                acknowledge.generation,
+            )?,
+            uuid: UpdateUuid::from_bytes(&acknowledge.uuid).ok_or(MessageError::Uuid("uuid"))?,
+        },
+        Wire::ShutdownFramework(shutdown) => {
+            let framework = FrameworkId::new(&shutdown.framework_id);
+            Command::ShutdownFramework(id("framework_id", framework)?)
+        }
+        Wire::DropLaunch(drop) => {
+            let id = launch_id(&drop.framework_id, &drop.task_id, drop.generation)?;
+            Command::DropLaunch(id)
+        }
+    };
+    Ok(Numbered { seq, command })
+}
+
+fn launch(launch: rpc::Launch) -> Result<Command, MessageError> {
+    // Without a task id nobody could be told that the rest is bad.
+    let task = v1::TaskInfo::decode(launch.task_info.clone())
+        .map_err(|_| MessageError::Missing("a readable task_info"))?;
+    let id = launch_id(&launch.framework_id, &task.task_id.value, launch.generation)?;
+    let framework = v1::FrameworkInfo::decode(launch.framework_info.clone());
+    let defect = match &framework {
+        Ok(_) => defect(&task),
+        Err(error) => Some(format!(
+            "The framework's description cannot be read: {error}"
+        )),
+    };
+    let killing_state = framework.is_ok_and(|framework| {
+        let mut capabilities = framework.capabilities.iter();
+        capabilities
+            .any(|capability| capability.r#type == Some(Capability::TaskKillingState as i32))
+    });
+    Ok(Command::Launch {
+        id,
+        kill_grace: kill_grace(&task),
+        framework_info: launch.framework_info,
+        task_info: launch.task_info,
+        killing_state,
+        defect,
+    })
+}
+
+fn kill_grace(task: &v1::TaskInfo) -> Option<DurationMs> {
+    let nanoseconds = task
+        .kill_policy
+        .as_ref()?
+        .grace_period
+        .as_ref()?
+        .nanoseconds;
+    // Below zero is no span; the default serves.
+    u64::try_from(nanoseconds)
+        .ok()
+        .map(|ns| DurationMs(ns / 1_000_000))
+}
+
+/// Why this agent cannot run a task.
+fn defect(task: &v1::TaskInfo) -> Option<String> {
+    use v1::container_info::Type as Container;
+    if task.executor.is_some() {
+        return Some("This agent does not run custom executors yet".to_owned());
+    }
+    let Some(command) = &task.command else {
+        return Some("Task has no command".to_owned());
+    };
+    if !command.uris.is_empty() {
+        return Some("This agent does not fetch URIs yet".to_owned());
+    }
+    let has_program = match command.shell.unwrap_or(true) {
+        true => command.value.is_some(),
+        false => command.value.is_some() || !command.arguments.is_empty(),
+    };
+    if !has_program {
+        return Some("Task's command has no value".to_owned());
+    }
+    let container = task.container.as_ref()?;
+    if container.r#type == Container::Docker as i32 {
+        return Some("This agent does not run Docker containers yet".to_owned());
+    }
+    let image = container
+        .mesos
+        .as_ref()
+        .and_then(|mesos| mesos.image.as_ref());
+    if image.is_some() {
+        return Some("This agent does not run container images yet".to_owned());
+    }
+    if !container.volumes.is_empty() {
+        return Some("This agent does not mount volumes yet".to_owned());
+    }
+    None
+}
+
+/// Writes what the agent says. `agent_id` is its id, which every status names.
+pub(crate) fn to_master(
+    message: AgentMessage,
+    constants: &Constants,
+    agent_id: Option<&AgentId>,
+) -> rpc::AgentMessage {
+    use rpc::agent_message::Message as Wire;
+    let message = match message {
+        AgentMessage::Attach {
+            cluster,
+            agent_id,
+            highest_term,
+            report_seq,
+            command_seq,
+            digest,
+        } => Wire::Attach(rpc::Attach {
+            cluster_id: cluster.map_or_else(Bytes::new, |id| bytes_of(id.to_bytes())),
+            agent_id: agent_id.map_or_else(String::new, |id| id.to_string()),
+            epoch: bytes_of(constants.epoch.to_bytes()),
+            boot_id: bytes_of(constants.boot.to_bytes()),
+            highest_term: highest_term.0,
+            agent_info: constants.info.encode_to_vec().into(),
+            address: constants.address.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            report_seq,
+            command_seq,
+            digest: bytes_of(digest.0.to_be_bytes()),
+        }),
+        AgentMessage::Reports {
+            reports,
+            command_seq,
+        } => Wire::Reports(rpc::Reports {
+            reports: reports_of(reports, constants, agent_id),
+            command_seq,
+        }),
+        AgentMessage::Pong { command_seq } => Wire::Pong(rpc::Pong { command_seq }),
+        AgentMessage::Resync {
+            report_seq,
+            command_seq,
+            tasks,
+        } => Wire::Resync(rpc::Resync {
+            report_seq,
+            command_seq,
+            tasks: reports_of(tasks, constants, agent_id),
+        }),
+    };
+    rpc::AgentMessage {
+        message: Some(message),
+    }
+}
+
+fn bytes_of(bytes: [u8; 16]) -> Bytes {
+    Bytes::copy_from_slice(&bytes)
+}
+
+fn reports_of(
+    reports: Vec<Report>,
+    constants: &Constants,
+    agent_id: Option<&AgentId>,
+) -> Vec<rpc::Report> {
+    let reports = reports.into_iter();
+    reports
+        .map(|report| report_of(report, constants, agent_id))
+        .collect()
+}
+
+fn report_of(report: Report, constants: &Constants, agent_id: Option<&AgentId>) -> rpc::Report {
+    let head = report.head.as_ref();
+    let status = head.map(|head| status(head, &report, constants, agent_id));
+    rpc::Report {
+        report_seq: report.report_seq,
+        task_seq: head.map_or(0, |head| head.task_seq),
+        status: status.map_or_else(Bytes::new, |status| status.encode_to_vec().into()),
+        latest_state: report.latest_state.number(),
+        framework_id: report.id.key.framework.to_string(),
+        task_id: report.id.key.task.to_string(),
+        generation: report.id.generation.0,
+    }
+}
+
+/// An update as frameworks see it; which fields are set follows what a command task of Mesos
+/// sends.
+fn status(
+    update: &Update,
+    report: &Report,
+    constants: &Constants,
+    agent_id: Option<&AgentId>,
+) -> v1::TaskStatus {
+    use v1::task_status::Source as WireSource;
+    let by_executor = update.source == Source::Executor;
+    let source = match update.source {
+        Source::Agent => WireSource::Agent,
+        Source::Executor => WireSource::Executor,
+    };
+    let task_id = report.id.key.task.to_string();
+    v1::TaskStatus {
+        task_id: v1::TaskId {
+            value: task_id.clone(),
+        },
+        state: update.state.number(),
+        message: update.message.clone(),
+        source: Some(source as i32),
+        reason: update.reason.map(|reason| reason_of(reason) as i32),
+        agent_id: agent_id.map(|id| v1::AgentId {
+            value: id.to_string(),
+        }),
+        executor_id: by_executor.then_some(v1::ExecutorId { value: task_id }),
+        timestamp: Some(update.timestamp.as_secs_f64()),
+        uuid: Some(bytes_of(update.uuid.to_bytes())),
+        container_status: by_executor.then(|| container_status(report, constants)),
+        ..v1::TaskStatus::default()
+    }
+}
+
+fn container_status(report: &Report, constants: &Constants) -> v1::ContainerStatus {
+    use v1::network_info::{IpAddress, Protocol};
+    let ip = constants.address.ip();
+    let protocol = if ip.is_ipv4() {
+        Protocol::IPv4
+    } else {
+        Protocol::IPv6
+    };
+    v1::ContainerStatus {
+        container_id: Some(v1::ContainerId {
+            value: container_name(report.container),
+            parent: None,
+        }),
+        network_infos: vec![v1::NetworkInfo {
+            ip_addresses: vec![IpAddress {
+                protocol: Some(protocol as i32),
+                ip_address: Some(ip.to_string()),
+            }],
+            ..v1::NetworkInfo::default()
+        }],
+        cgroup_info: None,
+        executor_pid: report.executor_pid,
+    }
+}
+
+fn reason_of(reason: Reason) -> v1::task_status::Reason {
+    use v1::task_status::Reason as Wire;
+    match reason {
+        Reason::AgentRestarted => Wire::AgentRestarted,
+        Reason::ContainerLaunchFailed => Wire::ContainerLaunchFailed,
+        Reason::ExecutorTerminated => Wire::ExecutorTerminated,
+        Reason::Reconciliation => Wire::Reconciliation,
+        Reason::TaskInvalid => Wire::TaskInvalid,
+        Reason::TaskKilledDuringLaunch => Wire::TaskKilledDuringLaunch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regency_agent_core::ContainerId;
+    use regency_types::{TaskState, WallTime};
+
+    use super::*;
+
+    fn constants() -> Constants {
+        Constants {
+            epoch: AgentEpoch(1),
+            boot: BootId(2),
+            info: v1::AgentInfo::default(),
+            address: ([127, 0, 0, 1], 5051).into(),
+        }
+    }
+
+    fn update(source: Source) -> Update {
+        Update {
+            uuid: UpdateUuid(5),
+            task_seq: 3,
+            state: TaskState::Finished,
+            source,
+            reason: None,
+            message: Some("Command exited with status 0".to_owned()),
+            timestamp: WallTime(1_500),
+        }
+    }
+
+    fn report(head: Option<Update>) -> Report {
+        Report {
+            report_seq: 9,
+            id: launch_id("f", "t", 4).expect("ids"),
+            container: ContainerId(6),
+            executor_pid: Some(77),
+            head,
+            latest_state: TaskState::Finished,
+        }
+    }
+
+    /// The one report of a message with `head`.
+    fn written(head: Option<Update>) -> rpc::Report {
+        let message = AgentMessage::Reports {
+            reports: vec![report(head)],
+            command_seq: 8,
+        };
+        let agent = AgentId::new("a-S0").expect("an id");
+        match to_master(message, &constants(), Some(&agent)).message {
+            Some(rpc::agent_message::Message::Reports(mut reports)) => reports.reports.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_status_has_the_fields_of_a_command_task() {
+        let report = written(Some(update(Source::Executor)));
+        assert_eq!(
+            (report.task_seq, report.generation, report.report_seq),
+            (3, 4, 9)
+        );
+        let status = v1::TaskStatus::decode(report.status).expect("a status");
+        assert_eq!(status.task_id.value, "t");
+        assert_eq!(status.executor_id.expect("an executor").value, "t");
+        assert_eq!(status.agent_id.expect("an agent").value, "a-S0");
+        assert_eq!(status.timestamp, Some(1.5));
+        assert_eq!(
+            status.uuid.expect("a uuid").as_ref(),
+            UpdateUuid(5).to_bytes()
+        );
+        let container = status.container_status.expect("a container");
+        assert_eq!(container.executor_pid, Some(77));
+        assert_eq!(
+            container.network_infos[0].ip_addresses[0]
+                .ip_address
+                .as_deref(),
+            Some("127.0.0.1")
+        );
+    }
+
+    #[test]
+    fn the_agent_speaks_without_an_executor_and_a_report_without_head_has_no_status() {
+        let report = written(Some(update(Source::Agent)));
+        let status = v1::TaskStatus::decode(report.status).expect("a status");
+        assert_eq!((status.executor_id, status.container_status), (None, None));
+        let report = written(None);
+        assert_eq!((report.task_seq, report.status.is_empty()), (0, true));
+    }
+
+    fn task() -> v1::TaskInfo {
+        v1::TaskInfo {
+            task_id: v1::TaskId { value: "t".into() },
+            command: Some(v1::CommandInfo {
+                value: Some("true".into()),
+                ..v1::CommandInfo::default()
+            }),
+            ..v1::TaskInfo::default()
+        }
+    }
+
+    fn read(task: &v1::TaskInfo) -> Command {
+        let launch = rpc::Launch {
+            framework_id: "f".into(),
+            generation: 4,
+            framework_info: v1::FrameworkInfo::default().encode_to_vec().into(),
+            task_info: task.encode_to_vec().into(),
+        };
+        self::launch(launch).expect("a launch")
+    }
+
+    #[test]
+    fn a_task_that_cannot_run_here_is_a_defect_and_no_error() {
+        let mut no_command = task();
+        no_command.command = None;
+        let mut docker = task();
+        docker.container = Some(v1::ContainerInfo {
+            r#type: v1::container_info::Type::Docker as i32,
+            ..v1::ContainerInfo::default()
+        });
+        let mut empty = task();
+        empty.command = Some(v1::CommandInfo::default());
+        let mut executor = task();
+        executor.executor = Some(v1::ExecutorInfo::default());
+        for bad in [no_command, docker, empty, executor] {
+            let command = read(&bad);
+            assert!(
+                matches!(
+                    command,
+                    Command::Launch {
+                        defect: Some(_),
+                        ..
+                    }
+                ),
+                "{command:?}"
+            );
+        }
+        let command = read(&task());
+        assert!(
+            matches!(command, Command::Launch { defect: None, .. }),
+            "{command:?}"
+        );
+    }
+
+    #[test]
+    fn the_kill_policy_is_read() {
+        let mut task = task();
+        let grace_period = Some(v1::DurationInfo {
+            nanoseconds: 1_500_000_000,
+        });
+        task.kill_policy = Some(v1::KillPolicy { grace_period });
+        let command = read(&task);
+        let Command::Launch { kill_grace, .. } = command else {
+            panic!("{command:?}");
+        };
+        assert_eq!(kill_grace, Some(DurationMs(1_500)));
+    }
+
+    #[test]
+    fn a_message_without_sense_is_an_error() {
+        let message = |cluster: &[u8], message| rpc::MasterMessage {
+            cluster_id: Bytes::copy_from_slice(cluster),
+            term: 1,
+            leader: 1,
+            message,
+        };
+        let ping = rpc::master_message::Message::Ping(rpc::Ping::default());
+        assert!(from_master(message(&[0; 16], Some(ping.clone()))).is_ok());
+        assert!(from_master(message(&[0; 15], Some(ping))).is_err());
+        assert!(from_master(message(&[0; 16], None)).is_err());
+        let nameless = rpc::master_message::Message::Attached(rpc::Attached::default());
+        assert!(from_master(message(&[0; 16], Some(nameless))).is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! The flags of `regency agent`. Names are those of Mesos where Mesos has them; the spelling with
+//! underscores works too.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+/// Port of a master's agent listener when `--master` names none.
+pub(crate) const MASTER_PORT_DEFAULT: u16 = 5061;
+
+/// How an agent is to run.
+#[derive(Debug, Clone, Args)]
+pub struct AgentFlags {
+    /// Agent listeners of all masters, as host:port separated by commas; the port defaults to
+    /// 5061. Name every master: any of them tells which one leads.
+    #[arg(long, required = true, value_delimiter = ',', value_parser = master_address)]
+    pub master: Vec<String>,
+
+    /// Directory of the agent's checkpoints and of the sandboxes of its tasks. Must survive a
+    /// restart of the machine; an empty one makes a new agent.
+    #[arg(long, alias = "work_dir")]
+    pub work_dir: PathBuf,
+
+    /// Address to listen on with HTTP.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub ip: IpAddr,
+
+    /// Port to listen on with HTTP; 0 takes any free one.
+    #[arg(long, default_value_t = 5051)]
+    pub port: u16,
+
+    /// Address under which others reach this agent. Default: --ip, which then must name one.
+    #[arg(long, alias = "advertise_ip")]
+    pub advertise_ip: Option<IpAddr>,
+
+    /// Port under which others reach this agent. Default: the one it listens on.
+    #[arg(long, alias = "advertise_port")]
+    pub advertise_port: Option<u16>,
+
+    /// Name of this machine in offers. Default: "localhost" on a loopback address, else what the
+    /// machine calls itself.
+    #[arg(long)]
+    pub hostname: Option<String>,
+
+    /// Resources to offer, as in "cpus:8;mem:16384;disk:65536;ports:[31000-32000]" (mem and disk
+    /// in megabytes), with "name(role):value" for those reserved to a role. cpus, mem, disk and
+    /// ports that are not named are detected once and remembered.
+    #[arg(long)]
+    pub resources: Option<String>,
+
+    /// Role that --resources without a role are reserved to; "*" for nobody.
+    #[arg(long, alias = "default_role", default_value = "*")]
+    pub default_role: String,
+
+    /// Attributes shown to frameworks, as in "rack:r1;zone:a;slots:4".
+    #[arg(long, default_value = "")]
+    pub attributes: String,
+
+    /// How long the tasks of a framework that was torn down may take between SIGTERM and SIGKILL.
+    #[arg(
+        long,
+        alias = "executor_shutdown_grace_period",
+        default_value = "5s",
+        value_parser = humantime::parse_duration
+    )]
+    pub executor_shutdown_grace_period: Duration,
+
+    /// Longest wait between two rounds over the masters while none of them leads.
+    #[arg(
+        long,
+        alias = "registration_backoff_factor",
+        default_value = "1s",
+        value_parser = humantime::parse_duration
+    )]
+    pub registration_backoff_factor: Duration,
+
+    /// Run each task as the user its framework asks for, when this agent runs as root. Otherwise
+    /// tasks run as the agent's own user.
+    #[arg(long, alias = "switch_user", default_value_t = true, action = clap::ArgAction::Set)]
+    pub switch_user: bool,
+
+    /// Program that provides the hidden subcommand for tasks. Default: this program.
+    #[arg(long, hide = true)]
+    pub task_shim: Option<PathBuf>,
+}
+
+/// Completes and checks one address of `--master`.
+fn master_address(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let example = "give host:port, as in 10.0.0.1:5061";
+    if text.is_empty() {
+        return Err(format!("an empty address; {example}"));
+    }
+    if text.starts_with("zk://") {
+        return Err("there is no ZooKeeper here; name the masters themselves, \
+                    as in 10.0.0.1:5061,10.0.0.2:5061"
+            .to_owned());
+    }
+    let has_port = match text.rfind(':') {
+        // The colons of an IPv6 address are inside its brackets.
+        Some(colon) => !text[colon..].contains(']'),
+        None => false,
+    };
+    if !has_port {
+        return Ok(format!("{text}:{MASTER_PORT_DEFAULT}"));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let host_is_bad = host.is_empty() || (host.contains(':') && !host.starts_with('['));
+    if host_is_bad || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+        return Err(format!("not an address; {example}"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        agent: AgentFlags,
+    }
+
+    fn parse(args: &[&str]) -> Result<AgentFlags, clap::Error> {
+        let args = ["agent"].iter().chain(args);
+        Program::try_parse_from(args).map(|program| program.agent)
+    }
+
+    #[test]
+    fn masters_are_a_list_and_the_port_has_a_default() {
+        let flags = parse(&["--master", "a:1,10.0.0.2,[::1],[::1]:7", "--work_dir", "/w"]);
+        let expect = ["a:1", "10.0.0.2:5061", "[::1]:5061", "[::1]:7"];
+        assert_eq!(flags.expect("good flags").master, expect);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        for (bad, part) in [
+            ("zk://h:2181/mesos", "ZooKeeper"),
+            ("host:0", "host:port"),
+            ("host:port", "host:port"),
+            (":5061", "host:port"),
+            ("::1", "host:port"),
+            ("a,,b", "empty"),
+        ] {
+            let error = parse(&["--master", bad, "--work-dir", "/w"]).expect_err(bad);
+            let text = error.to_string();
+            assert!(text.contains(part), "{bad}: {text}");
+        }
+        assert!(parse(&["--work-dir", "/w"]).is_err());
+        assert!(parse(&["--master", "a"]).is_err());
+    }
+
+    #[test]
+    fn durations_are_read_as_mesos_writes_them() {
+        let args = [
+            "--master",
+            "a",
+            "--work-dir",
+            "/w",
+            "--executor_shutdown_grace_period",
+        ];
+        let flags = parse(&[&args[..], &["3secs"]].concat()).expect("good flags");
+        assert_eq!(flags.executor_shutdown_grace_period, Duration::from_secs(3));
+        assert!(parse(&[&args[..], &["soon"]].concat()).is_err());
+    }
+}

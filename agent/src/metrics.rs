@@ -1,0 +1,55 @@
+//! Names of the metrics an agent emits, each with what it tells.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Attachments to a leading master that came to stand.
+pub const ATTACHMENTS_TOTAL: &str = "regency_agent_attachments_total";
+/// 1 while attached to a leading master, else 0.
+pub const ATTACHED: &str = "regency_agent_attached";
+/// Launches noted, with those that never start.
+pub const LAUNCHES_TOTAL: &str = "regency_agent_launches_total";
+/// Status updates made. Label [`STATE`].
+pub const UPDATES_TOTAL: &str = "regency_agent_updates_total";
+/// Launches in the table: those that run, and those whose end is not acknowledged.
+pub const TASKS: &str = "regency_agent_tasks";
+/// Status updates that no framework acknowledged yet.
+pub const UPDATES_PENDING: &str = "regency_agent_updates_pending";
+/// Time to make a batch of records durable.
+pub const CHECKPOINT_SYNC_SECONDS: &str = "regency_agent_checkpoint_sync_seconds";
+/// Length of the checkpoint log.
+pub const CHECKPOINT_BYTES: &str = "regency_agent_checkpoint_bytes";
+/// Processes of an agent with other checkpoints that were killed at the start.
+pub const STRAYS_KILLED_TOTAL: &str = "regency_agent_strays_killed_total";
+
+/// Label: the state's name in `mesos.v1.TaskState`, such as `TASK_RUNNING`.
+pub const STATE: &str = "state";
+
+/// Tells the recorder of this process what the metrics mean.
+pub(crate) fn describe() {
+    describe_counter!(
+        ATTACHMENTS_TOTAL,
+        "Attachments to a leading master that came to stand"
+    );
+    describe_gauge!(ATTACHED, "1 while attached to a leading master, else 0");
+    describe_counter!(LAUNCHES_TOTAL, "Launches noted");
+    describe_counter!(UPDATES_TOTAL, "Status updates made, by state");
+    describe_gauge!(TASKS, "Launches that run or whose end is not acknowledged");
+    describe_gauge!(
+        UPDATES_PENDING,
+        "Status updates that no framework acknowledged yet"
+    );
+    describe_histogram!(
+        CHECKPOINT_SYNC_SECONDS,
+        Unit::Seconds,
+        "Time to make a batch of records durable"
+    );
+    describe_gauge!(
+        CHECKPOINT_BYTES,
+        Unit::Bytes,
+        "Length of the checkpoint log"
+    );
+    describe_counter!(
+        STRAYS_KILLED_TOTAL,
+        "Processes of an agent with other checkpoints that were killed at the start"
+    );
+}

@@ -1,0 +1,171 @@
+//! From the flags to a running agent.
+//!
+//! The order matters: the directory is taken before anything is read from it, strays are killed
+//! and what ran is found before any master is talked to.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use regency_agent_core::{Core, Timing};
+use regency_runtime::{IdMint, RandomIds, TaskSet};
+use regency_types::DurationMs;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::attach;
+use crate::checkpoint::{Log, Opened};
+use crate::convert::Constants;
+use crate::description::Description;
+use crate::directory::WorkDirectory;
+use crate::driver::{Driver, Inbox};
+use crate::flags::AgentFlags;
+use crate::http;
+use crate::metrics;
+use crate::shim;
+use crate::tasks::{self, Ground, Tasks, strays};
+
+/// Events that may wait for the driver; whoever has more to say waits.
+const EVENTS_MAX: usize = 1024;
+
+/// Runs an agent until SIGTERM or SIGINT. Its tasks go on running: the next start with the same
+/// work directory takes them over.
+///
+/// # Errors
+/// Why it could not start, or could not go on; one line says which flag or file is to blame.
+pub async fn run(flags: AgentFlags) -> anyhow::Result<()> {
+    let stop = async {
+        match regency_runtime::stop_signal().await {
+            Ok(signal) => tracing::info!(%signal, "stopping; tasks go on"),
+            Err(error) => tracing::error!(%error, "signals cannot be caught"),
+        }
+    };
+    run_until(flags, stop).await
+}
+
+/// Like [`run`], but until `stop` returns. Dropping the future instead is as good as a crash.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(
+    flags: AgentFlags,
+    stop: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    metrics::describe();
+    let shim = shim_program(&flags)?;
+    let directory = WorkDirectory::open(&flags.work_dir)?;
+    let bind = SocketAddr::new(flags.ip, flags.port);
+    let listener = TcpListener::bind(bind)
+        .await
+        .with_context(|| format!("cannot listen on {bind} (--ip, --port)"))?;
+    let bound = listener.local_addr()?;
+    let remembered = directory.detected_resources();
+    let description = Description::new(&flags, bound, directory.root(), &remembered)?;
+    let Opened {
+        log,
+        epoch,
+        durable,
+        torn,
+    } = Log::open(&directory.checkpoint_log(), RandomIds.agent_epoch())?;
+    if let Some(torn) = torn {
+        tracing::warn!(
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "the last checkpoint was not finished and is cut off; nothing was done on it"
+        );
+    }
+    let boot = shim::boot_id().context("the kernel does not tell its boot id")?;
+    let ground = Arc::new(Ground {
+        paths: directory.paths(),
+        shim,
+        epoch,
+        boot,
+        address: description.address,
+        switch_user: flags.switch_user,
+    });
+
+    let (looked_at, looking) = (durable.clone(), Arc::clone(&ground));
+    let found = tokio::task::spawn_blocking(move || {
+        let n_strays = strays::kill_other_epochs(&looking)?;
+        if n_strays > 0 {
+            tracing::warn!(
+                n_strays,
+                "killed what an agent with other checkpoints had left"
+            );
+            ::metrics::counter!(metrics::STRAYS_KILLED_TOTAL).increment(n_strays as u64);
+        }
+        let found = tasks::find(&looking, &looked_at)
+            .context("cannot look for the tasks that ran before")?;
+        tasks::clean(&looking, &looked_at);
+        anyhow::Ok(found)
+    });
+    let (facts, alive) = found.await??;
+    tracing::info!(
+        agent_id = durable.agent_id.as_ref().map(tracing::field::display),
+        n_tasks = durable.tasks.len(),
+        n_alive = alive.len(),
+        address = %description.address,
+        "agent starts"
+    );
+
+    let (task_events, tasks_rx) = mpsc::channel(EVENTS_MAX);
+    let (stream_events, streams_rx) = mpsc::channel(EVENTS_MAX);
+    let (looks, looks_rx) = mpsc::channel(EVENTS_MAX);
+    let (leaves, leaves_rx) = mpsc::channel(EVENTS_MAX);
+    let mut tasks = Tasks::new(ground, task_events);
+    for (id, container, process) in alive {
+        tasks.adopt(id, container, process);
+    }
+    let timing = Timing {
+        shutdown_grace: DurationMs(
+            u64::try_from(flags.executor_shutdown_grace_period.as_millis()).unwrap_or(u64::MAX),
+        ),
+        ..Timing::STANDARD
+    };
+    let constants = Constants {
+        epoch,
+        boot,
+        info: description.info.clone(),
+        address: description.address,
+    };
+    let mut driver = Driver::new(Core::new(durable, timing), log, tasks, constants, leaves);
+    driver.recover(facts).await?;
+
+    let mut around = TaskSet::new();
+    around.spawn(
+        "http",
+        http::serve(listener, http::Answers::new(description, looks)?),
+    );
+    around.spawn_endless(
+        "attach",
+        attach::keep_attached(
+            flags.master,
+            flags.registration_backoff_factor,
+            stream_events,
+            leaves_rx,
+        ),
+    );
+    let inbox = Inbox {
+        streams: streams_rx,
+        tasks: tasks_rx,
+        looks: looks_rx,
+    };
+    let ended = tokio::select! {
+        result = driver.run(inbox) => result,
+        Some(ended) = around.next_ended() => Err(anyhow::anyhow!("{ended}")),
+        () = stop => Ok(()),
+    };
+    around.stop().await;
+    // Held until here: whoever takes the directory next finds nobody at work in it.
+    drop(directory);
+    ended
+}
+
+fn shim_program(flags: &AgentFlags) -> anyhow::Result<PathBuf> {
+    match &flags.task_shim {
+        Some(program) => Ok(program.clone()),
+        None => std::env::current_exe().context("cannot tell which program this is"),
+    }
+}

@@ -1,0 +1,124 @@
+//! From a launch to a shim that waits for its word.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use regency_agent_core::{Launch, ProcessRef};
+use regency_types::AgentId;
+use tokio::io::AsyncReadExt;
+
+use super::{Ground, PidFd, Shim, Talk, environment, sandbox, spec};
+use crate::shim::{self, LOG_FILE, READY, Spec};
+
+/// How long a shim may take to start on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Makes the sandbox and the shim, and returns when the shim waits for its word.
+pub(super) async fn prepare(
+    ground: Arc<Ground>,
+    agent_id: AgentId,
+    launch: Launch,
+    framework_info: Bytes,
+) -> anyhow::Result<(Shim, ProcessRef)> {
+    let container = launch.container;
+    let boot = ground.boot;
+    let start = move || {
+        let spec = spec::of_launch(&ground, &agent_id, &launch, &framework_info)?;
+        sandbox::create(&spec.sandbox, spec.owner)
+            .with_context(|| format!("cannot make the sandbox {}", spec.sandbox.display()))?;
+        start(&ground, &launch, &spec)
+    };
+    let talk = tokio::task::spawn_blocking(start).await??;
+    // From here on the shim ends by itself whenever the socket is dropped.
+    let pid = talk.child.id();
+    let process = PidFd::open(pid)?.context("the task's process ended at once")?;
+    let talk = ready(talk).await?;
+    let start_ticks = shim::start_ticks(pid).context("the task's process ended at once")?;
+    let shim = Shim {
+        process: Arc::new(process),
+        container,
+        talk: Some(talk),
+    };
+    Ok((
+        shim,
+        ProcessRef {
+            pid,
+            start_ticks,
+            boot,
+        },
+    ))
+}
+
+fn start(ground: &Ground, launch: &Launch, spec: &Spec) -> anyhow::Result<Talk> {
+    let folder = ground.paths.shim(launch.container);
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let log = std::fs::File::create(folder.join(LOG_FILE))
+        .with_context(|| format!("cannot write in {}", folder.display()))?;
+    let (mut socket, theirs) = UnixStream::pair().context("no socket")?;
+    let child = Command::new(&ground.shim)
+        .arg(shim::SUBCOMMAND)
+        .arg(&folder)
+        .env_clear()
+        .env("PATH", environment::PATH_DEFAULT)
+        .env(environment::MARK_SHIM, "1")
+        .envs(environment::marks(ground, launch.container))
+        .stdin(OwnedFd::from(theirs))
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}", ground.shim.display()))?;
+    let mut line = serde_json::to_vec(spec)?;
+    line.push(b'\n');
+    match socket
+        .write_all(&line)
+        .and_then(|()| socket.set_nonblocking(true))
+    {
+        Ok(()) => Ok(Talk { socket, child }),
+        Err(error) => {
+            drop(socket);
+            collect(child);
+            Err(error).context("the task's process does not listen")
+        }
+    }
+}
+
+/// Waits for the shim's first word.
+async fn ready(talk: Talk) -> anyhow::Result<Talk> {
+    let read = async {
+        let mut socket = tokio::net::UnixStream::from_std(talk.socket.try_clone()?)?;
+        let mut said = [0; READY.len()];
+        socket.read_exact(&mut said).await?;
+        anyhow::ensure!(
+            said == *READY.as_bytes(),
+            "it says something else than that it is ready"
+        );
+        Ok(())
+    };
+    let answer = match tokio::time::timeout(READY_TIMEOUT, read).await {
+        Ok(answer) => answer,
+        Err(_) => Err(anyhow::anyhow!("it is not ready after {READY_TIMEOUT:?}")),
+    };
+    match answer {
+        Ok(()) => Ok(talk),
+        Err(error) => {
+            drop(talk.socket);
+            collect(talk.child);
+            Err(error).context("the task's process did not start")
+        }
+    }
+}
+
+/// Kills and collects a shim that is of no use. It has not been told to go, so nothing else dies
+/// with it.
+fn collect(mut child: Child) {
+    // Ended already: then there is only something to collect.
+    let _ = child.kill();
+    let _ = child.wait();
+}

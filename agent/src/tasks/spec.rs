@@ -1,0 +1,130 @@
+//! What a shim is to run, worked out from the task's description.
+
+use std::path::PathBuf;
+
+use nix::unistd::User;
+use prost::Message;
+use regency_agent_core::Launch;
+use regency_types::AgentId;
+use regency_wire::v1;
+
+use super::{Ground, environment};
+use crate::shim::Spec;
+
+/// Shell of commands that ask for one (Mesos).
+const SHELL: &str = "/bin/sh";
+
+/// Why a task cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SpecError {
+    /// Its description cannot be read any more.
+    #[error("the task's description cannot be read")]
+    Unreadable(#[source] prost::DecodeError),
+    /// It has no command.
+    #[error("the task has no command")]
+    NoCommand,
+    /// Its user is not known here.
+    #[error("there is no user '{0}' on this machine")]
+    NoUser(String),
+    /// The users of this machine cannot be read.
+    #[error("the users of this machine cannot be read")]
+    Users(#[source] nix::Error),
+}
+
+/// What to run for `launch`.
+pub(super) fn of_launch(
+    ground: &Ground,
+    agent_id: &AgentId,
+    launch: &Launch,
+    framework_info: &[u8],
+) -> Result<Spec, SpecError> {
+    let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
+    let framework = v1::FrameworkInfo::decode(framework_info).map_err(SpecError::Unreadable)?;
+    let command = task.command.ok_or(SpecError::NoCommand)?;
+    let sandbox: PathBuf = ground.paths.sandbox(agent_id, &launch.id, launch.container);
+    let owner = match command.user.as_deref().unwrap_or(&framework.user) {
+        "" => None,
+        user if ground.switch_user && nix::unistd::geteuid().is_root() => owner(user)?,
+        // Only root can become somebody else.
+        _ => None,
+    };
+    let environment = environment::of_command(
+        ground,
+        agent_id,
+        &launch.id,
+        launch.container,
+        &sandbox,
+        &command,
+    );
+    Ok(Spec {
+        argv: argv(command).ok_or(SpecError::NoCommand)?,
+        environment,
+        sandbox,
+        owner,
+    })
+}
+
+/// `None` for the user the agent runs as.
+fn owner(name: &str) -> Result<Option<(u32, u32)>, SpecError> {
+    let user = User::from_name(name)
+        .map_err(SpecError::Users)?
+        .ok_or_else(|| SpecError::NoUser(name.to_owned()))?;
+    let other = user.uid != nix::unistd::geteuid();
+    Ok(other.then(|| (user.uid.as_raw(), user.gid.as_raw())))
+}
+
+/// Program and arguments. With a shell the value is a script and arguments are ignored, without
+/// one the value is the program and the arguments are all of its argument list, the name it sees
+/// itself under included: that one is dropped, because here it is the program's.
+fn argv(command: v1::CommandInfo) -> Option<Vec<String>> {
+    if command.shell.unwrap_or(true) {
+        return Some(vec![SHELL.to_owned(), "-c".to_owned(), command.value?]);
+    }
+    let mut arguments = command.arguments.into_iter();
+    let program = match command.value {
+        Some(value) => {
+            arguments.next();
+            value
+        }
+        None => arguments.next()?,
+    };
+    Some(std::iter::once(program).chain(arguments).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(shell: Option<bool>, value: Option<&str>, arguments: &[&str]) -> v1::CommandInfo {
+        v1::CommandInfo {
+            shell,
+            value: value.map(str::to_owned),
+            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            ..v1::CommandInfo::default()
+        }
+    }
+
+    #[test]
+    fn commands_become_argument_lists() {
+        let words = |command| argv(command).map(|argv| argv.join("|"));
+        let script = command(None, Some("echo $A"), &["ignored"]);
+        assert_eq!(words(script).as_deref(), Some("/bin/sh|-c|echo $A"));
+        let program = command(Some(false), Some("/bin/echo"), &["echo", "a b"]);
+        assert_eq!(words(program).as_deref(), Some("/bin/echo|a b"));
+        let bare = command(Some(false), Some("/bin/true"), &[]);
+        assert_eq!(words(bare).as_deref(), Some("/bin/true"));
+        let list = command(Some(false), None, &["echo", "x"]);
+        assert_eq!(words(list).as_deref(), Some("echo|x"));
+        assert_eq!(words(command(None, None, &["x"])), None);
+        assert_eq!(words(command(Some(false), None, &[])), None);
+    }
+
+    #[test]
+    fn an_unknown_user_is_named() {
+        let error = owner("no-such-user-here").expect_err("no user");
+        assert_eq!(
+            error.to_string(),
+            "there is no user 'no-such-user-here' on this machine"
+        );
+    }
+}
