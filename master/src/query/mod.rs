@@ -5,15 +5,15 @@
 //! holds an O(1) snapshot and nobody else waits for it.
 //!
 //! The three conversions that the scheduler edge shares with the read models come first:
-//! [`status`], [`offer`] and [`reconcile`], with [`resource`] below them. Then the two families of
+//! [`status`], [`offer`] and [`reconcile`]. Then the two families of
 //! answers to operators: [`legacy`] JSON, whose keys are older than any schema, and the messages
 //! of [`v1`]; [`master`] and [`metrics`] serve both.
 
 pub mod offer;
 pub mod reconcile;
-pub mod resource;
 pub mod status;
 
+mod resource;
 mod role;
 mod task;
 mod usage;

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use prost::Message;
 use regency_state::State;
 use regency_state::model::{Agent, Framework, Offer};
-use regency_wire::v1::{self, Address, AgentInfo, FrameworkId, OfferId, Url};
+use regency_wire::resources::{ResourceFormat, to_wire};
+use regency_wire::v1::{self, Address, AgentInfo, OfferId, Url};
 
-use super::resource::{self, Format, agent_id};
+use super::resource::allocation;
 
 /// Path of the agent's API on its machine; part of its name in Mesos.
 pub const AGENT_PATH: &str = "/slave(1)";
@@ -32,14 +33,12 @@ pub fn encode(state: &State, offer: &Offer) -> Option<v1::Offer> {
         .then_some(&offer.role);
     Some(v1::Offer {
         id: OfferId { value: id },
-        framework_id: FrameworkId {
-            value: offer.framework.to_string(),
-        },
-        agent_id: agent_id(&offer.agent),
+        framework_id: (&offer.framework).into(),
+        agent_id: (&offer.agent).into(),
         hostname: agent.spec.hostname.clone(),
         url: Some(url(agent)),
         domain: info.domain,
-        resources: resource::encode(
+        resources: to_wire(
             &offer.resources,
             format_for(framework),
             role.map(String::as_str),
@@ -47,17 +46,17 @@ pub fn encode(state: &State, offer: &Offer) -> Option<v1::Offer> {
         attributes: info.attributes,
         executor_ids: Vec::new(),
         unavailability: None,
-        allocation_info: role.map(|role| resource::allocation(role)),
+        allocation_info: role.map(|role| allocation(role)),
     })
 }
 
 /// How the framework reads reservations.
 #[must_use]
-pub fn format_for(framework: &Framework) -> Format {
+pub fn format_for(framework: &Framework) -> ResourceFormat {
     if framework.spec.capabilities.reservation_refinement {
-        Format::Stack
+        ResourceFormat::PostReservationRefinement
     } else {
-        Format::Single
+        ResourceFormat::PreReservationRefinement
     }
 }
 

@@ -15,7 +15,6 @@ use regency_types::{AgentId, TaskId, TaskKey, TaskState, WallTime};
 use regency_wire::v1::task_status::Reason;
 use regency_wire::v1::{self, TaskStatus};
 
-use super::resource::agent_id;
 use super::status::{time, told};
 use super::task::{forwarded_state, info, sent};
 
@@ -74,10 +73,8 @@ pub fn implicit(state: &State, framework: &Framework, at: WallTime) -> Vec<TaskS
 fn of_task(framework: &Framework, task: &Task, at: WallTime) -> TaskStatus {
     let state = forwarded_state(task);
     let mut status = TaskStatus::by_master(
-        v1::TaskId {
-            value: task.key.task.to_string(),
-        },
-        Some(agent_id(&task.agent)),
+        (&task.key.task).into(),
+        Some((&task.agent).into()),
         told(state, &framework.spec.capabilities),
         Reason::Reconciliation,
         "Reconciliation: the newest state of the task",

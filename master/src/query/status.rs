@@ -10,8 +10,6 @@ use regency_types::{TaskState, WallTime};
 use regency_wire::v1::task_status::{Reason, Source};
 use regency_wire::v1::{TaskId, TaskStatus, TimeInfo};
 
-use super::resource::agent_id;
-
 /// An update that an agent sent, with its uuid, to be acknowledged by the framework.
 ///
 /// Uuid and state are those the masters hold, whatever the agent's message says: the
@@ -23,10 +21,8 @@ pub fn of_update(task: &Task, update: &UnackedUpdate, capabilities: &Capabilitie
         source: Some(Source::Agent as i32),
         ..TaskStatus::default()
     });
-    status.task_id = TaskId {
-        value: task.key.task.to_string(),
-    };
-    status.agent_id = Some(agent_id(&task.agent));
+    status.task_id = (&task.key.task).into();
+    status.agent_id = Some((&task.agent).into());
     status.uuid = Some(update.uuid.to_bytes().to_vec().into());
     status.state = told(update.state, capabilities).number();
     status
@@ -41,7 +37,7 @@ pub fn of_master(status: &MasterStatus, capabilities: &Capabilities, at: WallTim
         TaskId {
             value: status.task_id.clone(),
         },
-        status.agent.as_ref().map(agent_id),
+        status.agent.as_ref().map(Into::into),
         told(status.state, capabilities),
         reason(status.reason),
         status.message.clone(),
@@ -117,7 +113,7 @@ mod tests {
             message: Some("m".into()),
             data: Some(vec![0, 255].into()),
             uuid: Some(UpdateUuid(9).to_bytes().to_vec().into()),
-            agent_id: Some(agent_id(&task.agent)),
+            agent_id: Some((&task.agent).into()),
             ..TaskStatus::default()
         };
         let update = update(&sent, TaskState::Dropped);

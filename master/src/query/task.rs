@@ -3,9 +3,9 @@
 use prost::Message;
 use regency_state::model::{Capabilities, Task};
 use regency_types::{TaskState, WallTime};
-use regency_wire::v1::{self, TaskId, TaskInfo, TaskStatus};
+use regency_wire::resources::{ResourceFormat, to_wire};
+use regency_wire::v1::{self, TaskInfo, TaskStatus};
 
-use super::resource::agent_id;
 use super::status::told;
 
 /// What a task's scheduler said of it. One that cannot be read shows as an empty one.
@@ -33,11 +33,9 @@ pub(crate) fn statuses(task: &Task, capabilities: &Capabilities) -> Vec<TaskStat
                     ..status
                 },
                 None => TaskStatus {
-                    task_id: TaskId {
-                        value: task.key.task.to_string(),
-                    },
+                    task_id: (&task.key.task).into(),
                     state: told,
-                    agent_id: Some(agent_id(&task.agent)),
+                    agent_id: Some((&task.agent).into()),
                     timestamp: Some(record.wall.as_secs_f64()),
                     ..TaskStatus::default()
                 },
@@ -87,18 +85,14 @@ pub(crate) fn encode(task: &Task, capabilities: &Capabilities) -> v1::Task {
     let user = info.command.and_then(|command| command.user);
     v1::Task {
         name: task.name.clone(),
-        task_id: TaskId {
-            value: task.key.task.to_string(),
-        },
-        framework_id: v1::FrameworkId {
-            value: task.key.framework.to_string(),
-        },
+        task_id: (&task.key.task).into(),
+        framework_id: (&task.key.framework).into(),
         executor_id: info.executor.map(|executor| executor.executor_id),
-        agent_id: agent_id(&task.agent),
+        agent_id: (&task.agent).into(),
         state: told(task.state, capabilities).number(),
-        resources: super::resource::encode(
+        resources: to_wire(
             &task.resources,
-            super::resource::Format::Stack,
+            ResourceFormat::PostReservationRefinement,
             Some(&task.role),
         ),
         status_update_state: (!statuses.is_empty())

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::List;
 use super::resources::{Attributes, Model};
 use crate::query::offer::split_address;
-use crate::query::resource::{self, Format};
+use crate::query::resource;
 use crate::query::usage::{ByRole, Usage};
 use crate::query::{MESOS_VERSION, View, agent_pid, v1::AGENT_CAPABILITIES};
 
@@ -105,9 +105,9 @@ impl<'a> AgentFull<'a> {
             agent: AgentJson::new(view, agent),
             reserved_resources_full: reserved(total)
                 .into_iter()
-                .map(|(role, part)| (role, resource::encode(&part, Format::Both, None)))
+                .map(|(role, part)| (role, resource::encode(&part)))
                 .collect(),
-            unreserved_resources_full: resource::encode(&unreserved(total), Format::Both, None),
+            unreserved_resources_full: resource::encode(&unreserved(total)),
             used_resources_full: resource::encode_by_role(&usage.used),
             offered_resources_full: resource::encode_by_role(&usage.offered),
         }

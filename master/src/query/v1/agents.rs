@@ -2,13 +2,14 @@
 
 use prost::Message;
 use regency_state::model::Agent;
+use regency_wire::resources::{ResourceFormat, to_wire};
+use regency_wire::v1::AgentInfo;
 use regency_wire::v1::agent_info::Capability;
 use regency_wire::v1::master::response::{GetAgents, get_agents};
-use regency_wire::v1::{AgentInfo, Resource};
 
 use super::AGENT_CAPABILITIES;
 use crate::query::offer::split_address;
-use crate::query::resource::{self, Format, agent_id};
+use crate::query::resource;
 use crate::query::status::time;
 use crate::query::usage::Usage;
 use crate::query::{MESOS_VERSION, View, agent_pid};
@@ -28,14 +29,14 @@ pub(super) fn get(view: &View<'_>) -> GetAgents {
 
 fn encode(view: &View<'_>, agent: &Agent) -> get_agents::Agent {
     let usage = Usage::of_agent(view.state, agent);
-    let total = |format| -> Vec<Resource> { resource::encode(&agent.spec.total, format, None) };
+    let total = &agent.spec.total;
     let said = AgentInfo::decode(agent.spec.info.clone()).unwrap_or_default();
     get_agents::Agent {
         agent_info: AgentInfo {
             hostname: agent.spec.hostname.clone(),
             port: Some(i32::from(split_address(&agent.spec.address).1)),
-            resources: total(Format::Stack),
-            id: Some(agent_id(&agent.id)),
+            resources: to_wire(total, ResourceFormat::PostReservationRefinement, None),
+            id: Some((&agent.id).into()),
             // Ours always do.
             checkpoint: Some(true),
             ..said
@@ -46,7 +47,7 @@ fn encode(view: &View<'_>, agent: &Agent) -> get_agents::Agent {
         pid: Some(agent_pid(agent)),
         registered_time: Some(time(agent.registered)),
         reregistered_time: agent.reregistered.map(time),
-        total_resources: total(Format::Both),
+        total_resources: resource::encode(total),
         allocated_resources: resource::encode_by_role(&usage.used),
         offered_resources: resource::encode_by_role(&usage.offered),
         capabilities: AGENT_CAPABILITIES

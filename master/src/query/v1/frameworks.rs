@@ -3,9 +3,9 @@
 use prost::Message;
 use regency_state::model::Framework;
 use regency_types::WallTime;
+use regency_wire::v1::FrameworkInfo;
 use regency_wire::v1::master::response::{GetFrameworks, get_frameworks};
 use regency_wire::v1::scheduler::OfferConstraints;
-use regency_wire::v1::{FrameworkId, FrameworkInfo};
 
 use crate::query::status::time;
 use crate::query::usage::Usage;
@@ -40,9 +40,7 @@ fn encode(
         framework_info: FrameworkInfo {
             user: framework.spec.user.clone(),
             name: framework.spec.name.clone(),
-            id: Some(FrameworkId {
-                value: framework.id.to_string(),
-            }),
+            id: Some((&framework.id).into()),
             checkpoint: Some(framework.spec.checkpoint),
             ..said
         },
