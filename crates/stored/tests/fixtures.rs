@@ -1,0 +1,55 @@
+//! What released versions wrote stays readable, and this version writes what it wrote at its
+//! release. A missing fixture is made by `cargo run -p regency-stored --example bless_fixtures`,
+//! which never changes one that is there.
+
+mod samples;
+
+use std::path::{Path, PathBuf};
+
+use regency_state::State;
+use regency_stored::{COMMAND_VERSION, STATE_VERSION, decode_proposal, decode_state};
+use regency_testkit::arbitrary;
+
+fn read(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
+    let path: PathBuf = folder.join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn every_kind_of_command_has_a_sample() {
+    let places: Vec<usize> = samples::commands()
+        .iter()
+        .map(arbitrary::place_of)
+        .collect();
+    assert_eq!(places, (0..arbitrary::N_COMMANDS).collect::<Vec<_>>());
+}
+
+#[test]
+fn commands_of_version_1_are_read() {
+    for command in samples::commands() {
+        let name = format!("command-{}.bin", command.name());
+        let proposal = samples::proposal(command);
+        assert_eq!(decode_proposal(&read(&name)), Ok(proposal), "{name}");
+    }
+}
+
+#[test]
+fn states_of_version_1_are_read() {
+    let full = decode_state(&read("state-full.bin")).unwrap();
+    assert_eq!(full.to_parts(), samples::state().to_parts());
+    assert_eq!(full, samples::state());
+    assert_eq!(decode_state(&read("state-empty.bin")), Ok(State::default()));
+}
+
+#[test]
+fn this_version_writes_the_fixtures_of_its_version() {
+    assert_eq!(
+        (COMMAND_VERSION, STATE_VERSION),
+        (1, 1),
+        "a new version needs a folder of fixtures of its own, beside those of the old one"
+    );
+    for (name, bytes) in samples::all() {
+        assert_eq!(bytes, read(&name), "{name}");
+    }
+}

@@ -1,0 +1,461 @@
+//! The values that the fixtures hold. Never change one: when a type gains a field, write here
+//! what its absence in an old entry means.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::{OrdMap, OrdSet, Vector};
+use regency_resources::Resources;
+use regency_state::model::*;
+use regency_state::*;
+use regency_types::*;
+
+const CLUSTER: ClusterId = ClusterId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+
+fn resources(text: &str) -> Resources {
+    regency_resources::parse::resources(text, "*").expect("a sample's resources parse")
+}
+
+fn key(framework: u64, task: &str) -> TaskKey {
+    TaskKey {
+        framework: CLUSTER.framework_id(framework),
+        task: TaskId::new(task).expect("a sample's id is valid"),
+    }
+}
+
+fn master() -> MasterInfo {
+    MasterInfo {
+        node: NodeId(3),
+        incarnation: Incarnation(31),
+        process: 32,
+        hostname: "m3.example".into(),
+        http: "m3.example:5050".into(),
+        agent: "m3.example:5061".into(),
+        version: "0.1.0".into(),
+    }
+}
+
+fn agent_spec() -> AgentSpec {
+    AgentSpec {
+        info: Bytes::from_static(b"agent info"),
+        hostname: "a1.example".into(),
+        address: "10.0.0.1:5051".into(),
+        total: resources(
+            "cpus:8;mem:16384;disk(eng):100.5;ports:[31000-32000,33000-33000];rack:{r1}",
+        ),
+        version: "0.1.0".into(),
+    }
+}
+
+fn framework_spec() -> FrameworkSpec {
+    FrameworkSpec {
+        info: Bytes::from_static(b"framework info"),
+        name: "spark".into(),
+        user: "root".into(),
+        principal: Some("spark-principal".into()),
+        roles: BTreeSet::from(["eng".to_owned(), "eng/web".to_owned()]),
+        failover_timeout: DurationMs(604_800_000),
+        checkpoint: true,
+        capabilities: Capabilities {
+            partition_aware: true,
+            multi_role: true,
+            gpu_resources: false,
+            revocable_resources: true,
+            shared_resources: false,
+            reservation_refinement: true,
+            task_killing_state: false,
+            region_aware: true,
+        },
+    }
+}
+
+fn reports() -> Vec<TaskReport> {
+    vec![
+        TaskReport {
+            report_seq: 41,
+            task: key(1, "t-1"),
+            generation: Generation(7),
+            task_seq: 2,
+            head: Some(ReportedUpdate {
+                uuid: UpdateUuid(77),
+                state: TaskState::Running,
+                status: Bytes::from_static(b"running"),
+            }),
+            latest_state: TaskState::Finished,
+        },
+        TaskReport {
+            report_seq: 42,
+            task: key(1, "t-2"),
+            generation: Generation(8),
+            task_seq: 0,
+            head: None,
+            latest_state: TaskState::Starting,
+        },
+    ]
+}
+
+/// One of each kind of command, under its name.
+pub(crate) fn commands() -> Vec<Command> {
+    let framework = CLUSTER.framework_id(1);
+    let agent = CLUSTER.agent_id(0);
+    vec![
+        Command::BeginTerm(BeginTerm {
+            cluster: CLUSTER,
+            term: Term(12),
+            master: master(),
+        }),
+        Command::RegisterAgent(RegisterAgent {
+            epoch: AgentEpoch(101),
+            boot: BootId(102),
+            spec: agent_spec(),
+        }),
+        Command::ReregisterAgent(ReregisterAgent {
+            agent: agent.clone(),
+            epoch: AgentEpoch(101),
+            boot: BootId(103),
+            spec: agent_spec(),
+        }),
+        Command::SuspectAgents(SuspectAgents {
+            agents: vec![
+                (agent.clone(), ClusterTime(900)),
+                (CLUSTER.agent_id(1), ClusterTime(901)),
+            ],
+        }),
+        Command::ClearSuspicion(ClearSuspicion {
+            agents: vec![agent.clone()],
+        }),
+        Command::MarkAgentUnreachable(MarkAgentUnreachable {
+            agent: agent.clone(),
+        }),
+        Command::ApplyReports(ApplyReports {
+            agent: agent.clone(),
+            epoch: AgentEpoch(101),
+            command_seq: 17,
+            reports: reports(),
+        }),
+        Command::ResyncAgent(ResyncAgent {
+            agent: agent.clone(),
+            epoch: AgentEpoch(101),
+            command_seq: 17,
+            report_seq: 42,
+            tasks: reports(),
+        }),
+        Command::SubscribeFramework(SubscribeFramework {
+            framework: Some(framework.clone()),
+            spec: framework_spec(),
+            suppressed: vec!["eng".into()],
+            stream: StreamId(201),
+        }),
+        Command::FrameworkDisconnected(FrameworkDisconnected {
+            framework: framework.clone(),
+            stream: StreamId(201),
+        }),
+        Command::ExpireFramework(ExpireFramework {
+            framework: framework.clone(),
+        }),
+        Command::TeardownFramework(TeardownFramework {
+            framework: framework.clone(),
+        }),
+        Command::IssueOffers(IssueOffers {
+            plans: vec![
+                OfferPlan {
+                    framework: framework.clone(),
+                    role: "eng".into(),
+                    agent: agent.clone(),
+                    resources: resources("cpus:1.5;mem:64"),
+                },
+                OfferPlan {
+                    framework: framework.clone(),
+                    role: "eng/web".into(),
+                    agent: CLUSTER.agent_id(1),
+                    resources: resources("cpus:2;gpus:1;ports:[1-5]"),
+                },
+            ],
+            timeout: Some(DurationMs(60_000)),
+        }),
+        Command::AcceptOffers(AcceptOffers {
+            framework: framework.clone(),
+            offers: vec![Some(OfferId(0)), None, Some(OfferId(5))],
+            operations: vec![Operation::Launch(vec![
+                LaunchSpec::Valid(TaskSpec {
+                    task: TaskId::new("t-1").expect("a sample's id is valid"),
+                    agent: agent.clone(),
+                    name: "one".into(),
+                    resources: resources("cpus:0.1;mem:32"),
+                    info: Bytes::from_static(b"task info"),
+                }),
+                LaunchSpec::Invalid {
+                    task_id: "a/b".into(),
+                    agent: Some(agent.clone()),
+                    message: "'a/b' contains invalid characters".into(),
+                },
+            ])],
+            refuse: DurationMs(5000),
+            content: 0xfeed_face_cafe_beef,
+        }),
+        Command::DeclineOffers(DeclineOffers {
+            framework: framework.clone(),
+            offers: vec![OfferId(6), OfferId(7)],
+            refuse: DurationMs(1_000),
+        }),
+        Command::RescindOffers(RescindOffers {
+            offers: vec![OfferId(8)],
+        }),
+        Command::ExpireOffers(ExpireOffers {
+            offers: vec![OfferId(9), OfferId(300)],
+        }),
+        Command::ExpireFilters(ExpireFilters),
+        Command::ReviveOffers(ReviveOffers {
+            framework: framework.clone(),
+            roles: vec!["eng".into()],
+        }),
+        Command::SuppressOffers(SuppressOffers {
+            framework: framework.clone(),
+            roles: Vec::new(),
+        }),
+        Command::KillTask(KillTask {
+            task: key(1, "t-1"),
+            agent: Some(agent.clone()),
+            grace: Some(DurationMs(3000)),
+        }),
+        Command::AcknowledgeUpdate(AcknowledgeUpdate {
+            task: key(1, "t-1"),
+            agent,
+            uuid: UpdateUuid(77),
+        }),
+    ]
+}
+
+/// The entry a command is stored in.
+pub(crate) fn proposal(command: Command) -> Proposal {
+    Proposal {
+        proposed_at: ClusterTime(123_456),
+        wall: WallTime(1_700_000_000_000),
+        command,
+    }
+}
+
+fn task(key: TaskKey, generation: u64, state: TaskState) -> Task {
+    Task {
+        key,
+        generation: Generation(generation),
+        agent: CLUSTER.agent_id(0),
+        role: "eng".into(),
+        name: "one".into(),
+        info: Bytes::from_static(b"task info"),
+        resources: resources("cpus:0.1;mem:32"),
+        launch_seq: generation,
+        state,
+        state_before_unreachable: None,
+        unreachable: None,
+        status: Bytes::from_static(b"status"),
+        task_seq: 2,
+        unacked: None,
+        kill: None,
+        statuses: vec![
+            StatusRecord {
+                state: TaskState::Staging,
+                wall: WallTime(1),
+            },
+            StatusRecord {
+                state,
+                wall: WallTime(2),
+            },
+        ],
+        launched: ClusterTime(5),
+    }
+}
+
+fn agent(n: u64) -> Agent {
+    let (task, generation) = (key(1, "t-2"), Generation(8));
+    let commands = [
+        AgentCommand::Launch {
+            task: task.clone(),
+            generation,
+        },
+        AgentCommand::DropLaunch {
+            task: key(1, "t-9"),
+            generation: Generation(3),
+        },
+        AgentCommand::Kill {
+            task: task.clone(),
+            generation,
+            grace: Some(DurationMs(10)),
+        },
+        AgentCommand::Acknowledge {
+            task,
+            generation,
+            uuid: UpdateUuid(78),
+        },
+        AgentCommand::ShutdownFramework {
+            framework: CLUSTER.framework_id(0),
+        },
+    ];
+    Agent {
+        id: CLUSTER.agent_id(n),
+        epoch: AgentEpoch(u128::from(n) + 101),
+        boot: BootId(102),
+        spec: agent_spec(),
+        phase: AgentPhase::Registered,
+        suspect_since: Some(ClusterTime(77)),
+        registered: WallTime(3),
+        reregistered: Some(WallTime(4)),
+        report_seq: 42,
+        command_seq: 12,
+        confirmed_seq: 7,
+        outbox: (8u64..).zip(commands).collect::<OrdMap<_, _>>(),
+        allocated: Resources::new(),
+        offered: Resources::new(),
+        tasks: OrdSet::new(),
+        offers: OrdSet::new(),
+    }
+}
+
+fn framework(n: u64) -> Framework {
+    let status = MasterStatus {
+        task_id: "a/b".into(),
+        agent: Some(CLUSTER.agent_id(0)),
+        state: TaskState::Error,
+        reason: StatusReason::TaskInvalid,
+        message: "'a/b' contains invalid characters".into(),
+        unreachable: Some(WallTime(9)),
+    };
+    let filter = Filter {
+        role: "eng".into(),
+        refused: resources("cpus:1"),
+        until: ClusterTime(5000),
+    };
+    Framework {
+        id: CLUSTER.framework_id(n),
+        spec: framework_spec(),
+        suppressed: BTreeSet::from(["eng/web".to_owned()]),
+        phase: FrameworkPhase::Subscribed {
+            stream: StreamId(202),
+        },
+        subscribed_term: Term(12),
+        registered: WallTime(6),
+        reregistered: Some(WallTime(7)),
+        tasks: OrdSet::new(),
+        offers: OrdSet::new(),
+        filters: OrdMap::unit(CLUSTER.agent_id(0), vec![filter]),
+        n_unacked: 0,
+        completed_tasks: Vector::unit(Arc::new(task(key(n, "t-0"), 1, TaskState::Failed))),
+        retained: Vector::unit((ClusterTime(8), status)),
+    }
+}
+
+/// A state in which every field of every record is set somewhere.
+pub(crate) fn state() -> State {
+    let mut away = agent(1);
+    away.phase = AgentPhase::Unreachable {
+        since: ClusterTime(70),
+        wall: WallTime(71),
+    };
+    away.outbox = OrdMap::new();
+    away.confirmed_seq = away.command_seq;
+    let mut disconnected = framework(2);
+    disconnected.phase = FrameworkPhase::Disconnected {
+        since: ClusterTime(80),
+        deadline: ClusterTime(90),
+    };
+    let mut running = task(key(1, "t-1"), 7, TaskState::Running);
+    running.unacked = Some(UnackedUpdate {
+        uuid: UpdateUuid(77),
+        state: TaskState::Running,
+        status: Bytes::from_static(b"running"),
+    });
+    running.kill = Some(PendingKill {
+        grace: Some(DurationMs(3000)),
+        command_seq: 10,
+    });
+    let staging = task(key(1, "t-2"), 8, TaskState::Staging);
+    let mut lost = task(key(2, "t-3"), 6, TaskState::Unreachable);
+    lost.agent = away.id.clone();
+    lost.state_before_unreachable = Some(TaskState::Running);
+    lost.unreachable = Some(WallTime(71));
+    let call = |content, verdict| Consumption::Call { content, verdict };
+    let consumed = [
+        Consumption::Rescinded,
+        call(
+            17,
+            Ok(Outcome::Accepted {
+                n_launched: 2,
+                n_refused: 1,
+            }),
+        ),
+        call(
+            18,
+            Err(Refusal::OffersInvalid("an offer is no longer valid".into())),
+        ),
+        call(0, Ok(Outcome::Done)),
+    ];
+    State::from_parts(Parts {
+        cluster: Some(CLUSTER),
+        now: ClusterTime(100),
+        wall: WallTime(1_700_000_000_000),
+        term: Some(TermRecord {
+            term: Term(12),
+            master: master(),
+            began: ClusterTime(60),
+            wall: WallTime(61),
+        }),
+        counters: Counters {
+            framework: 3,
+            agent: 2,
+            offer: 10,
+            generation: 8,
+        },
+        agents: vec![agent(0), away],
+        frameworks: vec![framework(1), disconnected],
+        completed: vec![CompletedFramework {
+            framework: framework(0),
+            unregistered: WallTime(50),
+        }],
+        tasks: vec![running, staging, lost],
+        offers: vec![Offer {
+            id: OfferId(9),
+            framework: CLUSTER.framework_id(1),
+            role: "eng".into(),
+            agent: CLUSTER.agent_id(0),
+            resources: resources("cpus:1;mem:1.001;ports:[31000-31002]"),
+            deadline: Some(ClusterTime(200)),
+            made: WallTime(99),
+        }],
+        consumed: (1..)
+            .map(OfferId)
+            .zip(consumed)
+            .map(|(id, consumption)| {
+                let framework = CLUSTER.framework_id(1);
+                (
+                    id,
+                    ConsumedOffer {
+                        framework,
+                        consumption,
+                    },
+                )
+            })
+            .collect(),
+    })
+    .expect("the sample's records fit together")
+}
+
+/// Everything a version of the format has a fixture of: file name and content.
+pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
+    let mut all: Vec<(String, Vec<u8>)> = commands()
+        .into_iter()
+        .map(|command| {
+            let name = format!("command-{}.bin", command.name());
+            (name, regency_stored::encode_proposal(&proposal(command)))
+        })
+        .collect();
+    all.push((
+        "state-empty.bin".to_owned(),
+        regency_stored::encode_state(&State::default()),
+    ));
+    all.push((
+        "state-full.bin".to_owned(),
+        regency_stored::encode_state(&state()),
+    ));
+    all
+}

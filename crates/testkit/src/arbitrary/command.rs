@@ -1,0 +1,224 @@
+//! Arbitrary commands.
+
+use regency_state::{
+    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ClearSuspicion, Command,
+    DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
+    IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation, RegisterAgent,
+    ReportedUpdate, ReregisterAgent, RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework,
+    SuppressOffers, SuspectAgents, TaskReport, TaskSpec, TeardownFramework,
+};
+use regency_types::{AgentEpoch, BootId, ClusterId, OfferId, StreamId, Term};
+
+use super::record::{agent_spec, framework_spec, master_info};
+use super::{
+    agent_id, bytes, duration, framework_id, generation, resources, task_id, task_key, task_state,
+    text, time, uuid,
+};
+use crate::Rng;
+
+/// How many kinds of command there are.
+pub const N_COMMANDS: usize = 22;
+
+/// The place of a command's kind, from 0; [`command`] makes one of each place.
+#[must_use]
+pub const fn place_of(command: &Command) -> usize {
+    match command {
+        Command::BeginTerm(_) => 0,
+        Command::RegisterAgent(_) => 1,
+        Command::ReregisterAgent(_) => 2,
+        Command::SuspectAgents(_) => 3,
+        Command::ClearSuspicion(_) => 4,
+        Command::MarkAgentUnreachable(_) => 5,
+        Command::ApplyReports(_) => 6,
+        Command::ResyncAgent(_) => 7,
+        Command::SubscribeFramework(_) => 8,
+        Command::FrameworkDisconnected(_) => 9,
+        Command::ExpireFramework(_) => 10,
+        Command::TeardownFramework(_) => 11,
+        Command::IssueOffers(_) => 12,
+        Command::AcceptOffers(_) => 13,
+        Command::DeclineOffers(_) => 14,
+        Command::RescindOffers(_) => 15,
+        Command::ExpireOffers(_) => 16,
+        Command::ExpireFilters(_) => 17,
+        Command::ReviveOffers(_) => 18,
+        Command::SuppressOffers(_) => 19,
+        Command::KillTask(_) => 20,
+        Command::AcknowledgeUpdate(_) => 21,
+    }
+}
+
+/// Some command of the kind at this place.
+///
+/// # Panics
+/// When there is no such place.
+pub fn command(rng: &mut Rng, place: usize) -> Command {
+    match place {
+        0 => Command::BeginTerm(BeginTerm {
+            cluster: ClusterId(rng.wide_number()),
+            term: Term(rng.any_size()),
+            master: master_info(rng),
+        }),
+        1 => Command::RegisterAgent(RegisterAgent {
+            epoch: AgentEpoch(rng.wide_number()),
+            boot: BootId(rng.wide_number()),
+            spec: agent_spec(rng),
+        }),
+        2 => Command::ReregisterAgent(ReregisterAgent {
+            agent: agent_id(rng),
+            epoch: AgentEpoch(rng.wide_number()),
+            boot: BootId(rng.wide_number()),
+            spec: agent_spec(rng),
+        }),
+        3 => Command::SuspectAgents(SuspectAgents {
+            agents: rng.several(3, |rng| (agent_id(rng), time(rng))),
+        }),
+        4 => Command::ClearSuspicion(ClearSuspicion {
+            agents: rng.several(3, agent_id),
+        }),
+        5 => Command::MarkAgentUnreachable(MarkAgentUnreachable {
+            agent: agent_id(rng),
+        }),
+        6 => Command::ApplyReports(ApplyReports {
+            agent: agent_id(rng),
+            epoch: AgentEpoch(rng.wide_number()),
+            command_seq: rng.any_size(),
+            reports: rng.several(3, report),
+        }),
+        7 => Command::ResyncAgent(ResyncAgent {
+            agent: agent_id(rng),
+            epoch: AgentEpoch(rng.wide_number()),
+            command_seq: rng.any_size(),
+            report_seq: rng.any_size(),
+            tasks: rng.several(3, report),
+        }),
+        8..=11 | 18 | 19 => of_framework(rng, place),
+        12..=17 => of_offer(rng, place),
+        20 => Command::KillTask(KillTask {
+            task: task_key(rng),
+            agent: rng.maybe(agent_id),
+            grace: rng.maybe(duration),
+        }),
+        21 => Command::AcknowledgeUpdate(AcknowledgeUpdate {
+            task: task_key(rng),
+            agent: agent_id(rng),
+            uuid: uuid(rng),
+        }),
+        _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
+    }
+}
+
+fn of_framework(rng: &mut Rng, place: usize) -> Command {
+    let framework = framework_id(rng);
+    match place {
+        8 => Command::SubscribeFramework(SubscribeFramework {
+            framework: rng.maybe(framework_id),
+            spec: framework_spec(rng),
+            suppressed: rng.several(3, text),
+            stream: StreamId(rng.wide_number()),
+        }),
+        9 => Command::FrameworkDisconnected(FrameworkDisconnected {
+            framework,
+            stream: StreamId(rng.wide_number()),
+        }),
+        10 => Command::ExpireFramework(ExpireFramework { framework }),
+        11 => Command::TeardownFramework(TeardownFramework { framework }),
+        18 => Command::ReviveOffers(ReviveOffers {
+            framework,
+            roles: rng.several(3, text),
+        }),
+        _ => Command::SuppressOffers(SuppressOffers {
+            framework,
+            roles: rng.several(3, text),
+        }),
+    }
+}
+
+fn of_offer(rng: &mut Rng, place: usize) -> Command {
+    match place {
+        12 => Command::IssueOffers(IssueOffers {
+            plans: plans(rng),
+            timeout: rng.maybe(duration),
+        }),
+        13 => Command::AcceptOffers(AcceptOffers {
+            framework: framework_id(rng),
+            offers: rng.several(4, |rng| rng.maybe(offer_id)),
+            operations: rng.several(2, |rng| Operation::Launch(rng.several(3, launch))),
+            refuse: duration(rng),
+            content: rng.any_size(),
+        }),
+        14 => Command::DeclineOffers(DeclineOffers {
+            framework: framework_id(rng),
+            offers: rng.several(4, offer_id),
+            refuse: duration(rng),
+        }),
+        15 => Command::RescindOffers(RescindOffers {
+            offers: rng.several(4, offer_id),
+        }),
+        16 => Command::ExpireOffers(ExpireOffers {
+            offers: rng.several(4, offer_id),
+        }),
+        _ => Command::ExpireFilters(ExpireFilters),
+    }
+}
+
+fn offer_id(rng: &mut Rng) -> OfferId {
+    OfferId(rng.any_size())
+}
+
+/// Plans that repeat their frameworks, roles and agents, as those of an allocation do.
+fn plans(rng: &mut Rng) -> Vec<OfferPlan> {
+    let frameworks: Vec<_> = (0..3).map(|_| framework_id(rng)).collect();
+    let agents: Vec<_> = (0..3).map(|_| agent_id(rng)).collect();
+    let roles: Vec<_> = (0..2).map(|_| text(rng)).collect();
+    rng.several(8, |rng| OfferPlan {
+        framework: frameworks[rng.index(frameworks.len())].clone(),
+        role: roles[rng.index(roles.len())].clone(),
+        agent: agents[rng.index(agents.len())].clone(),
+        resources: resources(rng),
+    })
+}
+
+fn launch(rng: &mut Rng) -> LaunchSpec {
+    if rng.chance(30) {
+        return LaunchSpec::Invalid {
+            task_id: text(rng),
+            agent: rng.maybe(agent_id),
+            message: text(rng),
+        };
+    }
+    LaunchSpec::Valid(TaskSpec {
+        task: task_id(rng),
+        agent: agent_id(rng),
+        name: text(rng),
+        resources: resources(rng),
+        info: bytes(rng),
+    })
+}
+
+fn report(rng: &mut Rng) -> TaskReport {
+    TaskReport {
+        report_seq: rng.any_size(),
+        task: task_key(rng),
+        generation: generation(rng),
+        task_seq: rng.any_size(),
+        head: rng.maybe(|rng| ReportedUpdate {
+            uuid: uuid(rng),
+            state: task_state(rng),
+            status: bytes(rng),
+        }),
+        latest_state: task_state(rng),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_makes_its_kind() {
+        for place in 0..N_COMMANDS {
+            assert_eq!(place_of(&command(&mut Rng::new(3), place)), place);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Arbitrary records of the state. Those of one state name each other, as they must; beyond that
+//! anything goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use regency_resources::Resources;
+use regency_state::model::{
+    Agent, AgentCommand, AgentPhase, AgentSpec, Capabilities, CompletedFramework, ConsumedOffer,
+    Consumption, Filter, Framework, FrameworkPhase, FrameworkSpec, MasterStatus, Offer,
+    PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate,
+};
+use regency_state::{Counters, MasterInfo, Outcome, Parts, Refusal, TermRecord, Verdict};
+use regency_types::{
+    AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Incarnation, NodeId, OfferId, StreamId,
+    TaskKey, Term,
+};
+
+use super::{
+    agent_id, bytes, duration, framework_id, generation, resources, task_id, task_key, task_state,
+    text, time, uuid, wall,
+};
+use crate::Rng;
+
+/// The parts of some state, each kind in the order of its ids.
+pub fn parts(rng: &mut Rng) -> Parts {
+    let agents: BTreeMap<AgentId, Agent> = rng
+        .several(4, agent)
+        .into_iter()
+        .map(|a| (a.id.clone(), a))
+        .collect();
+    let frameworks: BTreeMap<FrameworkId, Framework> = rng
+        .several(4, framework)
+        .into_iter()
+        .map(|f| (f.id.clone(), f))
+        .collect();
+    let agent_ids: Vec<AgentId> = agents.keys().cloned().collect();
+    let framework_ids: Vec<FrameworkId> = frameworks.keys().cloned().collect();
+    let tasks: BTreeMap<TaskKey, Task> = rng
+        .several(8, |rng| placed_task(rng, &agent_ids, &framework_ids))
+        .into_iter()
+        .flatten()
+        .map(|t| (t.key.clone(), t))
+        .collect();
+    let offers: BTreeMap<OfferId, Offer> = rng
+        .several(6, |rng| placed_offer(rng, &agent_ids, &framework_ids))
+        .into_iter()
+        .flatten()
+        .map(|o| (o.id, o))
+        .collect();
+    let consumed: BTreeMap<OfferId, ConsumedOffer> = rng
+        .several(6, |rng| (OfferId(rng.any_size()), consumed(rng)))
+        .into_iter()
+        .collect();
+    Parts {
+        cluster: rng.maybe(|rng| ClusterId(rng.wide_number())),
+        now: time(rng),
+        wall: wall(rng),
+        term: rng.maybe(|rng| TermRecord {
+            term: Term(rng.any_size()),
+            master: master_info(rng),
+            began: time(rng),
+            wall: wall(rng),
+        }),
+        counters: Counters {
+            framework: rng.any_size(),
+            agent: rng.any_size(),
+            offer: rng.any_size(),
+            generation: rng.any_size(),
+        },
+        agents: agents.into_values().collect(),
+        frameworks: frameworks.into_values().collect(),
+        completed: rng.several(3, |rng| CompletedFramework {
+            framework: framework(rng),
+            unregistered: wall(rng),
+        }),
+        tasks: tasks.into_values().collect(),
+        offers: offers.into_values().collect(),
+        consumed: consumed.into_iter().collect(),
+    }
+}
+
+fn placed_task(rng: &mut Rng, agents: &[AgentId], frameworks: &[FrameworkId]) -> Option<Task> {
+    let mut task = task(rng);
+    task.key.framework = rng.pick(frameworks)?.clone();
+    // A task that has ended may outlive its agent.
+    if !task.is_terminal() || rng.chance(50) {
+        task.agent = rng.pick(agents)?.clone();
+    }
+    Some(task)
+}
+
+fn placed_offer(rng: &mut Rng, agents: &[AgentId], frameworks: &[FrameworkId]) -> Option<Offer> {
+    Some(Offer {
+        id: OfferId(rng.any_size()),
+        framework: rng.pick(frameworks)?.clone(),
+        role: text(rng),
+        agent: rng.pick(agents)?.clone(),
+        resources: resources(rng),
+        deadline: rng.maybe(time),
+        made: wall(rng),
+    })
+}
+
+pub(super) fn master_info(rng: &mut Rng) -> MasterInfo {
+    MasterInfo {
+        node: NodeId(rng.any_size()),
+        incarnation: Incarnation(rng.wide_number()),
+        process: rng.wide_number(),
+        hostname: text(rng),
+        http: text(rng),
+        agent: text(rng),
+        version: text(rng),
+    }
+}
+
+pub(super) fn agent_spec(rng: &mut Rng) -> AgentSpec {
+    AgentSpec {
+        info: bytes(rng),
+        hostname: text(rng),
+        address: text(rng),
+        total: resources(rng),
+        version: text(rng),
+    }
+}
+
+fn agent(rng: &mut Rng) -> Agent {
+    let confirmed_seq = rng.below(1 << 40);
+    let waiting = rng.below(6);
+    let outbox: OrdMap<u64, AgentCommand> = (1..=waiting)
+        .map(|n| (confirmed_seq + n, agent_command(rng)))
+        .collect();
+    Agent {
+        id: agent_id(rng),
+        epoch: AgentEpoch(rng.wide_number()),
+        boot: BootId(rng.wide_number()),
+        spec: agent_spec(rng),
+        phase: if rng.chance(50) {
+            AgentPhase::Registered
+        } else {
+            AgentPhase::Unreachable {
+                since: time(rng),
+                wall: wall(rng),
+            }
+        },
+        suspect_since: rng.maybe(time),
+        registered: wall(rng),
+        reregistered: rng.maybe(wall),
+        report_seq: rng.any_size(),
+        command_seq: confirmed_seq + waiting,
+        confirmed_seq,
+        outbox,
+        allocated: Resources::new(),
+        offered: Resources::new(),
+        tasks: OrdSet::new(),
+        offers: OrdSet::new(),
+    }
+}
+
+fn agent_command(rng: &mut Rng) -> AgentCommand {
+    let (task, generation) = (task_key(rng), generation(rng));
+    match rng.below(5) {
+        0 => AgentCommand::Launch { task, generation },
+        1 => AgentCommand::DropLaunch { task, generation },
+        2 => AgentCommand::Kill {
+            task,
+            generation,
+            grace: rng.maybe(duration),
+        },
+        3 => AgentCommand::Acknowledge {
+            task,
+            generation,
+            uuid: uuid(rng),
+        },
+        _ => AgentCommand::ShutdownFramework {
+            framework: framework_id(rng),
+        },
+    }
+}
+
+pub(super) fn framework_spec(rng: &mut Rng) -> FrameworkSpec {
+    FrameworkSpec {
+        info: bytes(rng),
+        name: text(rng),
+        user: text(rng),
+        principal: rng.maybe(text),
+        roles: rng.several(3, text).into_iter().collect(),
+        failover_timeout: duration(rng),
+        checkpoint: rng.chance(50),
+        capabilities: Capabilities {
+            partition_aware: rng.chance(50),
+            multi_role: rng.chance(50),
+            gpu_resources: rng.chance(50),
+            revocable_resources: rng.chance(50),
+            shared_resources: rng.chance(50),
+            reservation_refinement: rng.chance(50),
+            task_killing_state: rng.chance(50),
+            region_aware: rng.chance(50),
+        },
+    }
+}
+
+fn framework(rng: &mut Rng) -> Framework {
+    Framework {
+        id: framework_id(rng),
+        spec: framework_spec(rng),
+        suppressed: rng.several(3, text).into_iter().collect::<BTreeSet<_>>(),
+        phase: if rng.chance(50) {
+            FrameworkPhase::Subscribed {
+                stream: StreamId(rng.wide_number()),
+            }
+        } else {
+            FrameworkPhase::Disconnected {
+                since: time(rng),
+                deadline: time(rng),
+            }
+        },
+        subscribed_term: Term(rng.any_size()),
+        registered: wall(rng),
+        reregistered: rng.maybe(wall),
+        tasks: OrdSet::new(),
+        offers: OrdSet::new(),
+        filters: rng
+            .several(3, |rng| (agent_id(rng), rng.several(3, filter)))
+            .into_iter()
+            .collect(),
+        n_unacked: 0,
+        completed_tasks: rng
+            .several(3, |rng| Arc::new(task(rng)))
+            .into_iter()
+            .collect(),
+        retained: rng
+            .several(3, |rng| (time(rng), master_status(rng)))
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn filter(rng: &mut Rng) -> Filter {
+    Filter {
+        role: text(rng),
+        refused: resources(rng),
+        until: time(rng),
+    }
+}
+
+fn task(rng: &mut Rng) -> Task {
+    Task {
+        key: TaskKey {
+            framework: framework_id(rng),
+            task: task_id(rng),
+        },
+        generation: generation(rng),
+        agent: agent_id(rng),
+        role: text(rng),
+        name: text(rng),
+        info: bytes(rng),
+        resources: resources(rng),
+        launch_seq: rng.any_size(),
+        state: task_state(rng),
+        state_before_unreachable: rng.maybe(task_state),
+        unreachable: rng.maybe(wall),
+        status: bytes(rng),
+        task_seq: rng.any_size(),
+        unacked: rng.maybe(|rng| UnackedUpdate {
+            uuid: uuid(rng),
+            state: task_state(rng),
+            status: bytes(rng),
+        }),
+        kill: rng.maybe(|rng| PendingKill {
+            grace: rng.maybe(duration),
+            command_seq: rng.any_size(),
+        }),
+        statuses: rng.several(3, |rng| StatusRecord {
+            state: task_state(rng),
+            wall: wall(rng),
+        }),
+        launched: time(rng),
+    }
+}
+
+fn master_status(rng: &mut Rng) -> MasterStatus {
+    let reasons = [
+        StatusReason::InvalidOffers,
+        StatusReason::TaskInvalid,
+        StatusReason::AgentRemoved,
+        StatusReason::AgentReregistered,
+        StatusReason::FrameworkRemoved,
+        StatusReason::Reconciliation,
+    ];
+    MasterStatus {
+        task_id: text(rng),
+        agent: rng.maybe(agent_id),
+        state: task_state(rng),
+        reason: reasons[rng.index(reasons.len())],
+        message: text(rng),
+        unreachable: rng.maybe(wall),
+    }
+}
+
+fn consumed(rng: &mut Rng) -> ConsumedOffer {
+    ConsumedOffer {
+        framework: framework_id(rng),
+        consumption: if rng.chance(30) {
+            Consumption::Rescinded
+        } else {
+            Consumption::Call {
+                content: rng.any_size(),
+                verdict: verdict(rng),
+            }
+        },
+    }
+}
+
+/// Some verdict.
+pub fn verdict(rng: &mut Rng) -> Verdict {
+    if rng.chance(50) {
+        return Ok(outcome(rng));
+    }
+    Err(match rng.below(15) {
+        0 => Refusal::WrongCluster,
+        1 => Refusal::TermOver(rng.any_size()),
+        2 => Refusal::AgentUnknown(agent_id(rng)),
+        3 => Refusal::AgentEpochDiffers(agent_id(rng)),
+        4 => Refusal::TotalBelowUsed(text(rng)),
+        5 => Refusal::AgentNotOverdue(agent_id(rng)),
+        6 => Refusal::FrameworkUnknown(framework_id(rng)),
+        7 => Refusal::FrameworkRemoved,
+        8 => Refusal::PrincipalChanged,
+        9 => Refusal::StreamSuperseded,
+        10 => Refusal::DeadlineNotReached,
+        11 => Refusal::RoleNotSubscribed(text(rng)),
+        12 => Refusal::OffersInvalid(text(rng)),
+        13 => Refusal::UpdateUnknown,
+        _ => Refusal::Internal(text(rng)),
+    })
+}
+
+fn outcome(rng: &mut Rng) -> Outcome {
+    match rng.below(8) {
+        0 => Outcome::Done,
+        1 => Outcome::AgentRegistered {
+            agent: agent_id(rng),
+        },
+        2 => Outcome::ReportsApplied {
+            report_seq: rng.any_size(),
+        },
+        3 => Outcome::Subscribed {
+            framework: framework_id(rng),
+        },
+        4 => Outcome::OffersIssued {
+            offers: rng.several(4, |rng| OfferId(rng.any_size())),
+            n_skipped: rng.any_size(),
+        },
+        5 => Outcome::Accepted {
+            n_launched: rng.any_size(),
+            n_refused: rng.any_size(),
+        },
+        6 => Outcome::TaskUnknown,
+        _ => Outcome::Removed { n: rng.any_size() },
+    }
+}

@@ -1,0 +1,388 @@
+//! Agents as the masters see them: two numbered streams and a table of launches.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use regency_resources::{Milli, Resources};
+use regency_state::model::{AgentCommand, AgentSpec};
+use regency_state::{
+    Applied, ApplyReports, Command, Outcome, RegisterAgent, ReportedUpdate, ReregisterAgent,
+    ResyncAgent, State, TaskReport,
+};
+use regency_types::{AgentEpoch, AgentId, BootId, Generation, TaskKey, TaskState};
+
+use super::Workload;
+
+type LaunchKey = (TaskKey, Generation);
+
+/// An agent with its checkpoints.
+#[derive(Debug)]
+pub(super) struct ImaginedAgent {
+    n: u64,
+    pub(super) epoch: AgentEpoch,
+    id: Option<AgentId>,
+    units: i64,
+    noted_seq: u64,
+    report_seq: u64,
+    launches: BTreeMap<LaunchKey, ImaginedLaunch>,
+    /// Whether its picture differs from the masters' for all it knows.
+    wants_resync: bool,
+}
+
+#[derive(Debug, Default)]
+struct ImaginedLaunch {
+    updates: VecDeque<(u64, ReportedUpdate)>,
+    n_updates: u64,
+    latest: Option<TaskState>,
+    runs: bool,
+    report_seq: u64,
+}
+
+impl ImaginedAgent {
+    pub(super) fn new(n: u64, epoch: u128) -> Self {
+        Self {
+            n,
+            epoch: AgentEpoch(epoch),
+            id: None,
+            units: 8,
+            noted_seq: 0,
+            report_seq: 0,
+            launches: BTreeMap::new(),
+            wants_resync: false,
+        }
+    }
+
+    pub(super) fn is_running(&self, key: &TaskKey, generation: Generation) -> bool {
+        self.launches
+            .get(&(key.clone(), generation))
+            .is_some_and(|l| l.runs)
+    }
+
+    fn spec(&self) -> AgentSpec {
+        AgentSpec {
+            info: Bytes::from(format!("{} units", self.units)),
+            hostname: format!("host{}", self.n),
+            address: format!("10.0.0.{}:5051", self.n),
+            total: Resources::of_scalar("cpus", Milli::from_units(self.units))
+                + Resources::of_scalar("mem", Milli::from_units(self.units * 64)),
+            version: "1".to_owned(),
+        }
+    }
+
+    fn register(&self) -> Command {
+        Command::RegisterAgent(RegisterAgent {
+            epoch: self.epoch,
+            boot: BootId(1),
+            spec: self.spec(),
+        })
+    }
+
+    fn report_of(&self, key: &LaunchKey, report_seq: u64) -> Option<TaskReport> {
+        let launch = self.launches.get(key)?;
+        let head = launch.updates.front();
+        Some(TaskReport {
+            report_seq,
+            task: key.0.clone(),
+            generation: key.1,
+            task_seq: head.map_or(0, |(seq, _)| *seq),
+            head: head.map(|(_, update)| update.clone()),
+            latest_state: launch.latest.unwrap_or(TaskState::Staging),
+        })
+    }
+
+    /// Everything above `applied`, in the order of the numbers.
+    fn reports(&self, applied: u64) -> Vec<TaskReport> {
+        let mut reports: Vec<TaskReport> = self
+            .launches
+            .iter()
+            .filter(|(_, l)| l.report_seq > applied && !l.updates.is_empty())
+            .filter_map(|(key, l)| self.report_of(key, l.report_seq))
+            .collect();
+        reports.sort_by_key(|r| r.report_seq);
+        reports
+    }
+
+    fn resync(&self, id: AgentId) -> Command {
+        Command::ResyncAgent(ResyncAgent {
+            agent: id,
+            epoch: self.epoch,
+            command_seq: self.noted_seq,
+            report_seq: self.report_seq,
+            tasks: self
+                .launches
+                .keys()
+                .filter_map(|key| self.report_of(key, 0))
+                .collect(),
+        })
+    }
+}
+
+impl Workload {
+    pub(super) fn agent_acts(&mut self, state: &State) -> Option<Command> {
+        let at = self.rng.index(self.agents.len());
+        let Some(id) = self.agents[at].id.clone() else {
+            return Some(self.agents[at].register());
+        };
+        let Some(known) = state.agent(&id).cloned() else {
+            return Some(self.agents[at].register());
+        };
+        match self.rng.below(100) {
+            0..=1 => return Some(self.lose_checkpoints(at)),
+            2..=3 => return Some(self.agents[at].register()),
+            4..=9 => return Some(self.change(at, id)),
+            10..=14 => self.agents[at].wants_resync = true,
+            _ => {}
+        }
+        if !known.is_registered() {
+            // Cut off: it runs on and is heard when it can attach again.
+            self.progress(at);
+            return self.rng.chance(30).then(|| self.reregister(at, id));
+        }
+        let n_commands = self.rng.below(4);
+        self.follow(
+            at,
+            known.outbox.iter().map(|(s, c)| (*s, c.clone())),
+            n_commands,
+        );
+        if self.rng.chance(60) {
+            self.progress(at);
+        }
+        if self.agents[at].wants_resync {
+            self.agents[at].wants_resync = false;
+            return Some(self.agents[at].resync(id));
+        }
+        self.report(at, id, known.report_seq)
+    }
+
+    /// Its reports, often not all of them, so that others come in between.
+    fn report(&mut self, at: usize, id: AgentId, applied: u64) -> Option<Command> {
+        let agent = &self.agents[at];
+        let mut reports = agent.reports(applied);
+        let noted = agent.noted_seq;
+        if self.rng.chance(30) {
+            reports.truncate(1);
+        }
+        if self.rng.chance(3) && reports.len() > 1 {
+            // A message got lost: what it told is found missing by a comparison of pictures.
+            reports.remove(0);
+            self.agents[at].wants_resync = true;
+        }
+        if reports.is_empty() && !self.rng.chance(20) {
+            return None;
+        }
+        Some(Command::ApplyReports(ApplyReports {
+            agent: id,
+            epoch: self.agents[at].epoch,
+            command_seq: noted,
+            reports,
+        }))
+    }
+
+    fn reregister(&mut self, at: usize, id: AgentId) -> Command {
+        Command::ReregisterAgent(ReregisterAgent {
+            agent: id,
+            epoch: self.agents[at].epoch,
+            boot: BootId(1 + u128::from(self.rng.below(2))),
+            spec: self.agents[at].spec(),
+        })
+    }
+
+    fn change(&mut self, at: usize, id: AgentId) -> Command {
+        self.agents[at].units = 2 + self.rng.below(10) as i64;
+        self.reregister(at, id)
+    }
+
+    /// The machine is wiped: everything on it ends and it is a new agent at the old address.
+    fn lose_checkpoints(&mut self, at: usize) -> Command {
+        let (n, epoch) = (self.agents[at].n, self.mint());
+        self.agents[at] = ImaginedAgent::new(n, epoch);
+        self.agents[at].register()
+    }
+
+    /// Notes and follows up to `n_max` commands.
+    fn follow(
+        &mut self,
+        at: usize,
+        commands: impl Iterator<Item = (u64, AgentCommand)>,
+        n_max: u64,
+    ) {
+        let noted = self.agents[at].noted_seq;
+        let new = commands.filter(|(seq, _)| *seq > noted);
+        for (seq, command) in new.take(n_max as usize) {
+            self.agents[at].noted_seq = seq;
+            self.follow_one(at, command);
+        }
+    }
+
+    fn follow_one(&mut self, at: usize, command: AgentCommand) {
+        match command {
+            AgentCommand::Launch { task, generation } => {
+                let key = (task, generation);
+                if self.agents[at].launches.contains_key(&key) {
+                    return;
+                }
+                *self.started.entry(key.clone()).or_default() += 1;
+                let launch = ImaginedLaunch {
+                    runs: true,
+                    ..ImaginedLaunch::default()
+                };
+                self.agents[at].launches.insert(key.clone(), launch);
+                self.tell(at, &key, TaskState::Starting);
+            }
+            AgentCommand::DropLaunch { task, generation } => {
+                self.bury(at, (task, generation), TaskState::Dropped);
+            }
+            AgentCommand::Kill {
+                task, generation, ..
+            } => {
+                let key = (task, generation);
+                let runs = self.agents[at].launches.get(&key).map(|l| l.runs);
+                match runs {
+                    None => self.bury(at, key, TaskState::Killed),
+                    Some(true) if self.rng.chance(50) => self.tell(at, &key, TaskState::Killing),
+                    Some(true) => self.tell(at, &key, TaskState::Killed),
+                    Some(false) => {}
+                }
+            }
+            AgentCommand::Acknowledge {
+                task,
+                generation,
+                uuid,
+            } => {
+                let key = (task, generation);
+                let agent = &mut self.agents[at];
+                let Some(launch) = agent.launches.get_mut(&key) else {
+                    return;
+                };
+                if launch.updates.front().is_none_or(|(_, u)| u.uuid != uuid) {
+                    return;
+                }
+                let ended = launch
+                    .updates
+                    .pop_front()
+                    .is_some_and(|(_, u)| u.state.is_terminal());
+                if ended {
+                    agent.launches.remove(&key);
+                } else if !launch.updates.is_empty() {
+                    agent.report_seq += 1;
+                    launch.report_seq = agent.report_seq;
+                }
+            }
+            AgentCommand::ShutdownFramework { framework } => {
+                let launches = &mut self.agents[at].launches;
+                launches.retain(|key, _| key.0.framework != framework);
+            }
+        }
+    }
+
+    /// Leaves a tombstone for a launch that never came.
+    fn bury(&mut self, at: usize, key: LaunchKey, state: TaskState) {
+        let newer = |known: &LaunchKey| known.0 == key.0 && known.1 >= key.1;
+        if self.agents[at].launches.keys().any(newer) {
+            return;
+        }
+        let launch = ImaginedLaunch::default();
+        self.agents[at].launches.insert(key.clone(), launch);
+        self.tell(at, &key, state);
+    }
+
+    fn tell(&mut self, at: usize, key: &LaunchKey, state: TaskState) {
+        let uuid = self.mint_uuid();
+        let agent = &mut self.agents[at];
+        let Some(launch) = agent.launches.get_mut(key) else {
+            return;
+        };
+        launch.n_updates += 1;
+        launch.latest = Some(state);
+        launch.runs &= !state.is_terminal();
+        let update = ReportedUpdate {
+            uuid,
+            state,
+            status: Bytes::from(format!("{} {uuid}", state.name())),
+        };
+        launch.updates.push_back((launch.n_updates, update));
+        agent.report_seq += 1;
+        launch.report_seq = agent.report_seq;
+    }
+
+    /// A task on the agent gets on.
+    fn progress(&mut self, at: usize) {
+        let running: Vec<LaunchKey> = self.agents[at]
+            .launches
+            .iter()
+            .filter(|(_, l)| l.runs)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let Some(key) = self.rng.pick(&running).cloned() else {
+            return;
+        };
+        let state = match self.rng.below(10) {
+            0..=4 => TaskState::Running,
+            5..=6 => TaskState::Finished,
+            7 => TaskState::Failed,
+            8 => TaskState::Killing,
+            _ => TaskState::Lost,
+        };
+        self.tell(at, &key, state);
+    }
+
+    pub(super) fn agents_learn(&mut self, command: &Command, applied: &Applied) {
+        if let (Command::RegisterAgent(register), Ok(Outcome::AgentRegistered { agent })) =
+            (command, &applied.verdict)
+        {
+            for imagined in &mut self.agents {
+                if imagined.epoch == register.epoch {
+                    imagined.id = Some(agent.clone());
+                }
+            }
+        }
+    }
+
+    /// What agents still have to say, once they followed everything they were told.
+    pub(super) fn heal_agents(&mut self, state: &State) -> Option<Command> {
+        for at in 0..self.agents.len() {
+            let known = self.agents[at].id.as_ref().and_then(|id| state.agent(id));
+            let Some(known) = known.cloned() else {
+                return Some(self.agents[at].register());
+            };
+            if !known.is_registered() {
+                // What was in use when the agent was given up still fits what it had then.
+                self.agents[at].units = 1_000;
+                return Some(self.reregister(at, known.id.clone()));
+            }
+            let waiting = known.outbox.iter().map(|(s, c)| (*s, c.clone()));
+            self.follow(at, waiting, u64::MAX);
+            let killed: Vec<LaunchKey> = self.agents[at]
+                .launches
+                .iter()
+                .filter(|(key, l)| l.runs && state.task(&key.0).is_some_and(|t| t.kill.is_some()))
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in killed {
+                self.tell(at, &key, TaskState::Killed);
+            }
+            if self.agents[at].wants_resync {
+                self.agents[at].wants_resync = false;
+                return Some(self.agents[at].resync(known.id.clone()));
+            }
+            let agent = &self.agents[at];
+            let reports = agent.reports(known.report_seq);
+            if !reports.is_empty() || agent.noted_seq > known.confirmed_seq {
+                return Some(Command::ApplyReports(ApplyReports {
+                    agent: known.id.clone(),
+                    epoch: agent.epoch,
+                    command_seq: agent.noted_seq,
+                    reports,
+                }));
+            }
+        }
+        None
+    }
+
+    /// Every agent shows its whole picture at the next [`Workload::heal`].
+    pub fn compare_pictures(&mut self) {
+        for agent in &mut self.agents {
+            agent.wants_resync = true;
+        }
+    }
+}

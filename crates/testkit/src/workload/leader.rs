@@ -1,0 +1,141 @@
+//! What leaders propose by themselves.
+
+use regency_resources::{Milli, Resources};
+use regency_state::{
+    BeginTerm, ClearSuspicion, Command, ExpireFilters, ExpireFramework, ExpireOffers,
+    FrameworkDisconnected, IssueOffers, MarkAgentUnreachable, MasterInfo, OfferPlan, RescindOffers,
+    State, SuspectAgents,
+};
+use regency_types::{
+    AgentId, ClusterId, ClusterTime, DurationMs, FrameworkId, Incarnation, NodeId, OfferId, Term,
+};
+
+use super::Workload;
+
+const CLUSTER: ClusterId = ClusterId(0xc1);
+
+impl Workload {
+    /// A new leader; sometimes one that is too late, or of another cluster.
+    pub(super) fn begin_term(&mut self, state: &State) -> Command {
+        let first = state.term().is_none();
+        let late = !first && self.rng.chance(10);
+        if !late {
+            self.term += 1;
+        }
+        let term = if late { self.term / 2 } else { self.term };
+        let stranger = !first && self.rng.chance(5);
+        // Its clock goes on from what it applied.
+        self.now = self.now.max(state.now());
+        let node = 1 + term % 3;
+        Command::BeginTerm(BeginTerm {
+            cluster: if stranger { ClusterId(9) } else { CLUSTER },
+            term: Term(term),
+            master: MasterInfo {
+                node: NodeId(node),
+                incarnation: Incarnation(u128::from(node)),
+                process: u128::from(term),
+                hostname: format!("m{node}"),
+                http: format!("m{node}:5050"),
+                agent: format!("m{node}:5061"),
+                version: "1".to_owned(),
+            },
+        })
+    }
+
+    /// Part of an allocation round, sometimes planned against a view that is old.
+    pub(super) fn leader_offers(&mut self, state: &State) -> Option<Command> {
+        let old = self.rng.chance(20).then(|| self.old_view.clone());
+        let view = old.as_ref().unwrap_or(state);
+        let wanted: Vec<(FrameworkId, String)> = view
+            .frameworks()
+            .filter(|f| f.is_subscribed())
+            .flat_map(|f| {
+                let roles = f.spec.roles.difference(&f.suppressed);
+                roles.map(|role| (f.id.clone(), role.clone()))
+            })
+            .collect();
+        let mut plans = Vec::new();
+        for agent in view.agents().filter(|a| a.is_registered()) {
+            let mut rest = agent.available();
+            for _ in 0..self.rng.below(3) {
+                let Some((framework, role)) = self.rng.pick(&wanted).cloned() else {
+                    break;
+                };
+                let resources = self.part_of(&rest);
+                if resources.is_empty() {
+                    break;
+                }
+                // An overlapping plan now and then: the second one must be left out.
+                if !self.rng.chance(5) {
+                    rest = rest.checked_sub(&resources).unwrap_or_default();
+                }
+                plans.push(OfferPlan {
+                    framework,
+                    role,
+                    agent: agent.id.clone(),
+                    resources,
+                });
+            }
+        }
+        (!plans.is_empty()).then(|| {
+            Command::IssueOffers(IssueOffers {
+                plans,
+                timeout: self.rng.maybe(|rng| DurationMs(rng.below(60_000))),
+            })
+        })
+    }
+
+    fn part_of(&mut self, rest: &Resources) -> Resources {
+        let part = 1 + self.rng.below(3) as i64;
+        ["cpus", "mem"]
+            .into_iter()
+            .map(|name| Resources::of_scalar(name, Milli(rest.scalar(name).0 / part)))
+            .fold(Resources::new(), |sum, next| sum + next)
+    }
+
+    /// Suspicions, deadlines and broken streams; some of them too early or no longer true.
+    pub(super) fn leader_tidies(&mut self, state: &State) -> Option<Command> {
+        let agents: Vec<AgentId> = state.agents().map(|a| a.id.clone()).collect();
+        let offers: Vec<OfferId> = state.offers().map(|o| o.id).collect();
+        let frameworks: Vec<FrameworkId> = state.frameworks().map(|f| f.id.clone()).collect();
+        match self.rng.below(10) {
+            0..=1 => {
+                let since = ClusterTime(self.now.0.saturating_sub(self.rng.below(5_000)));
+                let agent = self.rng.pick(&agents)?.clone();
+                Some(Command::SuspectAgents(SuspectAgents {
+                    agents: vec![(agent, since)],
+                }))
+            }
+            2 => Some(Command::ClearSuspicion(ClearSuspicion {
+                agents: vec![self.rng.pick(&agents)?.clone()],
+            })),
+            3 => {
+                let suspected = state.agents().filter(|a| a.suspect_since.is_some());
+                let suspected: Vec<AgentId> = suspected.map(|a| a.id.clone()).collect();
+                let agent = self.rng.pick(&suspected).or(agents.first())?.clone();
+                Some(Command::MarkAgentUnreachable(MarkAgentUnreachable {
+                    agent,
+                }))
+            }
+            4 => Some(Command::RescindOffers(RescindOffers {
+                offers: vec![*self.rng.pick(&offers)?],
+            })),
+            5 => Some(Command::ExpireOffers(ExpireOffers { offers })),
+            6 => Some(Command::ExpireFilters(ExpireFilters)),
+            7 => {
+                let framework = state.framework(self.rng.pick(&frameworks)?)?;
+                let stream = framework.stream()?;
+                Some(Command::FrameworkDisconnected(FrameworkDisconnected {
+                    framework: framework.id.clone(),
+                    stream,
+                }))
+            }
+            _ => {
+                let gone = state.frameworks().filter(|f| !f.is_subscribed());
+                let gone: Vec<FrameworkId> = gone.map(|f| f.id.clone()).collect();
+                let framework = self.rng.pick(&gone).or(frameworks.first())?.clone();
+                Some(Command::ExpireFramework(ExpireFramework { framework }))
+            }
+        }
+    }
+}

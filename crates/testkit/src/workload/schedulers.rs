@@ -1,0 +1,273 @@
+//! Frameworks' schedulers: they use, give back and repeat, not always by the rules.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use regency_resources::{Milli, Resources};
+use regency_state::model::{Capabilities, FrameworkSpec};
+use regency_state::{
+    AcceptOffers, AcknowledgeUpdate, Applied, Command, DeclineOffers, KillTask, LaunchSpec,
+    Operation, Outcome, ReviveOffers, State, SubscribeFramework, SuppressOffers, TaskSpec,
+    TeardownFramework,
+};
+use regency_types::{
+    AgentId, DurationMs, FrameworkId, OfferId, StreamId, TaskId, TaskKey, UpdateUuid,
+};
+
+use super::Workload;
+use crate::Rng;
+
+const ROLES: [&str; 3] = ["*", "eng", "eng/web"];
+/// Few, so that ids are used again.
+const TASK_IDS: u64 = 12;
+
+/// A scheduler.
+#[derive(Debug)]
+pub(super) struct ImaginedScheduler {
+    id: Option<FrameworkId>,
+    stream: Option<StreamId>,
+    spec: FrameworkSpec,
+    n_calls: u64,
+}
+
+impl ImaginedScheduler {
+    pub(super) fn new(n: u64, rng: &mut Rng) -> Self {
+        Self {
+            id: None,
+            stream: None,
+            spec: FrameworkSpec {
+                info: Bytes::from_static(b"framework"),
+                name: format!("framework {n}"),
+                user: "root".to_owned(),
+                principal: rng.maybe(|_| format!("principal {n}")),
+                roles: roles(rng),
+                failover_timeout: DurationMs(rng.below(40_000)),
+                checkpoint: rng.chance(50),
+                capabilities: Capabilities {
+                    partition_aware: rng.chance(70),
+                    ..Capabilities::default()
+                },
+            },
+            n_calls: 0,
+        }
+    }
+}
+
+fn roles(rng: &mut Rng) -> BTreeSet<String> {
+    let mut roles: BTreeSet<String> = ROLES
+        .into_iter()
+        .filter(|_| rng.chance(50))
+        .map(str::to_owned)
+        .collect();
+    if roles.is_empty() {
+        roles.insert("*".to_owned());
+    }
+    roles
+}
+
+impl Workload {
+    pub(super) fn scheduler_acts(&mut self, state: &State) -> Option<Command> {
+        let at = self.rng.index(self.schedulers.len());
+        let id = self.schedulers[at].id.clone();
+        let known = id.as_ref().and_then(|id| state.framework(id)).cloned();
+        let Some(framework) = known else {
+            return Some(self.subscribe(at));
+        };
+        if !framework.is_subscribed() {
+            return self.rng.chance(40).then(|| self.subscribe(at));
+        }
+        let id = framework.id.clone();
+        let offers: Vec<OfferId> = framework.offers.iter().copied().collect();
+        match self.rng.below(100) {
+            0..=3 => Some(self.subscribe(at)),
+            4 => Some(Command::TeardownFramework(TeardownFramework {
+                framework: id,
+            })),
+            5..=44 => self.accept(at, id, &offers, state),
+            45..=52 => Some(self.decline(id, &offers)),
+            53..=56 => Some(Command::ReviveOffers(ReviveOffers {
+                framework: id,
+                roles: self.some_roles(),
+            })),
+            57..=59 => Some(Command::SuppressOffers(SuppressOffers {
+                framework: id,
+                roles: self.some_roles(),
+            })),
+            60..=69 => Some(self.kill(id, state)),
+            _ => self.acknowledge(&id, state),
+        }
+    }
+
+    fn some_roles(&mut self) -> Vec<String> {
+        self.rng
+            .several(2, |rng| ROLES[rng.index(ROLES.len())].to_owned())
+    }
+
+    fn subscribe(&mut self, at: usize) -> Command {
+        let stream = self.mint_stream();
+        let scheduler = &mut self.schedulers[at];
+        scheduler.stream = Some(stream);
+        let mut suppressed = Vec::new();
+        if self.rng.chance(15) {
+            scheduler.spec.roles = roles(&mut self.rng);
+        }
+        if self.rng.chance(15) {
+            suppressed.push(ROLES[self.rng.index(ROLES.len())].to_owned());
+        }
+        let mut spec = scheduler.spec.clone();
+        if self.rng.chance(3) {
+            spec.principal = Some("somebody else".to_owned());
+        }
+        Command::SubscribeFramework(SubscribeFramework {
+            framework: scheduler.id.clone(),
+            spec,
+            suppressed,
+            stream,
+        })
+    }
+
+    fn accept(
+        &mut self,
+        at: usize,
+        framework: FrameworkId,
+        offers: &[OfferId],
+        state: &State,
+    ) -> Option<Command> {
+        let first = *self.rng.pick(offers)?;
+        let offer = state.offer(first)?;
+        let agent = offer.agent.clone();
+        let mut named = vec![Some(first)];
+        // Others that can be used with it, and sometimes one that cannot.
+        for other in offers {
+            let together = state
+                .offer(*other)
+                .is_some_and(|o| o.agent == agent && o.role == offer.role);
+            if *other != first && together && self.rng.chance(40) {
+                named.push(Some(*other));
+            }
+        }
+        if self.rng.chance(8) {
+            named.push(match self.rng.below(3) {
+                0 => None,
+                1 => Some(first),
+                _ => Some(OfferId(self.rng.below(state.counters().offer + 2))),
+            });
+        }
+        let n_tasks = self.rng.below(4);
+        let tasks = (0..n_tasks)
+            .map(|_| self.task(&agent, &offer.resources))
+            .collect();
+        self.schedulers[at].n_calls += 1;
+        let content = (at as u64) << 32 | self.schedulers[at].n_calls;
+        Some(Command::AcceptOffers(AcceptOffers {
+            framework,
+            offers: named,
+            operations: vec![Operation::Launch(tasks)],
+            refuse: DurationMs(self.rng.below(3) * 5_000),
+            content,
+        }))
+    }
+
+    fn task(&mut self, agent: &AgentId, offered: &Resources) -> LaunchSpec {
+        let n = self.rng.below(TASK_IDS);
+        let whose = if self.rng.chance(2) {
+            AgentId::new("elsewhere").expect("a word is a valid id")
+        } else {
+            agent.clone()
+        };
+        if self.rng.chance(4) {
+            return LaunchSpec::Invalid {
+                task_id: format!("t{n}/"),
+                agent: Some(whose),
+                message: "contains invalid characters".to_owned(),
+            };
+        }
+        let part = 1 + self.rng.below(4) as i64;
+        let cpus = Milli(offered.scalar("cpus").0 / part);
+        LaunchSpec::Valid(TaskSpec {
+            task: TaskId::new(format!("t{n}")).expect("a letter with digits is a valid id"),
+            agent: whose,
+            name: format!("task {n}"),
+            resources: Resources::of_scalar("cpus", cpus),
+            info: Bytes::from_static(b"task"),
+        })
+    }
+
+    fn decline(&mut self, framework: FrameworkId, offers: &[OfferId]) -> Command {
+        let mut offers: Vec<OfferId> = offers
+            .iter()
+            .copied()
+            .filter(|_| self.rng.chance(40))
+            .collect();
+        if self.rng.chance(10) {
+            offers.push(OfferId(self.rng.below(100)));
+        }
+        Command::DeclineOffers(DeclineOffers {
+            framework,
+            offers,
+            refuse: DurationMs(self.rng.below(60_000)),
+        })
+    }
+
+    fn kill(&mut self, framework: FrameworkId, state: &State) -> Command {
+        let task = TaskId::new(format!("t{}", self.rng.below(TASK_IDS)))
+            .expect("a letter with digits is a valid id");
+        let task = TaskKey { framework, task };
+        let believed = state.task(&task).map(|t| t.agent.clone());
+        Command::KillTask(KillTask {
+            agent: believed.filter(|_| self.rng.chance(70)),
+            grace: self.rng.maybe(|rng| DurationMs(1_000 * rng.below(3))),
+            task,
+        })
+    }
+
+    fn acknowledge(&mut self, framework: &FrameworkId, state: &State) -> Option<Command> {
+        let waiting: Vec<_> = state
+            .framework(framework)
+            .into_iter()
+            .flat_map(|f| state.tasks_of(f))
+            .filter(|t| t.unacked.is_some())
+            .collect();
+        let task = self.rng.pick(&waiting)?;
+        let mut uuid = task.unacked.as_ref()?.uuid;
+        let mut agent = task.agent.clone();
+        match self.rng.below(40) {
+            0 => uuid = UpdateUuid(uuid.0.wrapping_sub(1)),
+            1 => agent = AgentId::new("elsewhere").expect("a word is a valid id"),
+            _ => {}
+        }
+        Some(Command::AcknowledgeUpdate(AcknowledgeUpdate {
+            task: task.key.clone(),
+            agent,
+            uuid,
+        }))
+    }
+
+    pub(super) fn acknowledge_any(&mut self, state: &State) -> Option<Command> {
+        let task = state.tasks().find(|t| t.unacked.is_some())?;
+        Some(Command::AcknowledgeUpdate(AcknowledgeUpdate {
+            task: task.key.clone(),
+            agent: task.agent.clone(),
+            uuid: task.unacked.as_ref()?.uuid,
+        }))
+    }
+
+    pub(super) fn schedulers_learn(&mut self, command: &Command, applied: &Applied) {
+        let Command::SubscribeFramework(subscribe) = command else {
+            return;
+        };
+        let scheduler = self
+            .schedulers
+            .iter_mut()
+            .find(|s| s.stream == Some(subscribe.stream));
+        let Some(scheduler) = scheduler else {
+            return;
+        };
+        match &applied.verdict {
+            Ok(Outcome::Subscribed { framework }) => scheduler.id = Some(framework.clone()),
+            // Begins anew, as after a removal.
+            _ if self.rng.chance(70) => scheduler.id = None,
+            _ => {}
+        }
+    }
+}
