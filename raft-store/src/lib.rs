@@ -1,1 +1,49 @@
-//! Replication: openraft, log engines, snapshots, peer transport.
+//! Replication: how a proposal becomes an entry that every master applies, and how masters agree
+//! who leads.
+//!
+//! Reading order: [`Consensus`] is what the rest of the program sees, with [`Leadership`],
+//! [`StateReader`] and [`EffectReceiver`]. Below it lie the log (`log`, over an `engine`), the
+//! state machine (`machine`), snapshots (`snapshot`), the peers (`network`), and who this master is
+//! (`identity`, `bootstrap`).
+//!
+//! This is the only crate that knows the consensus library, and the only place that stamps
+//! proposals with time. It knows nothing about agents, frameworks or offers: proposals are bytes
+//! until they are applied.
+//!
+//! # Decisions
+//! - Reads are confirmed by a round of heartbeats (ReadIndex), never by a lease. Therefore a
+//!   restarted master may vote at once: the promise that such a vote would break is never relied
+//!   on. Whoever adds lease reads must first make restarted masters wait before they vote.
+//! - A restarted master never leads in a term it led before (`enable_leader_restore` is off).
+//! - A member is a node id with the incarnation of its data directory; see `identity`.
+
+mod bootstrap;
+pub mod config;
+mod consensus;
+mod convert;
+mod effects;
+mod engine;
+mod identity;
+mod leadership;
+mod log;
+mod machine;
+pub mod metrics;
+mod network;
+mod propose;
+mod reader;
+mod record;
+mod snapshot;
+mod status;
+mod term;
+mod types;
+
+pub use config::{Config, ConfigError, EngineKind, Limits, LogConfig, PeerSpec, Timing};
+pub use consensus::{Consensus, ReadError, StartError, TransferError};
+pub use effects::{EffectBatch, EffectReceiver, EffectsLost};
+pub use engine::EngineError;
+pub use identity::IdentityError;
+pub use leadership::{Leadership, MasterAddress, Role};
+pub use propose::ProposeError;
+pub use reader::{AppliedState, StateReader, WaitError};
+pub use snapshot::SnapshotError;
+pub use status::{MemberStatus, Status};

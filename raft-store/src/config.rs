@@ -1,0 +1,272 @@
+//! What a master is told about replication before it starts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regency_rpc::Listener;
+use regency_types::NodeId;
+
+/// Everything [`crate::Consensus::start`] needs.
+#[derive(Debug)]
+pub struct Config {
+    /// Number of this master. Must be the one its data directory was made for, and never be used
+    /// again for another directory once it took part in a cluster.
+    pub node: NodeId,
+    /// Directory for log, snapshots and identity. Made when it is missing.
+    pub data_dir: PathBuf,
+    /// The open port for other masters.
+    pub listener: Listener,
+    /// Advertised host name of this master.
+    pub hostname: String,
+    /// All masters of the cluster, this one included. Addresses given here override those that
+    /// the membership knows, so that a master can be moved.
+    pub peers: Vec<PeerSpec>,
+    /// Whether the masters in `peers` may form a new cluster. Has no effect once this directory
+    /// belongs to a cluster, or when any of them does.
+    pub bootstrap: bool,
+    /// Identity of this run of the process, minted at start.
+    pub process: u128,
+    /// Version of the program, for people.
+    pub version: String,
+    /// How fast failures are noticed.
+    pub timing: Timing,
+    /// The log and its snapshots.
+    pub log: LogConfig,
+    /// Bounds that keep memory finite.
+    pub limits: Limits,
+    /// Threads that serve nothing but replication. At least 1.
+    pub threads: usize,
+}
+
+/// One master as the operator lists it. All addresses are `host:port` as others reach them, which
+/// need not be what the master binds to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSpec {
+    /// Its number.
+    pub id: NodeId,
+    /// Where it speaks to other masters.
+    pub raft: String,
+    /// Where it speaks to clients.
+    pub http: String,
+    /// Where it speaks to agents.
+    pub agent: String,
+}
+
+/// How fast failures are noticed. All voters of a cluster must use the same values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// How often a leader shows its followers that it is there.
+    pub heartbeat: Duration,
+    /// Least time without a leader before a follower campaigns.
+    pub election_min: Duration,
+    /// Greatest such time, and the leader's lease.
+    pub election_max: Duration,
+}
+
+impl Default for Timing {
+    /// Right for disks whose sync takes less than 10 ms and a network below 10 ms.
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(150),
+            election_max: Duration::from_millis(300),
+        }
+    }
+}
+
+/// What keeps the log on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The sled database.
+    #[default]
+    Sled,
+}
+
+/// The log and its snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// What keeps it on disk.
+    pub engine: EngineKind,
+    /// Bytes of recent entries kept in memory, so that followers are served without the disk.
+    pub cache_bytes_max: usize,
+    /// A snapshot is written after this many entries.
+    pub snapshot_every_entries: u64,
+    /// Entries kept behind a snapshot, so that a follower that was away for a while needs none.
+    pub keep_entries: u64,
+    /// Most bytes of entries in one message to a follower.
+    pub append_bytes_max: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            engine: EngineKind::default(),
+            cache_bytes_max: 32 * 1024 * 1024,
+            snapshot_every_entries: 10_000,
+            keep_entries: 10_000,
+            append_bytes_max: 1024 * 1024,
+        }
+    }
+}
+
+/// Bounds that keep memory finite, and times that keep callers from waiting for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest encoded proposal in bytes.
+    pub proposal_bytes_max: usize,
+    /// Bytes of proposals that may be in flight at once; further ones wait.
+    pub in_flight_bytes_max: usize,
+    /// How long a proposal waits for its verdict before its outcome is called unknown.
+    pub propose_timeout: Duration,
+    /// How long a proposal waits for a master that is about to lead.
+    pub lease_wait: Duration,
+    /// How long a read waits to be confirmed and applied.
+    pub read_timeout: Duration,
+    /// Batches of effects kept for a slow leader runtime before it is told to sweep the state.
+    pub effect_batches_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            proposal_bytes_max: 1024 * 1024,
+            in_flight_bytes_max: 64 * 1024 * 1024,
+            propose_timeout: Duration::from_secs(10),
+            lease_wait: Duration::from_millis(500),
+            read_timeout: Duration::from_secs(5),
+            effect_batches_max: 16 * 1024,
+        }
+    }
+}
+
+/// Why a configuration cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// This master is missing from the list of peers.
+    #[error("node {0} is not in the list of peers")]
+    SelfMissing(NodeId),
+    /// A number is used twice in the list of peers.
+    #[error("node {0} is in the list of peers more than once")]
+    Duplicate(NodeId),
+    /// Numbers start at 1: 0 means "nobody" in messages.
+    #[error("0 is not a node id")]
+    Zero,
+    /// Heartbeats and election timeouts contradict each other.
+    #[error(
+        "heartbeat {heartbeat:?} < election minimum {election_min:?} < election maximum \
+         {election_max:?} does not hold"
+    )]
+    Timing {
+        /// As configured.
+        heartbeat: Duration,
+        /// As configured.
+        election_min: Duration,
+        /// As configured.
+        election_max: Duration,
+    },
+    /// There must be at least one thread.
+    #[error("replication needs at least one thread")]
+    NoThreads,
+    /// An election timeout that no sane operator means.
+    #[error("the election timeout {0:?} is longer than {ELECTION_MAX:?}")]
+    TooSlow(Duration),
+}
+
+/// Longest election timeout that is accepted.
+pub const ELECTION_MAX: Duration = Duration::from_secs(60);
+
+impl Config {
+    /// Checks what can be checked without touching disk or network.
+    ///
+    /// # Errors
+    /// When the parts contradict each other.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut seen = std::collections::BTreeSet::new();
+        for peer in &self.peers {
+            if peer.id.0 == 0 {
+                return Err(ConfigError::Zero);
+            }
+            if !seen.insert(peer.id) {
+                return Err(ConfigError::Duplicate(peer.id));
+            }
+        }
+        if !seen.contains(&self.node) {
+            return Err(ConfigError::SelfMissing(self.node));
+        }
+        let Timing {
+            heartbeat,
+            election_min,
+            election_max,
+        } = self.timing;
+        if heartbeat.is_zero() || heartbeat >= election_min || election_min >= election_max {
+            return Err(ConfigError::Timing {
+                heartbeat,
+                election_min,
+                election_max,
+            });
+        }
+        if election_max > ELECTION_MAX {
+            return Err(ConfigError::TooSlow(election_max));
+        }
+        if self.threads == 0 {
+            return Err(ConfigError::NoThreads);
+        }
+        Ok(())
+    }
+
+    /// This master's own line in the list of peers; `None` when [`Self::check`] would fail.
+    #[must_use]
+    pub fn own(&self) -> Option<&PeerSpec> {
+        self.peers.iter().find(|peer| peer.id == self.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(ids: &[u64]) -> Config {
+        Config {
+            node: NodeId(1),
+            data_dir: PathBuf::from("unused"),
+            listener: Listener::bind(([127, 0, 0, 1], 0).into()).expect("loopback"),
+            hostname: "h".into(),
+            peers: ids
+                .iter()
+                .map(|id| PeerSpec {
+                    id: NodeId(*id),
+                    raft: "h:1".into(),
+                    http: "h:2".into(),
+                    agent: "h:3".into(),
+                })
+                .collect(),
+            bootstrap: false,
+            process: 0,
+            version: "0".into(),
+            timing: Timing::default(),
+            log: LogConfig::default(),
+            limits: Limits::default(),
+            threads: 1,
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert_eq!(config(&[1, 2, 3]).check(), Ok(()));
+        assert_eq!(
+            config(&[2, 3]).check(),
+            Err(ConfigError::SelfMissing(NodeId(1)))
+        );
+        assert_eq!(
+            config(&[1, 2, 2]).check(),
+            Err(ConfigError::Duplicate(NodeId(2)))
+        );
+        assert_eq!(config(&[1, 0]).check(), Err(ConfigError::Zero));
+        let mut slow = config(&[1]);
+        slow.timing.heartbeat = slow.timing.election_min;
+        assert!(matches!(slow.check(), Err(ConfigError::Timing { .. })));
+        let mut idle = config(&[1]);
+        idle.threads = 0;
+        assert_eq!(idle.check(), Err(ConfigError::NoThreads));
+    }
+}

@@ -1,0 +1,114 @@
+//! The one door through which everything durable passes, and what lies behind it.
+
+pub(crate) mod sled;
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::record::{Position, Record, RecordError};
+use crate::types::Vote;
+
+/// Keeps log, vote and commit index on disk.
+///
+/// One thread owns it. Writes happen in the order of the calls; nothing later may be durable
+/// before something earlier. An error from any method means that the disk can no longer be
+/// believed: the caller must stop and never call the engine again.
+pub(crate) trait LogEngine: Send + 'static {
+    /// Adds entries at the end. Certainly durable only after [`Self::sync`]; an engine may make
+    /// them durable earlier.
+    fn append(&mut self, records: &[Record]) -> io::Result<()>;
+
+    /// Replaces the vote. Durable after [`Self::sync`].
+    fn save_vote(&mut self, vote: &Vote) -> io::Result<()>;
+
+    /// Notes what is committed. Need not become durable before the next [`Self::sync`]; its loss
+    /// only makes a restart slower.
+    fn save_committed(&mut self, at: Position) -> io::Result<()>;
+
+    /// Makes everything so far durable.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Removes all entries from `index` on, the last one first. Durable on return, as is
+    /// everything before it.
+    fn truncate_from(&mut self, index: u64) -> io::Result<()>;
+
+    /// Removes all entries up to `at`, which may lie beyond the last one. That they are gone is
+    /// durable on return, as is everything before it; their space is given back by
+    /// [`Self::tidy`].
+    fn purge_upto(&mut self, at: Position) -> io::Result<()>;
+
+    /// Does a small bounded piece of work that can wait. `true` when there is more.
+    fn tidy(&mut self) -> io::Result<bool>;
+
+    /// Reads what was made durable, from any thread.
+    fn reader(&self) -> Arc<dyn LogRead>;
+
+    /// After about this many bytes of appends the writer should sync.
+    fn group_bytes_max(&self) -> usize;
+}
+
+/// Reads durable entries.
+pub(crate) trait LogRead: Send + Sync + 'static {
+    /// The entries with these indexes, in order, as far as they exist; at least one of them, and
+    /// no further one after `bytes_max` bytes of payload.
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Record>>;
+}
+
+/// What an engine found when it was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    pub(crate) purged: Option<Position>,
+    /// The last entry; the purged position when there is none behind it.
+    pub(crate) last: Option<Position>,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) committed: Option<Position>,
+    /// Index of an entry at the end that was never completely written, and so never acknowledged
+    /// to anybody. It was removed.
+    pub(crate) unfinished: Option<u64>,
+}
+
+/// Why a log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The disk or file system failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The database says that its files are damaged, or could not even say it.
+    #[error(
+        "the log in {path} is damaged ({detail}); this master must not vote with it: remove it \
+         from the cluster, move its data directory aside, and add it as a new master under a \
+         node id never used before"
+    )]
+    Damaged {
+        /// Directory of the log.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl EngineError {
+    fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// A fault within what an engine holds, as an I/O error for the library.
+pub(crate) fn damaged(what: impl std::fmt::Display, error: RecordError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {error}"))
+}

@@ -1,0 +1,644 @@
+//! The replicated log as the consensus library sees it, over whatever engine keeps it on disk.
+//!
+//! All writes, votes included, go through one thread in the order in which they were asked for.
+//! The thread takes what is waiting, writes it, syncs once, and then reports each append in order:
+//! group commit without any waiting. Recent entries stay in memory, so followers are served and
+//! entries are applied without touching the disk.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, Range, RangeBounds};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use prost::Message as _;
+use regency_rpc::proto::regency::raft::v1 as proto;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::convert;
+use crate::engine::{LogEngine, LogRead, Recovered};
+use crate::metrics;
+use crate::record::{Kind, Position, Record};
+use crate::types::{EncodedProposal, Entry, EntryPayload, LogId, TypeConfig, Vote, log_id};
+
+/// Writes that may wait for the writer thread. More make the consensus core wait, which stops
+/// heartbeats: a leader whose disk stands still should lose its lead.
+const QUEUE_MAX: usize = 4096;
+
+/// Entries the cache keeps for their overhead in memory, besides their bytes.
+const ENTRY_OVERHEAD_BYTES: usize = 128;
+
+/// Bounds of the log in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogBounds {
+    /// Bytes of recent entries to keep.
+    pub(crate) cache_bytes_max: usize,
+    /// Most bytes given to one message for a follower.
+    pub(crate) append_bytes_max: usize,
+}
+
+/// The log store. Dropping it ends the writer thread after everything asked for is written.
+pub(crate) struct LogStore {
+    shared: Arc<Shared>,
+    io: mpsc::Sender<Io>,
+}
+
+/// Waits for the end of the writer thread, and with it for the closing of the engine.
+pub(crate) struct WriterEnd(Mutex<Option<JoinHandle<()>>>);
+
+impl WriterEnd {
+    /// Blocks until the engine is closed. The log store must have been dropped before.
+    pub(crate) fn join(&self) {
+        let handle = self.0.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(handle) = handle
+            && handle.join().is_err()
+        {
+            tracing::error!("the log writer panicked");
+        }
+    }
+}
+
+struct Shared {
+    log: RwLock<Log>,
+    disk: Arc<dyn LogRead>,
+    bounds: LogBounds,
+}
+
+/// What is in the log. `cache` holds the entries from `cached_from` to the last one.
+struct Log {
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    cache: VecDeque<Entry>,
+    cached_from: u64,
+    cached_bytes: usize,
+    /// All entries below this index are durable.
+    durable_to: u64,
+    /// Changes when entries disappear, so that a reader of the disk can tell.
+    removals: u64,
+}
+
+impl Log {
+    fn next_index(&self) -> u64 {
+        self.last.map_or(0, |last| last.index + 1)
+    }
+
+    fn first_index(&self) -> u64 {
+        self.purged.map_or(0, |purged| purged.index + 1)
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.cached_bytes += cost(&entry);
+        self.last = Some(entry.log_id);
+        self.cache.push_back(entry);
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(entry) = self.cache.pop_front() {
+            self.cached_bytes -= cost(&entry);
+            self.cached_from += 1;
+        }
+    }
+
+    /// Forgets old entries that the disk has.
+    fn shrink(&mut self, bytes_max: usize) {
+        while self.cached_bytes > bytes_max && self.cached_from < self.durable_to {
+            self.pop_front();
+        }
+    }
+}
+
+fn cost(entry: &Entry) -> usize {
+    ENTRY_OVERHEAD_BYTES + payload_bytes(entry)
+}
+
+fn payload_bytes(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(proposal) => proposal.bytes.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
+
+/// Work for the writer thread.
+enum Io {
+    Append {
+        records: Vec<Record>,
+        flushed: IOFlushed<TypeConfig>,
+    },
+    Vote(Vote, Done),
+    Committed(Position),
+    Truncate(u64, Done),
+    Purge(Position, Done),
+}
+
+type Done = oneshot::Sender<io::Result<()>>;
+
+impl LogStore {
+    /// A log over an engine that was just opened.
+    pub(crate) fn new(
+        engine: Box<dyn LogEngine>,
+        recovered: &Recovered,
+        bounds: LogBounds,
+    ) -> io::Result<(Self, WriterEnd)> {
+        let to_log_id = |at: Position| log_id(at.term, at.index);
+        let last = recovered.last.map(to_log_id);
+        let next = last.map_or(0, |last| last.index + 1);
+        let shared = Arc::new(Shared {
+            log: RwLock::new(Log {
+                purged: recovered.purged.map(to_log_id),
+                last,
+                vote: recovered.vote,
+                committed: recovered.committed.map(to_log_id),
+                cache: VecDeque::new(),
+                cached_from: next,
+                cached_bytes: 0,
+                durable_to: next,
+                removals: 0,
+            }),
+            disk: engine.reader(),
+            bounds,
+        });
+        let (io, queue) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer {
+            engine,
+            queue,
+            shared: Arc::clone(&shared),
+        };
+        let handle = std::thread::Builder::new()
+            .name("raft-log".to_owned())
+            .spawn(move || writer.run())?;
+        Ok((Self { shared, io }, WriterEnd(Mutex::new(Some(handle)))))
+    }
+
+    async fn ask(&self, make: impl FnOnce(Done) -> Io) -> io::Result<()> {
+        let (done, wait) = oneshot::channel();
+        self.io.send(make(done)).await.map_err(|_| stopped())?;
+        wait.await.map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the log writer stopped after a failure")
+}
+
+impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, Log> {
+        // Nothing panics while it holds the lock; if it did, the log itself would still be whole.
+        self.log.read().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Log> {
+        self.log.write().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The entries of `range` that exist, in order; at most `bytes_max` bytes, but at least one
+    /// entry.
+    fn entries(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        loop {
+            let (mut entries, on_disk, removals) = {
+                let log = self.read();
+                let start = range.start.max(log.first_index());
+                let end = range.end.min(log.next_index());
+                if start >= end {
+                    return Ok(Vec::new());
+                }
+                let cached = start.max(log.cached_from)..end;
+                let on_disk = start..end.min(log.cached_from);
+                let mut entries = Vec::new();
+                let mut bytes = 0;
+                if on_disk.is_empty() {
+                    entries.reserve((cached.end - cached.start) as usize);
+                    for index in cached {
+                        let entry = &log.cache[(index - log.cached_from) as usize];
+                        bytes += payload_bytes(entry);
+                        if bytes > bytes_max && !entries.is_empty() {
+                            break;
+                        }
+                        entries.push(entry.clone());
+                    }
+                    return Ok(entries);
+                }
+                // A bounded reader comes again for the rest; an unbounded one gets all at once.
+                if bytes_max == usize::MAX {
+                    entries.extend(
+                        cached.map(|index| log.cache[(index - log.cached_from) as usize].clone()),
+                    );
+                }
+                (entries, on_disk, log.removals)
+            };
+            let records = self.disk.read(on_disk.clone(), bytes_max)?;
+            if self.read().removals != removals {
+                // What was read may have been removed under our hands: look again.
+                continue;
+            }
+            let complete =
+                bytes_max != usize::MAX || records.len() as u64 == on_disk.end - on_disk.start;
+            let contiguous = records
+                .iter()
+                .enumerate()
+                .all(|(offset, record)| record.at.index == on_disk.start + offset as u64);
+            if !complete || !contiguous || records.is_empty() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("the log on disk has a hole in {on_disk:?}"),
+                ));
+            }
+            let mut all = records
+                .into_iter()
+                .map(entry_from_record)
+                .collect::<io::Result<Vec<_>>>()?;
+            all.append(&mut entries);
+            return Ok(all);
+        }
+    }
+}
+
+fn to_range(bounds: &impl RangeBounds<u64>) -> Range<u64> {
+    let start = match bounds.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match bounds.end_bound() {
+        Bound::Included(end) => end.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
+}
+
+fn record_from_entry(entry: &Entry) -> Record {
+    let at = Position {
+        term: entry.log_id.leader_id.term,
+        index: entry.log_id.index,
+    };
+    match &entry.payload {
+        EntryPayload::Blank => Record::marker(Kind::Blank, at),
+        EntryPayload::Normal(proposal) => Record {
+            kind: Kind::Proposal,
+            at,
+            payload: proposal.bytes.clone(),
+        },
+        EntryPayload::Membership(membership) => Record {
+            kind: Kind::Membership,
+            at,
+            payload: convert::membership_to_proto(membership)
+                .encode_to_vec()
+                .into(),
+        },
+    }
+}
+
+fn entry_from_record(record: Record) -> io::Result<Entry> {
+    let bad = |error: &dyn std::fmt::Display| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("entry {}: {error}", record.at.index),
+        )
+    };
+    let payload = match record.kind {
+        Kind::Blank => EntryPayload::Blank,
+        Kind::Proposal => EntryPayload::Normal(EncodedProposal {
+            bytes: record.payload.clone(),
+        }),
+        Kind::Membership => {
+            let membership =
+                proto::Membership::decode(record.payload.clone()).map_err(|e| bad(&e))?;
+            EntryPayload::Membership(
+                convert::membership_from_proto(&membership).map_err(|e| bad(&e))?,
+            )
+        }
+        Kind::Vote | Kind::Committed | Kind::Purged => return Err(bad(&"it is no entry")),
+    };
+    Ok(Entry {
+        log_id: log_id(record.at.term, record.at.index),
+        payload,
+    })
+}
+
+/// Reads the log; one per task that does.
+pub(crate) struct LogReader(Arc<Shared>);
+
+impl RaftLogReader<TypeConfig> for LogReader {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        self.0.entries(to_range(&range), usize::MAX)
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        self.0.entries(start..end, self.0.bounds.append_bytes_max)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.0.read().vote)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogReader;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let log = self.shared.read();
+        Ok(LogState {
+            last_purged_log_id: log.purged,
+            last_log_id: log.last,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> LogReader {
+        LogReader(Arc::clone(&self.shared))
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.ask(|done| Io::Vote(*vote, done)).await?;
+        self.shared.write().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let Some(committed) = committed else {
+            return Ok(());
+        };
+        self.shared.write().committed = Some(committed);
+        let at = Position {
+            term: committed.leader_id.term,
+            index: committed.index,
+        };
+        // Full queue: the next commit says it as well.
+        let _ = self.io.try_send(Io::Committed(at));
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.shared.read().committed)
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: IOFlushed<TypeConfig>,
+    ) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut records = Vec::new();
+        {
+            let mut log = self.shared.write();
+            for entry in entries {
+                if entry.log_id.index != log.next_index() {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        format!(
+                            "entry {} does not follow entry {:?}",
+                            entry.log_id.index,
+                            log.last.map(|last| last.index)
+                        ),
+                    ));
+                }
+                records.push(record_from_entry(&entry));
+                log.push(entry);
+            }
+            log.shrink(self.shared.bounds.cache_bytes_max);
+        }
+        self.io
+            .send(Io::Append {
+                records,
+                flushed: callback,
+            })
+            .await
+            .map_err(|_| stopped())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let from = last.map_or(0, |last| last.index + 1);
+        {
+            let mut log = self.shared.write();
+            if from >= log.next_index() {
+                return Ok(());
+            }
+            while log
+                .cache
+                .back()
+                .is_some_and(|entry| entry.log_id.index >= from)
+            {
+                if let Some(entry) = log.cache.pop_back() {
+                    log.cached_bytes -= cost(&entry);
+                }
+            }
+            log.cached_from = log.cached_from.min(from);
+            log.last = last;
+            log.durable_to = log.durable_to.min(from);
+            log.removals += 1;
+        }
+        self.ask(|done| Io::Truncate(from, done)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        {
+            let mut log = self.shared.write();
+            if log.purged.is_some_and(|purged| purged.index >= upto.index) {
+                return Ok(());
+            }
+            while log.cached_from <= upto.index && !log.cache.is_empty() {
+                log.pop_front();
+            }
+            log.purged = Some(upto);
+            if log.last.is_none_or(|last| last.index < upto.index) {
+                log.last = Some(upto);
+            }
+            if log.cache.is_empty() {
+                log.cached_from = log.cached_from.max(upto.index + 1);
+            }
+            log.durable_to = log.durable_to.max(upto.index + 1);
+            log.removals += 1;
+        }
+        let at = Position {
+            term: upto.leader_id.term,
+            index: upto.index,
+        };
+        self.ask(|done| Io::Purge(at, done)).await
+    }
+}
+
+/// The thread that owns the engine.
+struct Writer {
+    engine: Box<dyn LogEngine>,
+    queue: mpsc::Receiver<Io>,
+    shared: Arc<Shared>,
+}
+
+/// Appends that wait for the sync of their group.
+#[derive(Default)]
+struct Group {
+    flushed: Vec<IOFlushed<TypeConfig>>,
+    votes: Vec<Done>,
+    entries: usize,
+    bytes: usize,
+    durable_to: u64,
+}
+
+/// While there is work, old keys are removed at least this often.
+const TIDY_EVERY: Duration = Duration::from_millis(2);
+
+impl Writer {
+    fn run(mut self) {
+        if let Err(error) = self.serve() {
+            // The disk cannot be believed any more. Everybody who waits or will wait hears it,
+            // the core stops, and with it this master.
+            tracing::error!(%error, "the log cannot be written, this master stops");
+            let text = error.to_string();
+            let again = || io::Error::other(text.clone());
+            while let Some(io) = self.queue.blocking_recv() {
+                match io {
+                    Io::Append { flushed, .. } => flushed.io_completed(Err(again())),
+                    Io::Vote(_, done) | Io::Truncate(_, done) | Io::Purge(_, done) => {
+                        let _ = done.send(Err(again()));
+                    }
+                    Io::Committed(_) => {}
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        let mut untidy = true;
+        let mut tidied = std::time::Instant::now();
+        loop {
+            let io = if untidy {
+                match self.queue.try_recv() {
+                    Ok(io) => Some(io),
+                    Err(mpsc::error::TryRecvError::Empty) => None,
+                    Err(mpsc::error::TryRecvError::Disconnected) => break,
+                }
+            } else {
+                match self.queue.blocking_recv() {
+                    Some(io) => Some(io),
+                    None => break,
+                }
+            };
+            let idle = io.is_none();
+            if let Some(io) = io {
+                untidy |= self.group(io)?;
+            }
+            if untidy && (idle || tidied.elapsed() >= TIDY_EVERY) {
+                untidy = self.engine.tidy()?;
+                tidied = std::time::Instant::now();
+            }
+        }
+        self.engine.sync()
+    }
+
+    /// Carries out one piece of work and those that wait behind it, with one sync. `true` when
+    /// there was a purge.
+    fn group(&mut self, first: Io) -> io::Result<bool> {
+        let mut group = Group::default();
+        let mut purged = false;
+        let mut next = Some(first);
+        while let Some(io) = next {
+            let carried_out = match io {
+                Io::Append { records, flushed } => {
+                    group.flushed.push(flushed);
+                    group.entries += records.len();
+                    group.bytes += records.iter().map(Record::encoded_bytes).sum::<usize>();
+                    if let Some(last) = records.last() {
+                        group.durable_to = last.at.index + 1;
+                    }
+                    self.engine.append(&records)
+                }
+                Io::Vote(vote, done) => {
+                    group.votes.push(done);
+                    self.engine.save_vote(&vote)
+                }
+                Io::Committed(at) => self.engine.save_committed(at),
+                Io::Truncate(from, done) => {
+                    let result = self
+                        .finish(&mut group)
+                        .and_then(|()| self.engine.truncate_from(from));
+                    reply(done, result)
+                }
+                Io::Purge(at, done) => {
+                    purged = true;
+                    let result = self
+                        .finish(&mut group)
+                        .and_then(|()| self.engine.purge_upto(at));
+                    reply(done, result)
+                }
+            };
+            if let Err(error) = carried_out {
+                group.fail(&error);
+                return Err(error);
+            }
+            next = if group.bytes < self.engine.group_bytes_max() {
+                self.queue.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        self.finish(&mut group)?;
+        Ok(purged)
+    }
+
+    /// Syncs, and tells everybody in the group.
+    fn finish(&mut self, group: &mut Group) -> io::Result<()> {
+        let mut group = std::mem::take(group);
+        // A commit index alone waits for the next sync that is needed anyway.
+        if group.flushed.is_empty() && group.votes.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.engine.sync() {
+            group.fail(&error);
+            return Err(error);
+        }
+        if group.entries > 0 {
+            metrics::appended(group.entries);
+            let mut log = self.shared.write();
+            let durable_to = group.durable_to.min(log.next_index());
+            log.durable_to = log.durable_to.max(durable_to);
+            log.shrink(self.shared.bounds.cache_bytes_max);
+        }
+        for done in group.votes.drain(..) {
+            let _ = done.send(Ok(()));
+        }
+        for flushed in group.flushed.drain(..) {
+            flushed.io_completed(Ok(()));
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn fail(&mut self, error: &io::Error) {
+        for flushed in self.flushed.drain(..) {
+            flushed.io_completed(Err(io::Error::other(error.to_string())));
+        }
+        for done in self.votes.drain(..) {
+            let _ = done.send(Err(io::Error::other(error.to_string())));
+        }
+    }
+}
+
+/// Gives a result to who waits for it, and keeps the error for the caller.
+fn reply(done: Done, result: io::Result<()>) -> io::Result<()> {
+    let copy = match &result {
+        Ok(()) => Ok(()),
+        Err(error) => Err(io::Error::other(error.to_string())),
+    };
+    // Whoever asked may have gone away.
+    let _ = done.send(copy);
+    result
+}
+
+#[cfg(test)]
+mod tests;

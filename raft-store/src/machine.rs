@@ -1,0 +1,290 @@
+//! From committed entries to the applied state: decode, apply, publish, answer.
+//!
+//! Apply runs on a cheap clone of the state. If it panics, the clone is thrown away and the
+//! proposer is told "refused": the same on every master, because the same entry meets the same
+//! state there. An entry that does not decode is another matter: this program does not know what
+//! the others will make of it, so this master stops.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures::{Stream, StreamExt as _};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use regency_state::{Applied, Refusal, State, Verdict};
+use regency_types::Term;
+use tokio::sync::watch;
+
+use crate::effects::{EffectBatch, EffectSink};
+use crate::identity::Identity;
+use crate::metrics;
+use crate::reader::AppliedState;
+use crate::snapshot::{self, Loaded, SnapshotFile, SnapshotStore};
+use crate::types::{Answer, EntryPayload, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// Entries applied between two publications of the state, when that many are waiting.
+const PUBLISH_EVERY: usize = 256;
+/// Bytes of an entry that does not decode which are logged.
+const DUMP_BYTES: usize = 256;
+
+/// The newest snapshot on disk, shared with the task that writes the next one.
+type Current = Arc<Mutex<Option<(SnapshotMeta, SnapshotFile)>>>;
+
+fn lock(
+    current: &Mutex<Option<(SnapshotMeta, SnapshotFile)>>,
+) -> MutexGuard<'_, Option<(SnapshotMeta, SnapshotFile)>> {
+    current.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+/// The state machine.
+pub(crate) struct Machine {
+    state: State,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    current: Current,
+    published: watch::Sender<Arc<AppliedState>>,
+    effects: EffectSink,
+    store: SnapshotStore,
+    identity: Arc<Identity>,
+}
+
+impl Machine {
+    /// A machine that continues from the newest snapshot, if there is one.
+    pub(crate) fn new(
+        store: SnapshotStore,
+        newest: Option<(Loaded, SnapshotFile)>,
+        identity: Arc<Identity>,
+        effects: EffectSink,
+    ) -> Self {
+        let mut machine = Self {
+            state: State::default(),
+            applied: None,
+            membership: StoredMembership::default(),
+            current: Current::default(),
+            published: watch::Sender::new(Arc::new(AppliedState {
+                index: 0,
+                term: Term(0),
+                state: State::default(),
+            })),
+            effects,
+            store,
+            identity,
+        };
+        if let Some((loaded, file)) = newest {
+            machine.replace(loaded, file);
+        }
+        machine
+    }
+
+    /// Where readers find the applied state.
+    pub(crate) fn states(&self) -> watch::Receiver<Arc<AppliedState>> {
+        self.published.subscribe()
+    }
+
+    fn replace(&mut self, loaded: Loaded, file: SnapshotFile) {
+        self.state = loaded.state;
+        self.applied = loaded.meta.last_log_id;
+        self.membership = loaded.meta.last_membership.clone();
+        *lock(&self.current) = Some((loaded.meta, file));
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.published.send_replace(Arc::new(AppliedState {
+            index: self.applied.map_or(0, |at| at.index),
+            term: Term(self.applied.map_or(0, |at| at.leader_id.term)),
+            state: self.state.clone(),
+        }));
+    }
+
+    fn apply_proposal(&mut self, at: LogId, bytes: &[u8]) -> io::Result<Applied> {
+        let proposal = regency_stored::decode_proposal(bytes).map_err(|error| {
+            tracing::error!(
+                log_index = at.index,
+                term = at.leader_id.term,
+                %error,
+                bytes = %hex(bytes),
+                "an entry does not decode; this master stops rather than skip it"
+            );
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("entry {} does not decode: {error}", at.index),
+            )
+        })?;
+        let mut next = self.state.clone();
+        match std::panic::catch_unwind(AssertUnwindSafe(|| next.apply(&proposal))) {
+            Ok(applied) => {
+                self.state = next;
+                Ok(applied)
+            }
+            Err(panic) => {
+                let message = regency_runtime::tasks::panic_message(panic.as_ref());
+                metrics::poison();
+                tracing::error!(
+                    log_index = at.index,
+                    term = at.leader_id.term,
+                    command = proposal.command.name(),
+                    panic = message,
+                    bytes = %hex(bytes),
+                    "an entry cannot be applied and is refused on all masters"
+                );
+                Ok(Applied {
+                    verdict: poisoned(at),
+                    effects: Vec::new(),
+                })
+            }
+        }
+    }
+}
+
+fn poisoned(at: LogId) -> Verdict {
+    // The text must be the same on all masters, so it says nothing about the panic.
+    Err(Refusal::Internal(format!(
+        "entry {} broke an invariant",
+        at.index
+    )))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for byte in bytes.iter().take(DUMP_BYTES) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    if bytes.len() > DUMP_BYTES {
+        text.push('…');
+    }
+    text
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut lots = entries.ready_chunks(PUBLISH_EVERY);
+        while let Some(lot) = lots.next().await {
+            let mut answers = Vec::with_capacity(lot.len());
+            let mut effects = Vec::new();
+            for item in lot {
+                let (entry, responder) = item?;
+                let at = entry.log_id;
+                let mut verdict = None;
+                match entry.payload {
+                    EntryPayload::Blank => {}
+                    EntryPayload::Membership(membership) => {
+                        self.membership = StoredMembership::new(Some(at), membership);
+                    }
+                    EntryPayload::Normal(proposal) => {
+                        let applied = self.apply_proposal(at, &proposal.bytes)?;
+                        verdict = Some(applied.verdict);
+                        effects.push(EffectBatch {
+                            index: at.index,
+                            term: Term(at.leader_id.term),
+                            effects: applied.effects,
+                        });
+                    }
+                }
+                self.applied = Some(at);
+                if let Some(responder) = responder {
+                    answers.push((responder, Answer { verdict }));
+                }
+            }
+            // Whoever gets an answer or an effect finds the state that belongs to it.
+            self.publish();
+            for batch in effects {
+                self.effects.put(batch);
+            }
+            for (responder, answer) in answers {
+                responder.send(answer);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder {
+            state: self.state.clone(),
+            meta: SnapshotMeta {
+                last_log_id: self.applied,
+                last_membership: self.membership.clone(),
+            },
+            store: self.store.clone(),
+            identity: Arc::clone(&self.identity),
+            current: Arc::clone(&self.current),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let store = self.store.clone();
+        let cluster = self.identity.cluster();
+        let last = meta.last_log_id;
+        let (loaded, file) = tokio::task::spawn_blocking(move || -> io::Result<_> {
+            let loaded = snapshot::load(&snapshot, cluster)?;
+            let file = store.adopt(&snapshot, last.as_ref())?;
+            Ok((loaded, file))
+        })
+        .await??;
+        if loaded.meta.last_log_id != meta.last_log_id {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the snapshot ends with another entry than announced",
+            ));
+        }
+        self.replace(loaded, file);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let current = lock(&self.current).clone();
+        Ok(current.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+    }
+}
+
+/// Writes a snapshot of the moment it was made at, off the apply path.
+pub(crate) struct Builder {
+    state: State,
+    meta: SnapshotMeta,
+    store: SnapshotStore,
+    identity: Arc<Identity>,
+    current: Current,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let Some(cluster) = self.identity.cluster() else {
+            return Err(io::Error::other("a snapshot before there is a cluster"));
+        };
+        let (state, meta, store) = (self.state.clone(), self.meta.clone(), self.store.clone());
+        let snapshot = {
+            let meta = meta.clone();
+            tokio::task::spawn_blocking(move || store.write(cluster, &meta, &state)).await??
+        };
+        let mut current = lock(&self.current);
+        // A newer one may have been installed meanwhile.
+        if current
+            .as_ref()
+            .is_none_or(|(known, _)| known.last_log_id <= meta.last_log_id)
+        {
+            *current = Some((meta.clone(), snapshot.clone()));
+        }
+        drop(current);
+        Ok(Snapshot { meta, snapshot })
+    }
+}

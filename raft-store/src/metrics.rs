@@ -1,0 +1,113 @@
+//! Names of the metrics this crate emits, each with what it means.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// Gauge: the highest term this master knows.
+pub const TERM: &str = "regency_raft_term";
+/// Gauge: 1 while this master leads and serves, else 0.
+pub const IS_LEADER: &str = "regency_raft_is_leader";
+/// Gauge: index of the last entry in the log.
+pub const LAST_LOG_INDEX: &str = "regency_raft_last_log_index";
+/// Gauge: index of the last applied entry.
+pub const APPLIED_INDEX: &str = "regency_raft_applied_index";
+/// Counter: changes of leader that this master saw.
+pub const LEADER_CHANGES: &str = "regency_raft_leader_changes_total";
+/// Counter: elections for which this master began to campaign.
+pub const ELECTIONS: &str = "regency_raft_elections_total";
+/// Histogram: time from proposing to the verdict.
+pub const COMMIT_SECONDS: &str = "regency_raft_commit_seconds";
+/// Histogram: time of one sync of the log to disk.
+pub const SYNC_SECONDS: &str = "regency_raft_log_sync_seconds";
+/// Histogram: entries that one sync made durable.
+pub const APPEND_BATCH_ENTRIES: &str = "regency_raft_append_batch_entries";
+/// Counter: proposals, with label [`OUTCOME`].
+pub const PROPOSALS: &str = "regency_raft_proposals_total";
+/// Label of [`PROPOSALS`]: `accepted`, `refused`, `not_leader`, `unknown`, `halted`, `too_large`,
+/// `busy`.
+pub const OUTCOME: &str = "outcome";
+/// Counter: calls of other masters that were refused, with label [`REASON`].
+pub const REFUSED_PEERS: &str = "regency_raft_refused_peers_total";
+/// Label of [`REFUSED_PEERS`]: `cluster`, `target`, `sender`, `malformed`.
+pub const REASON: &str = "reason";
+/// Counter: entries whose apply panicked and which were refused instead, on every master alike.
+pub const POISON_ENTRIES: &str = "regency_raft_poison_entries_total";
+/// Histogram: time to write a snapshot.
+pub const SNAPSHOT_SECONDS: &str = "regency_raft_snapshot_seconds";
+/// Gauge: size of the newest snapshot.
+pub const SNAPSHOT_BYTES: &str = "regency_raft_snapshot_bytes";
+/// Gauge: 1 when this master stopped because of a failure.
+pub const HALTED: &str = "regency_raft_halted";
+
+/// Tells the recorder what the names mean.
+pub fn describe() {
+    describe_gauge!(TERM, "The highest term this master knows");
+    describe_gauge!(IS_LEADER, "1 while this master leads and serves");
+    describe_gauge!(LAST_LOG_INDEX, "Index of the last entry in the log");
+    describe_gauge!(APPLIED_INDEX, "Index of the last applied entry");
+    describe_counter!(LEADER_CHANGES, "Changes of leader that this master saw");
+    describe_counter!(
+        ELECTIONS,
+        "Elections for which this master began to campaign"
+    );
+    describe_histogram!(COMMIT_SECONDS, "Time from proposing to the verdict");
+    describe_histogram!(SYNC_SECONDS, "Time of one sync of the log to disk");
+    describe_histogram!(APPEND_BATCH_ENTRIES, "Entries that one sync made durable");
+    describe_counter!(PROPOSALS, "Proposals by outcome");
+    describe_counter!(REFUSED_PEERS, "Calls of other masters that were refused");
+    describe_counter!(POISON_ENTRIES, "Entries whose apply panicked");
+    describe_histogram!(SNAPSHOT_SECONDS, "Time to write a snapshot");
+    describe_gauge!(SNAPSHOT_BYTES, "Size of the newest snapshot");
+    describe_gauge!(HALTED, "1 when this master stopped because of a failure");
+}
+
+pub(crate) fn synced(took: Duration) {
+    histogram!(SYNC_SECONDS).record(took);
+}
+
+pub(crate) fn appended(entries: usize) {
+    histogram!(APPEND_BATCH_ENTRIES).record(entries as f64);
+}
+
+pub(crate) fn proposal(outcome: &'static str, took: Duration) {
+    counter!(PROPOSALS, OUTCOME => outcome).increment(1);
+    if matches!(outcome, "accepted" | "refused") {
+        histogram!(COMMIT_SECONDS).record(took);
+    }
+}
+
+pub(crate) fn refused_peer(reason: &'static str) {
+    counter!(REFUSED_PEERS, REASON => reason).increment(1);
+}
+
+pub(crate) fn poison() {
+    counter!(POISON_ENTRIES).increment(1);
+}
+
+pub(crate) fn snapshot_written(took: Duration, bytes: u64) {
+    histogram!(SNAPSHOT_SECONDS).record(took);
+    gauge!(SNAPSHOT_BYTES).set(bytes as f64);
+}
+
+pub(crate) fn indexes(last_log: Option<u64>, applied: Option<u64>) {
+    gauge!(LAST_LOG_INDEX).set(last_log.unwrap_or(0) as f64);
+    gauge!(APPLIED_INDEX).set(applied.unwrap_or(0) as f64);
+}
+
+pub(crate) fn leadership(term: u64, is_leader: bool) {
+    gauge!(TERM).set(term as f64);
+    gauge!(IS_LEADER).set(if is_leader { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn leader_changed() {
+    counter!(LEADER_CHANGES).increment(1);
+}
+
+pub(crate) fn campaigned() {
+    counter!(ELECTIONS).increment(1);
+}
+
+pub(crate) fn halted() {
+    gauge!(HALTED).set(1.0);
+}

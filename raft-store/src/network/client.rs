@@ -1,0 +1,519 @@
+//! Calls to other masters, as the consensus library makes them.
+//!
+//! What an error means to the library matters more than the error: "unreachable" makes it wait
+//! before the next attempt, everything else makes it try again at once. So only a connection that
+//! could not be made is unreachable, and a peer that refuses us, which will not change soon.
+//! Appends have a patience of their own: the deadline the library passes is its heartbeat interval,
+//! and a follower whose disk needs longer than that for one write is no reason to start over.
+
+#![allow(
+    clippy::result_large_err,
+    reason = "the error is the library's, and moved no further than its caller"
+)]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{BoxStream, StreamExt as _};
+use futures::{FutureExt as _, Stream, future::BoxFuture};
+use openraft::OptionalSend;
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
+    StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use regency_rpc::MESSAGE_BYTES_MAX;
+use regency_rpc::proto::regency::raft::v1 as proto;
+use regency_rpc::proto::regency::raft::v1::raft_client::RaftClient;
+use regency_rpc::status::{Failure, describe, failure};
+use regency_types::NodeId;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use super::Gate;
+use super::peers::{Peers, Purpose};
+use crate::convert;
+use crate::snapshot::SnapshotFile;
+use crate::types::{Member, MemberInfo, TypeConfig, Vote};
+
+/// How long an append may stay unanswered while nothing else is answered either.
+const APPEND_PATIENCE: Duration = Duration::from_millis(1500);
+/// How often that is looked at.
+const APPEND_TICK: Duration = Duration::from_millis(250);
+/// Appends on their way to one follower at once.
+const APPENDS_IN_FLIGHT_MAX: usize = 64;
+/// How long a snapshot may make no progress, its installation included.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
+/// Size of the pieces of a snapshot.
+const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
+
+type RpcError = RPCError<TypeConfig>;
+type Appended = Result<StreamAppendResult<TypeConfig>, RpcError>;
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+fn client(channel: Channel) -> RaftClient<Channel> {
+    RaftClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// Makes the clients of all members.
+#[derive(Clone)]
+pub(crate) struct PeerNetworks {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) peers: Arc<Peers>,
+}
+
+impl PeerNetworks {
+    fn network(&self, target: u64, info: &MemberInfo, purpose: Purpose) -> PeerNetwork {
+        let target = Member {
+            node: NodeId(target),
+            incarnation: info.incarnation,
+        };
+        PeerNetwork {
+            gate: Arc::clone(&self.gate),
+            address: self.peers.raft_address(target.node, info),
+            peers: Arc::clone(&self.peers),
+            target,
+            purpose,
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: u64, node: &MemberInfo) -> PeerNetwork {
+        self.network(target, node, Purpose::Entries)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &MemberInfo) -> PeerNetwork {
+        self.network(target, node, Purpose::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &MemberInfo) -> PeerNetwork {
+        self.network(target, node, Purpose::Snapshot)
+    }
+}
+
+/// The way to one member, for one purpose.
+pub(crate) struct PeerNetwork {
+    gate: Arc<Gate>,
+    peers: Arc<Peers>,
+    target: Member,
+    address: String,
+    purpose: Purpose,
+}
+
+impl PeerNetwork {
+    fn client(&self, purpose: Purpose) -> Result<RaftClient<Channel>, RpcError> {
+        self.peers
+            .channel(&self.address, purpose)
+            .map(client)
+            .map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))
+    }
+
+    fn envelope(&self) -> Result<proto::Envelope, RpcError> {
+        self.gate.envelope(self.target).ok_or_else(|| {
+            RPCError::Unreachable(Unreachable::from_string("this master has no cluster yet"))
+        })
+    }
+
+    fn timeout(&self, action: RPCTypes, timeout: Duration) -> RpcError {
+        RPCError::Timeout(Timeout {
+            action,
+            id: self.gate.identity().member().node.0,
+            target: self.target.node.0,
+            timeout,
+        })
+    }
+
+    fn failed(&self, status: &Status) -> RpcError {
+        match failure(status) {
+            Failure::NotConnected => {
+                RPCError::Unreachable(Unreachable::from_string(describe(status)))
+            }
+            Failure::Refused => {
+                self.gate.refused_by(self.target.node, status.message());
+                RPCError::Unreachable(Unreachable::from_string(describe(status)))
+            }
+            Failure::Timeout | Failure::Broken => {
+                RPCError::Network(NetworkError::from_string(describe(status)))
+            }
+        }
+    }
+
+    /// One short question with the library's deadline.
+    async fn ask<T>(
+        &self,
+        action: RPCTypes,
+        option: &RPCOption,
+        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, RpcError> {
+        match tokio::time::timeout(option.soft_ttl(), call).await {
+            Ok(Ok(response)) => {
+                self.peers.answered(&self.address, Purpose::Control);
+                Ok(response.into_inner())
+            }
+            Ok(Err(status)) => Err(self.failed(&status)),
+            Err(_) => {
+                self.peers.timed_out(&self.address, Purpose::Control);
+                Err(self.timeout(action, option.soft_ttl()))
+            }
+        }
+    }
+
+    async fn open_appends<S>(&self, input: S) -> Result<Appends<'_, S>, RpcError>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        let envelope = self.envelope()?;
+        let mut client = self.client(self.purpose)?;
+        // The library's stream of requests is not handed to the transport: when the answers are
+        // dropped, it must be gone at once, because its successor waits for what it holds.
+        let (outgoing, body) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
+        let opened =
+            tokio::time::timeout(APPEND_PATIENCE, client.append(ReceiverStream::new(body)));
+        let answers = match opened.await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return Err(self.failed(&status)),
+            Err(_) => {
+                self.peers.timed_out(&self.address, self.purpose);
+                return Err(self.timeout(RPCTypes::AppendEntries, APPEND_PATIENCE));
+            }
+        };
+        Ok(Appends {
+            network: self,
+            input: Some(input),
+            outgoing: Some(outgoing),
+            envelope: Some(envelope),
+            answers,
+            in_flight: 0,
+            progress: Instant::now(),
+        })
+    }
+}
+
+/// A stream of appends in progress.
+struct Appends<'s, S> {
+    network: &'s PeerNetwork,
+    /// `None` once it ended.
+    input: Option<S>,
+    /// `None` once everything was sent.
+    outgoing: Option<mpsc::Sender<proto::AppendRequest>>,
+    /// For the first request.
+    envelope: Option<proto::Envelope>,
+    answers: Streaming<proto::AppendResponse>,
+    in_flight: usize,
+    /// The last time something was answered, or first sent after everything was answered.
+    progress: Instant,
+}
+
+impl<S> Appends<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+{
+    /// The next answer; sends what there is to send meanwhile.
+    async fn next(&mut self) -> Option<Appended> {
+        loop {
+            let may_send = self.input.is_some() && self.in_flight < APPENDS_IN_FLIGHT_MAX;
+            tokio::select! {
+                request = next_request(&mut self.input), if may_send => match request {
+                    Some(request) => {
+                        if self.in_flight == 0 {
+                            self.progress = Instant::now();
+                        }
+                        self.in_flight += 1;
+                        let message = convert::append_to_proto(&request, self.envelope.take());
+                        let sent = match &self.outgoing {
+                            Some(outgoing) => outgoing.try_send(message).is_ok(),
+                            None => false,
+                        };
+                        if !sent {
+                            // The transport ended the stream; the answers say why.
+                            self.input = None;
+                        }
+                    }
+                    None => {
+                        self.input = None;
+                        self.outgoing = None;
+                    }
+                },
+                answer = self.answers.message() => return self.answered(answer),
+                () = tokio::time::sleep(APPEND_TICK), if self.in_flight > 0 => {
+                    if self.progress.elapsed() > APPEND_PATIENCE {
+                        let network = self.network;
+                        network.peers.timed_out(&network.address, network.purpose);
+                        return Some(Err(
+                            network.timeout(RPCTypes::AppendEntries, APPEND_PATIENCE)
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        answer: Result<Option<proto::AppendResponse>, Status>,
+    ) -> Option<Appended> {
+        let network = self.network;
+        match answer {
+            Ok(Some(answer)) => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.progress = Instant::now();
+                network.peers.answered(&network.address, network.purpose);
+                Some(
+                    convert::appended_from_proto(&answer)
+                        .map_err(|error| RPCError::Network(NetworkError::new(&error))),
+                )
+            }
+            Ok(None) if self.in_flight == 0 => None,
+            Ok(None) => Some(Err(RPCError::Network(NetworkError::from_string(
+                "the peer ended the stream before it answered everything",
+            )))),
+            Err(status) => Some(Err(network.failed(&status))),
+        }
+    }
+}
+
+async fn next_request<S: Stream + Unpin>(input: &mut Option<S>) -> Option<S::Item> {
+    match input {
+        Some(input) => input.next().await,
+        None => None,
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerNetwork {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        let input = futures::stream::once(std::future::ready(request));
+        let mut answers = self.stream_append(Box::pin(input), option).await?;
+        match answers.next().await {
+            Some(Ok(Ok(matched))) => Ok(AppendEntriesResponse::PartialSuccess(matched)),
+            Some(Ok(Err(StreamAppendError::Conflict(_)))) => Ok(AppendEntriesResponse::Conflict),
+            Some(Ok(Err(StreamAppendError::HigherVote(vote)))) => {
+                Ok(AppendEntriesResponse::HigherVote(vote))
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(RPCError::Network(NetworkError::from_string(
+                "the peer gave no answer",
+            ))),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RpcError>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        async move {
+            let appends = self.open_appends(input).await?;
+            let answers = futures::stream::unfold(Some(appends), |appends| async move {
+                let mut appends = appends?;
+                let answer = appends.next().await?;
+                // After anything but a success the stream is over.
+                let rest = matches!(answer, Ok(Ok(_))).then_some(appends);
+                Some((answer, rest))
+            });
+            Ok(answers.boxed())
+        }
+        .boxed()
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let message = convert::vote_request_to_proto(&request, self.envelope()?);
+        let mut client = self.client(Purpose::Control)?;
+        let response = self
+            .ask(RPCTypes::Vote, &option, client.vote(message))
+            .await?;
+        convert::vote_response_from_proto(&response)
+            .map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let message = convert::vote_request_to_proto(&request, self.envelope()?);
+        let mut client = self.client(Purpose::Control)?;
+        let response = self
+            .ask(RPCTypes::Vote, &option, client.pre_vote(message))
+            .await?;
+        convert::vote_response_from_proto(&response)
+            .map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        let message = convert::transfer_to_proto(&request, self.envelope()?);
+        let mut client = self.client(Purpose::Control)?;
+        let response = self
+            .ask(
+                RPCTypes::TransferLeader,
+                &option,
+                client.transfer_leader(message),
+            )
+            .await?;
+        convert::transferred_from_proto(&response)
+            .map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let head = proto::SnapshotHead {
+            envelope: Some(self.envelope()?),
+            vote: Some(convert::vote_to_proto(&vote)),
+            last_log_id: snapshot
+                .meta
+                .last_log_id
+                .as_ref()
+                .map(convert::log_id_to_proto),
+            last_membership: Some(convert::stored_membership_to_proto(
+                &snapshot.meta.last_membership,
+            )),
+            file_bytes: snapshot.snapshot.bytes(),
+        };
+        let mut client = self.client(Purpose::Snapshot)?;
+        let (outgoing, body) = mpsc::channel(2);
+        let send = send_snapshot(outgoing, head, snapshot.snapshot);
+        let call = client.install_snapshot(ReceiverStream::new(body));
+        tokio::pin!(call, send);
+        let mut sending = true;
+        let mut cancel = std::pin::pin!(cancel);
+        loop {
+            tokio::select! {
+                sent = &mut send, if sending => {
+                    sending = false;
+                    if let Err(error) = sent {
+                        return Err(StreamingError::Network(NetworkError::new(&error)));
+                    }
+                }
+                response = &mut call => {
+                    let response = response.map_err(|status| self.failed(&status))?;
+                    let response = response.into_inner();
+                    let vote = response.vote.as_ref().map(convert::vote_from_proto);
+                    return vote.map(SnapshotResponse::new).ok_or_else(|| {
+                        StreamingError::Network(NetworkError::from_string("the answer has no vote"))
+                    });
+                }
+                closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+                () = tokio::time::sleep(SNAPSHOT_PATIENCE), if !sending => {
+                    return Err(self.timeout(RPCTypes::InstallSnapshot, SNAPSHOT_PATIENCE).into());
+                }
+            }
+        }
+    }
+}
+
+/// Puts a snapshot on its way, piece by piece, as fast as the other side takes it.
+async fn send_snapshot(
+    outgoing: mpsc::Sender<proto::SnapshotMessage>,
+    head: proto::SnapshotHead,
+    file: SnapshotFile,
+) -> std::io::Result<()> {
+    use proto::snapshot_message::Message;
+    let send = |message: Message| {
+        let message = proto::SnapshotMessage {
+            message: Some(message),
+        };
+        tokio::time::timeout(SNAPSHOT_PATIENCE, outgoing.send(message)).map(|sent| match sent {
+            Ok(Ok(())) => Ok(true),
+            // The other side ended the call: its answer says why.
+            Ok(Err(_)) => Ok(false),
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+        })
+    };
+    if !send(Message::Head(head)).await? {
+        return Ok(());
+    }
+    let mut offset = 0;
+    while offset < file.bytes() {
+        let data = {
+            let file = file.clone();
+            tokio::task::spawn_blocking(move || file.read_at(offset, SNAPSHOT_CHUNK_BYTES))
+                .await??
+        };
+        offset += data.len() as u64;
+        let chunk = proto::SnapshotChunk {
+            crc32: crc32fast::hash(&data),
+            data,
+        };
+        if !send(Message::Chunk(chunk)).await? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Asks who answers at `address`.
+pub(crate) async fn identify(
+    peers: &Peers,
+    own: Member,
+    address: &str,
+    timeout: Duration,
+) -> Result<proto::IdentifyResponse, String> {
+    let channel = peers
+        .channel(address, Purpose::Control)
+        .map_err(|error| error.to_string())?;
+    let request = proto::IdentifyRequest {
+        sender: Some(convert::member_to_proto(own)),
+    };
+    match tokio::time::timeout(timeout, client(channel).identify(request)).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(describe(&status)),
+        Err(_) => Err(format!("no answer within {timeout:?}")),
+    }
+}
+
+/// Asks the leader for the index a read must see. `Ok(None)`: it does not lead.
+pub(crate) async fn read_index(
+    networks: &PeerNetworks,
+    leader: u64,
+    info: &MemberInfo,
+    timeout: Duration,
+) -> Result<Option<u64>, String> {
+    let network = networks.network(leader, info, Purpose::Control);
+    let envelope = network.envelope().map_err(|error| error.to_string())?;
+    let mut client = network
+        .client(Purpose::Control)
+        .map_err(|error| error.to_string())?;
+    let request = proto::ReadIndexRequest {
+        envelope: Some(envelope),
+    };
+    match tokio::time::timeout(timeout, client.read_index(request)).await {
+        Ok(Ok(response)) => Ok(match response.into_inner().result {
+            Some(proto::read_index_response::Result::Index(index)) => Some(index),
+            Some(proto::read_index_response::Result::NotLeader(_)) | None => None,
+        }),
+        Ok(Err(status)) => Err(describe(&status)),
+        Err(_) => Err(format!("no answer within {timeout:?}")),
+    }
+}

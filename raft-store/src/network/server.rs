@@ -1,0 +1,318 @@
+//! Answers other masters.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use futures::{Stream, StreamExt as _};
+use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use regency_rpc::MESSAGE_BYTES_MAX;
+use regency_rpc::proto::regency::raft::v1 as proto;
+use regency_rpc::proto::regency::raft::v1::raft_server::{Raft as RaftRpc, RaftServer};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Gate;
+use crate::convert::{self, ConvertError};
+use crate::leadership::LeaderContact;
+use crate::snapshot::SnapshotStore;
+use crate::types::{MemberInfo, Membership, Raft, StoredMembership};
+
+/// Appends of one stream that are decoded ahead.
+const APPENDS_AHEAD: usize = 16;
+
+/// Where the consensus core will be once it runs. Calls before that are turned away.
+pub(crate) type Slot = Arc<OnceLock<Raft>>;
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct RaftService {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) raft: Slot,
+    pub(crate) snapshots: SnapshotStore,
+    pub(crate) contact: Arc<LeaderContact>,
+    /// What this master says of itself.
+    pub(crate) own: MemberInfo,
+    pub(crate) version: String,
+}
+
+impl RaftService {
+    pub(crate) fn into_server(self) -> RaftServer<Self> {
+        RaftServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn raft(&self) -> Result<&Raft, Status> {
+        self.raft
+            .get()
+            .ok_or_else(|| Status::unavailable("this master is starting"))
+    }
+
+    async fn admit(&self, envelope: Option<&proto::Envelope>) -> Result<&Raft, Status> {
+        let raft = self.raft()?;
+        let membership: Arc<StoredMembership> = raft
+            .server_metrics()
+            .borrow_watched()
+            .membership_config
+            .clone();
+        let membership: &Membership = membership.membership();
+        self.gate.admit(envelope, membership).await?;
+        Ok(raft)
+    }
+}
+
+fn malformed(error: &ConvertError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::aborted(format!("this master stopped: {error}"))
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl RaftRpc for RaftService {
+    async fn identify(
+        &self,
+        _request: Request<proto::IdentifyRequest>,
+    ) -> Result<Response<proto::IdentifyResponse>, Status> {
+        let identity = self.gate.identity();
+        let last = match self.raft.get() {
+            Some(raft) => raft.metrics().borrow_watched().last_log_index,
+            None => None,
+        };
+        Ok(Response::new(proto::IdentifyResponse {
+            member: Some(convert::member_to_proto(identity.member())),
+            cluster_id: identity
+                .cluster()
+                .map(convert::cluster_to_proto)
+                .unwrap_or_default(),
+            raft_address: self.own.raft.clone(),
+            http_address: self.own.http.clone(),
+            agent_address: self.own.agent.clone(),
+            hostname: self.own.hostname.clone(),
+            last_log_index: last.unwrap_or(0),
+            version: self.version.clone(),
+        }))
+    }
+
+    type AppendStream = Answers<proto::AppendResponse>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<proto::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        self.raft()?;
+        let mut incoming = request.into_inner();
+        let service = self.clone();
+        // The head of the answer must not wait for the first request: an idle leader has none.
+        let answers = async_stream(move |answers| async move {
+            let Some(mut message) = incoming.message().await? else {
+                return Ok(());
+            };
+            let raft = service.admit(message.envelope.as_ref()).await?.clone();
+            let (requests, decoded) = tokio::sync::mpsc::channel(APPENDS_AHEAD);
+            let decode = async move {
+                loop {
+                    let request = convert::append_from_proto(message).map_err(|e| malformed(&e))?;
+                    if requests.send(request).await.is_err() {
+                        return Ok(());
+                    }
+                    match incoming.message().await? {
+                        Some(next) => message = next,
+                        None => return Ok::<(), Status>(()),
+                    }
+                }
+            };
+            let answer = async {
+                let mut results = std::pin::pin!(raft.stream_append(ReceiverStream::new(decoded)));
+                while let Some(result) = results.next().await {
+                    let result = result.map_err(stopped)?;
+                    if !matches!(
+                        result,
+                        Err(openraft::raft::StreamAppendError::HigherVote(_))
+                    ) {
+                        service.contact.heard();
+                    }
+                    if answers
+                        .send(Ok(convert::appended_to_proto(&result)))
+                        .await
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+                Ok::<(), Status>(())
+            };
+            tokio::pin!(decode, answer);
+            let mut decoding = true;
+            loop {
+                tokio::select! {
+                    // The leader ended its side or broke off: what it sent is still answered.
+                    decoded = &mut decode, if decoding => {
+                        decoding = false;
+                        decoded?;
+                    }
+                    answered = &mut answer => return answered,
+                }
+            }
+        });
+        Ok(Response::new(answers))
+    }
+
+    async fn vote(
+        &self,
+        request: Request<proto::VoteRequest>,
+    ) -> Result<Response<proto::VoteResponse>, Status> {
+        let message = request.into_inner();
+        let raft = self.admit(message.envelope.as_ref()).await?;
+        let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
+        let response = raft.vote(vote).await.map_err(stopped)?;
+        Ok(Response::new(convert::vote_response_to_proto(&response)))
+    }
+
+    async fn pre_vote(
+        &self,
+        request: Request<proto::VoteRequest>,
+    ) -> Result<Response<proto::VoteResponse>, Status> {
+        let message = request.into_inner();
+        let raft = self.admit(message.envelope.as_ref()).await?;
+        let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
+        let response = raft.pre_vote(vote).await.map_err(stopped)?;
+        Ok(Response::new(convert::vote_response_to_proto(&response)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<proto::TransferLeaderRequest>,
+    ) -> Result<Response<proto::TransferLeaderResponse>, Status> {
+        let message = request.into_inner();
+        let raft = self.admit(message.envelope.as_ref()).await?;
+        let transfer = convert::transfer_from_proto(&message).map_err(|e| malformed(&e))?;
+        let response = raft
+            .handle_transfer_leader(transfer)
+            .await
+            .map_err(stopped)?;
+        Ok(Response::new(convert::transferred_to_proto(&response)))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<proto::SnapshotMessage>>,
+    ) -> Result<Response<proto::SnapshotResponse>, Status> {
+        use proto::snapshot_message::Message;
+        let mut incoming = request.into_inner();
+        let head = match incoming.message().await?.and_then(|first| first.message) {
+            Some(Message::Head(head)) => head,
+            Some(Message::Chunk(_)) | None => {
+                return Err(malformed(&ConvertError::Missing("head")));
+            }
+        };
+        let raft = self.admit(head.envelope.as_ref()).await?;
+        let vote = head
+            .vote
+            .as_ref()
+            .map(convert::vote_from_proto)
+            .ok_or_else(|| malformed(&ConvertError::Missing("vote")))?;
+        let membership = head
+            .last_membership
+            .as_ref()
+            .ok_or(ConvertError::Missing("last_membership"))
+            .and_then(convert::stored_membership_from_proto)
+            .map_err(|e| malformed(&e))?;
+        let meta = crate::types::SnapshotMeta {
+            last_log_id: head.last_log_id.as_ref().map(convert::log_id_from_proto),
+            last_membership: membership,
+        };
+
+        let failed = |error: crate::snapshot::SnapshotError| Status::internal(error.to_string());
+        let mut receiving = self
+            .snapshots
+            .receive(uuid::Uuid::new_v4().as_u128())
+            .map_err(failed)?;
+        while let Some(message) = incoming.message().await? {
+            let Some(Message::Chunk(chunk)) = message.message else {
+                return Err(malformed(&ConvertError::Missing("chunk")));
+            };
+            if crc32fast::hash(&chunk.data) != chunk.crc32 {
+                return Err(Status::data_loss("a piece of the snapshot is damaged"));
+            }
+            receiving = blocking(move || {
+                receiving.write(&chunk.data)?;
+                Ok(receiving)
+            })
+            .await?;
+            self.contact.heard();
+        }
+        if receiving.bytes() != head.file_bytes {
+            return Err(Status::data_loss(format!(
+                "the snapshot has {} bytes, {} were announced",
+                receiving.bytes(),
+                head.file_bytes
+            )));
+        }
+        let snapshot = blocking(move || receiving.finish()).await?;
+        tracing::info!(bytes = snapshot.bytes(), "received a snapshot");
+        let response = raft
+            .install_full_snapshot(vote, openraft::Snapshot { meta, snapshot })
+            .await
+            .map_err(stopped)?;
+        Ok(Response::new(proto::SnapshotResponse {
+            vote: Some(convert::vote_to_proto(&response.vote)),
+        }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<proto::ReadIndexRequest>,
+    ) -> Result<Response<proto::ReadIndexResponse>, Status> {
+        use proto::read_index_response::Result as Answer;
+        let message = request.into_inner();
+        let raft = self.admit(message.envelope.as_ref()).await?;
+        let answer = match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Answer::Index(linearizer.read_log_id().index()),
+            Err(openraft::errors::RaftError::APIError(error)) => {
+                tracing::debug!(%error, "cannot confirm leadership for a read");
+                let leader: Option<u64> = raft.current_leader().await;
+                Answer::NotLeader(leader.unwrap_or(0))
+            }
+            Err(error @ openraft::errors::RaftError::Fatal(_)) => return Err(stopped(error)),
+        };
+        Ok(Response::new(proto::ReadIndexResponse {
+            result: Some(answer),
+        }))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::snapshot::SnapshotError> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Status::internal(error.to_string()))?
+        .map_err(|error| Status::internal(error.to_string()))
+}
+
+/// A stream of what `work` sends. An error it returns is the last item. `work` runs only while the
+/// stream is polled and ends when the stream is dropped.
+fn async_stream<T, W, F>(work: W) -> Answers<T>
+where
+    T: Send + 'static,
+    W: FnOnce(tokio::sync::mpsc::Sender<Result<T, Status>>) -> F,
+    F: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    let (answers, receive) = tokio::sync::mpsc::channel(APPENDS_AHEAD);
+    let work = work(answers);
+    let end = async move {
+        match work.await {
+            Ok(()) => None,
+            Err(status) => Some(Err(status)),
+        }
+    };
+    let end = futures::stream::once(end).filter_map(std::future::ready);
+    // The end comes last: its sender is dropped with it, after everything was received.
+    let items = ReceiverStream::new(receive);
+    Box::pin(futures::stream::select(items, end))
+}

@@ -1,0 +1,44 @@
+//! What can become of a proposal.
+
+use crate::leadership::MasterAddress;
+
+/// Why a proposal has no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// It was not proposed and never will be. Safe to send to `leader`.
+    #[error("this master does not lead")]
+    NotLeader {
+        /// Who leads, when this master knows.
+        leader: Option<MasterAddress>,
+    },
+    /// It may or may not have been applied, now or later. Never to be repeated blindly.
+    #[error("the outcome of the proposal is unknown")]
+    Unknown,
+    /// It was not proposed: this master stopped taking part because of a failure.
+    #[error("this master halted: {0}")]
+    Halted(String),
+    /// It was not proposed: it is too large for the log.
+    #[error("the proposal has {bytes} bytes, more than {bytes_max}")]
+    TooLarge {
+        /// Its encoded size.
+        bytes: usize,
+        /// What is accepted.
+        bytes_max: usize,
+    },
+    /// It was not proposed: too many others were in flight for too long.
+    #[error("too many proposals are in flight")]
+    Busy,
+}
+
+impl ProposeError {
+    /// The label of this outcome in metrics.
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::NotLeader { .. } => "not_leader",
+            Self::Unknown => "unknown",
+            Self::Halted(_) => "halted",
+            Self::TooLarge { .. } => "too_large",
+            Self::Busy => "busy",
+        }
+    }
+}

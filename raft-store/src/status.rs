@@ -1,0 +1,68 @@
+//! What operators see of replication.
+
+use std::time::Duration;
+
+use regency_types::{ClusterId, Incarnation, NodeId, Term};
+
+use crate::leadership::Role;
+
+/// A picture of replication at one master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// This master.
+    pub node: NodeId,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// Its cluster, once it belongs to one.
+    pub cluster: Option<ClusterId>,
+    /// The highest term it knows.
+    pub term: Term,
+    /// What it is in that term.
+    pub role: Role,
+    /// Who leads, when known.
+    pub leader: Option<NodeId>,
+    /// Whom it gave its vote in `term`, itself included.
+    pub voted_for: NodeId,
+    /// Index of the last entry in its log.
+    pub last_log_index: Option<u64>,
+    /// Index up to which it knows entries to be committed.
+    pub committed_index: Option<u64>,
+    /// Index of the last entry it applied.
+    pub applied_index: Option<u64>,
+    /// Index of the last entry in its newest snapshot.
+    pub snapshot_index: Option<u64>,
+    /// Index up to which its log was purged.
+    pub purged_index: Option<u64>,
+    /// As leader: how long ago a majority last answered something that was sent before. `None` on
+    /// others and before the first answer.
+    pub last_quorum_ack: Option<Duration>,
+    /// As follower: how long ago the leader was last heard.
+    pub last_leader_contact: Option<Duration>,
+    /// Why it stopped, when it did.
+    pub halted: Option<String>,
+    /// Everybody in the membership, by number.
+    pub members: Vec<MemberStatus>,
+}
+
+/// A member in [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its number.
+    pub node: NodeId,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// Its advertised host name.
+    pub hostname: String,
+    /// Where it speaks to other masters.
+    pub raft: String,
+    /// Where it speaks to clients.
+    pub http: String,
+    /// Where it speaks to agents.
+    pub agent: String,
+    /// Whether it has a vote; learners have none.
+    pub voter: bool,
+    /// As leader: the last entry known to be durable there.
+    pub matched_index: Option<u64>,
+    /// As leader: how many entries it is behind.
+    pub lag_entries: Option<u64>,
+}

@@ -1,0 +1,380 @@
+//! The beginning and the end of a term of leadership.
+//!
+//! One task watches the consensus core. When this master is elected, it proposes `BeginTerm`; only
+//! when that entry is applied here, and while a majority answers, is the master called leader. It
+//! is no longer called so the moment the core says it was deposed, or when no majority answered for
+//! the largest election timeout: by then somebody else may lead.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, Fatal, ForwardReason};
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use openraft::{Instant as _, ServerState};
+use regency_runtime::Clock;
+use regency_state::{BeginTerm, Command, MasterInfo, Proposal, Verdict};
+use regency_types::{ClusterTime, DurationMs, NodeId, Term};
+use tokio::sync::{oneshot, watch};
+
+use crate::identity::Identity;
+use crate::leadership::{LeaderContact, Leadership, Role};
+use crate::metrics;
+use crate::network::Peers;
+use crate::reader::AppliedState;
+use crate::types::{EncodedProposal, Raft, StoredMembership, TypeConfig};
+
+/// A time during which this master leads and serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) term: Term,
+    /// Counts sessions of this process.
+    pub(crate) number: u64,
+    begun: Begun,
+}
+
+/// A term whose `BeginTerm` is applied here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Begun {
+    term: u64,
+    /// Cluster time at its beginning.
+    at: ClusterTime,
+    /// The monotonic clock at its beginning.
+    at_ms: u64,
+}
+
+impl Session {
+    /// Cluster time now: it goes on only while somebody serves.
+    pub(crate) fn now(&self, clock: &dyn Clock) -> ClusterTime {
+        let elapsed_ms = clock.monotonic_ms().saturating_sub(self.begun.at_ms);
+        self.begun.at + DurationMs(elapsed_ms)
+    }
+}
+
+/// Why a proposal was not written, or not known to be.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// Not appended here: this master has no valid lease, which may change in a moment.
+    NoLease,
+    /// Not appended here: another term, another leader, or leadership is being handed over.
+    NotLeader,
+    /// Appended here, but it may or may not be committed.
+    Unknown,
+    /// The core stopped. `true` when the proposal may have been appended.
+    Stopped { maybe_written: bool },
+}
+
+pub(crate) type Written = oneshot::Receiver<ClientWriteResult<TypeConfig>>;
+
+/// Hands an encoded proposal to the core, for this term only.
+pub(crate) async fn write(raft: &Raft, bytes: Bytes, term: Term) -> Result<Written, WriteError> {
+    let (answer, written) = ProgressResponder::complete_only();
+    raft.write(EncodedProposal { bytes })
+        .with_leader(term.0)
+        .responder(answer)
+        .await
+        .map_err(|_: Fatal<TypeConfig>| WriteError::Stopped {
+            maybe_written: false,
+        })?;
+    Ok(written)
+}
+
+/// What became of a written proposal.
+pub(crate) fn outcome(
+    result: Result<ClientWriteResult<TypeConfig>, oneshot::error::RecvError>,
+) -> Result<Verdict, WriteError> {
+    match result {
+        Ok(Ok(response)) => response.data.verdict.ok_or(WriteError::Unknown),
+        Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Err(match forward.reason {
+            ForwardReason::LeaseExpired => WriteError::NoLease,
+            ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => WriteError::NotLeader,
+        }),
+        Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(WriteError::Unknown),
+        // Only changes of the membership are answered so.
+        Ok(Err(
+            ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_),
+        )) => Err(WriteError::NotLeader),
+        Err(_) => Err(WriteError::Stopped {
+            maybe_written: true,
+        }),
+    }
+}
+
+/// The task.
+pub(crate) struct TermTask {
+    pub(crate) raft: Raft,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) contact: Arc<LeaderContact>,
+    pub(crate) states: watch::Receiver<Arc<AppliedState>>,
+    pub(crate) master: MasterInfo,
+    pub(crate) election_max: Duration,
+    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) session: watch::Sender<Option<Session>>,
+    pub(crate) halted: watch::Sender<Option<String>>,
+}
+
+/// What the core says at one moment.
+struct View {
+    term: u64,
+    /// This master was elected in `term`, and nobody else since.
+    elected: bool,
+    /// It campaigns.
+    campaigning: bool,
+    /// A majority answered within the largest election timeout.
+    supported: bool,
+    leader: Option<u64>,
+    membership: Arc<StoredMembership>,
+}
+
+type Beginning = Pin<Box<dyn Future<Output = Option<Begun>> + Send>>;
+
+impl TermTask {
+    /// Runs until the core stops.
+    pub(crate) async fn run(self) {
+        let mut server = self.raft.server_metrics();
+        // Between changes, leases run out and failures happen.
+        let mut tick = tokio::time::interval(self.election_max / 8);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut beginning: Option<(u64, Beginning)> = None;
+        let mut begun: Option<Begun> = None;
+        let mut campaigned_in = 0;
+        loop {
+            let view = self.view();
+            if view.campaigning && view.term > campaigned_in {
+                campaigned_in = view.term;
+                metrics::campaigned();
+            }
+            if begun.is_some_and(|begun| !view.elected || begun.term != view.term) {
+                begun = None;
+            }
+            if beginning
+                .as_ref()
+                .is_some_and(|(term, _)| !view.elected || *term != view.term)
+            {
+                beginning = None;
+            }
+            if view.elected && begun.is_none() && beginning.is_none() {
+                beginning = Some((view.term, Box::pin(self.begin(view.term))));
+            }
+            self.publish(&view, begun);
+
+            tokio::select! {
+                changed = server.changed() => if changed.is_err() { break },
+                _ = tick.tick() => if let Some(why) = self.failure() {
+                    self.halt(why);
+                    break;
+                },
+                ended = wait(&mut beginning) => {
+                    begun = ended;
+                    if begun.is_some() {
+                        beginning = None;
+                    }
+                }
+            }
+        }
+        if let Some(why) = self.failure() {
+            self.halt(why);
+        }
+        self.session.send_replace(None);
+        self.leadership.send_modify(|leadership| {
+            leadership.role = Role::Candidate;
+            leadership.leader = None;
+        });
+    }
+
+    fn view(&self) -> View {
+        let (term, elected, campaigning, leader, membership) = {
+            let server = self.raft.server_metrics();
+            let server = server.borrow_watched();
+            let vote = server.vote;
+            let own = self.master.node.0;
+            (
+                vote.leader_id.term,
+                server.state == ServerState::Leader
+                    && vote.committed
+                    && vote.leader_id.voted_for == own,
+                server.state == ServerState::Candidate,
+                server.current_leader,
+                Arc::clone(&server.membership_config),
+            )
+        };
+        let supported = last_quorum_ack(&self.raft, self.master.node)
+            .is_some_and(|age| age <= self.election_max);
+        View {
+            term,
+            elected,
+            campaigning,
+            supported,
+            leader,
+            membership,
+        }
+    }
+
+    fn publish(&self, view: &View, begun: Option<Begun>) {
+        let own = self.master.node;
+        let serving = begun.filter(|_| view.elected && view.supported);
+        let node = view.leader.map(NodeId);
+        let (role, leader) = match (serving, node) {
+            (Some(_), _) => (Role::Leader, Some(own)),
+            // A leader that was not heard for an election timeout may be none any more.
+            (None, Some(node))
+                if node != own
+                    && self
+                        .contact
+                        .age()
+                        .is_some_and(|age| age <= self.election_max) =>
+            {
+                (Role::Follower, Some(node))
+            }
+            (None, _) => (Role::Candidate, None),
+        };
+        let leader = leader.and_then(|node| {
+            let known = view.membership.membership().get_node(&node.0);
+            self.peers.master_address(node, known)
+        });
+        let mut serve = None;
+        self.leadership.send_if_modified(|now| {
+            let term = Term(view.term);
+            let starts = role == Role::Leader && (now.role != role || now.term != term);
+            let next = Leadership {
+                term,
+                role,
+                session: now.session + u64::from(starts),
+                leader,
+            };
+            serve = serving.map(|begun| Session {
+                term,
+                number: next.session,
+                begun,
+            });
+            if *now == next {
+                return false;
+            }
+            let leader_changed =
+                now.leader.as_ref().map(|l| l.node) != next.leader.as_ref().map(|l| l.node);
+            if leader_changed && next.leader.is_some() {
+                metrics::leader_changed();
+            }
+            tracing::info!(
+                term = next.term.0,
+                role = %next.role,
+                leader = next.leader.as_ref().map_or(0, |leader| leader.node.0),
+                session = next.session,
+                "leadership changed"
+            );
+            metrics::leadership(next.term.0, next.is_leader());
+            *now = next;
+            true
+        });
+        self.session.send_if_modified(|now| {
+            let changed = *now != serve;
+            *now = serve;
+            changed
+        });
+    }
+
+    /// Proposes `BeginTerm` until it is applied or the term is over.
+    fn begin(&self, term: u64) -> impl Future<Output = Option<Begun>> + Send + 'static {
+        let raft = self.raft.clone();
+        let states = self.states.clone();
+        let clock = Arc::clone(&self.clock);
+        let master = self.master.clone();
+        let cluster = self.identity.cluster();
+        async move {
+            // The library elects nobody without a membership, and there is none without a
+            // cluster.
+            let cluster = cluster?;
+            loop {
+                let proposal = Proposal {
+                    // Time stood still since the last entry: nobody served.
+                    proposed_at: states.borrow().state.now(),
+                    wall: clock.wall(),
+                    command: Command::BeginTerm(BeginTerm {
+                        cluster,
+                        term: Term(term),
+                        master: master.clone(),
+                    }),
+                };
+                let bytes = Bytes::from(regency_stored::encode_proposal(&proposal));
+                let result = match write(&raft, bytes, Term(term)).await {
+                    Ok(written) => outcome(written.await),
+                    Err(error) => Err(error),
+                };
+                match result {
+                    Ok(Ok(_)) => {
+                        return Some(Begun {
+                            term,
+                            at: states.borrow().state.now(),
+                            at_ms: clock.monotonic_ms(),
+                        });
+                    }
+                    Ok(Err(refusal)) => {
+                        tracing::error!(term, ?refusal, "the state refuses this master as leader");
+                        return std::future::pending().await;
+                    }
+                    Err(WriteError::NoLease) => {
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                    // The term is over, or the answer was lost with it: the task sees which.
+                    Err(
+                        WriteError::NotLeader | WriteError::Unknown | WriteError::Stopped { .. },
+                    ) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        }
+    }
+
+    fn failure(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics::indexes(
+            metrics.last_log_index,
+            metrics.last_applied.map(|at| at.index),
+        );
+        match &metrics.running_state {
+            Ok(()) | Err(Fatal::Stopped) => None,
+            Err(fatal) => Some(fatal.to_string()),
+        }
+    }
+
+    fn halt(&self, why: String) {
+        metrics::halted();
+        tracing::error!(
+            why,
+            "this master halted and takes no part in the cluster any more"
+        );
+        self.halted.send_replace(Some(why));
+    }
+}
+
+async fn wait(beginning: &mut Option<(u64, Beginning)>) -> Option<Begun> {
+    match beginning {
+        Some((_, beginning)) => beginning.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// As leader: how long ago a majority answered something that was sent before.
+pub(crate) fn last_quorum_ack(raft: &Raft, own: NodeId) -> Option<Duration> {
+    let alone = {
+        let server = raft.server_metrics();
+        let server = server.borrow_watched();
+        if server.state != ServerState::Leader {
+            return None;
+        }
+        let mut voters = server.membership_config.membership().voter_ids();
+        voters.all(|voter| voter == own.0)
+    };
+    if alone {
+        return Some(Duration::ZERO);
+    }
+    let data = raft.data_metrics();
+    let acked = data.borrow_watched().last_quorum_acked;
+    acked.map(|at| at.elapsed())
+}

@@ -1,0 +1,138 @@
+//! Who is let in: strangers, wiped members and masters of another cluster are not.
+
+mod common;
+
+use common::{Cluster, eventually, leadership};
+use regency_raft_store::{IdentityError, Role, StartError};
+use regency_types::NodeId;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_founded_while_a_listed_master_is_missing() {
+    let mut cluster = Cluster::new(3);
+    cluster.start(0).await;
+    cluster.start(1).await;
+    // They answer each other for a while; the third is still missing.
+    eventually("both have asked around", || {
+        let asked = std::time::Duration::from_millis(500);
+        (cluster.master(0).leadership().borrow().role == Role::Candidate).then_some(asked)
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(cluster.master(0).cluster_id(), None);
+    assert_eq!(cluster.master(1).cluster_id(), None);
+    cluster.start(2).await;
+    cluster.write(1).await;
+    cluster.sees(2, [1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_permission_no_cluster_is_founded() {
+    let mut cluster = Cluster::new(1);
+    cluster.bootstrap = false;
+    cluster.start(0).await;
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert_eq!(cluster.master(0).cluster_id(), None);
+    assert!(!cluster.master(0).leadership().borrow().is_leader());
+    assert!(
+        cluster
+            .master(0)
+            .propose(common::register(1))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_member_is_a_stranger_and_the_rest_goes_on() {
+    let mut cluster = Cluster::started(3).await;
+    cluster.write(1).await;
+    for i in 0..3 {
+        cluster.sees(i, [1]).await;
+    }
+    // The lowest id, which is the one that could found a cluster.
+    let wiped = 0;
+    let known = cluster.master(wiped).incarnation();
+    let id = cluster.master(1).cluster_id();
+    cluster.kill(wiped);
+    eventually("the directory is free", || {
+        let free = std::fs::File::open(cluster.dir(wiped).join("lock")).ok()?;
+        free.try_lock().ok()
+    })
+    .await;
+    cluster.wipe(wiped);
+    cluster.start(wiped).await;
+    assert_ne!(cluster.master(wiped).incarnation(), known);
+    for epoch in 2..=30 {
+        cluster.write(epoch).await;
+    }
+    for i in [1, 2] {
+        cluster.sees(i, 1..=30).await;
+        assert_eq!(cluster.master(i).cluster_id(), id);
+    }
+    // It was called all the time, and let nobody in: no cluster, no entry, no vote.
+    assert_eq!(cluster.master(wiped).cluster_id(), None);
+    assert_eq!(cluster.master(wiped).status().last_log_index, None);
+    assert_eq!(cluster.master(wiped).state().get().index, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn masters_of_two_clusters_do_not_mix() {
+    let mut first = Cluster::started(1).await;
+    first.write(1).await;
+    let mut second = Cluster::started(2).await;
+    second.write(2).await;
+    for i in 0..2 {
+        second.sees(i, [2]).await;
+    }
+    // Node 2 of the second cluster is told that node 1 is the one of the first cluster. Node 1 of
+    // the second is gone, so node 2 can only ask the wrong one.
+    let mut peers = vec![first.peer(0).clone(), second.peer(1).clone()];
+    peers[0].id = NodeId(1);
+    second.kill(0);
+    second.kill(1);
+    second.set_peers(peers);
+    second.start(1).await;
+    let lonely = second.master(1);
+    leadership(lonely, "it finds no leader", |l| l.leader.is_none()).await;
+    first.write(3).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(!lonely.leadership().borrow().is_leader());
+    assert_ne!(lonely.cluster_id(), first.master(0).cluster_id());
+    assert!(!common::has(&first.master(0).state().get().state, 2));
+    assert!(!common::has(&lonely.state().get().state, 3));
+    // The first one is not disturbed by the stranger's campaigns.
+    assert!(first.master(0).leadership().borrow().is_leader());
+    assert_eq!(first.master(0).leadership().borrow().session, 1);
+    first.kill(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_cannot_be_used_twice_or_by_another_node() {
+    let mut cluster = Cluster::started(1).await;
+    let mut config = {
+        let mut other = Cluster::new(1);
+        other.config(0)
+    };
+    config.data_dir = cluster.dir(0);
+    let clock = std::sync::Arc::new(regency_runtime::SystemClock::default());
+    let error = regency_raft_store::Consensus::start(config, clock.clone())
+        .await
+        .expect_err("in use");
+    assert!(
+        matches!(error, StartError::Identity(IdentityError::Locked(_))),
+        "{error}"
+    );
+    cluster.master(0).shutdown().await;
+    cluster.kill(0);
+
+    let mut other = Cluster::new(2);
+    let mut config = other.config(1);
+    config.data_dir = cluster.dir(0);
+    let error = regency_raft_store::Consensus::start(config, clock)
+        .await
+        .expect_err("another node's");
+    assert!(
+        matches!(error, StartError::Identity(IdentityError::OtherNode { .. })),
+        "{error}"
+    );
+}
