@@ -5,6 +5,8 @@
 //! scalars are ever held back; reserved and revocable resources and those without an amount
 //! (ports) follow freely.
 //!
+//! What a guarantee lacks is kept from other roles, not from the descendants of its own.
+//!
 //! A limit binds the whole subtree at each allocation. Mesos checks it only for the top-level role
 //! itself, so that there a nested role can exceed it.
 
@@ -153,9 +155,9 @@ impl Quotas {
             .expect("what was shrunk is contained in what it was shrunk from");
         let mut consumed = quota.consumed.clone();
         consumed.add_resources(names, &guaranteed);
-        // What goes to the guarantee lowers the headroom and what is required of it alike, so the
-        // surplus is the same before and after.
-        let mut budget = self.surplus();
+        // Of a scalar that is left over the guarantee lacks nothing any more, so only what others
+        // are owed counts; what went to the guarantee lowered headroom and requirement alike.
+        let mut budget = self.surplus(None);
         limit(&mut budget, &quota.limits, &consumed);
         let burst = shrink(&rest, names, &mut budget);
         offerable.filter(|entry| !is_held_back(entry)) + &guaranteed + &burst
@@ -166,9 +168,9 @@ impl Quotas {
         if self.quotas.is_empty() {
             return offerable.clone();
         }
-        let mut budget = self.surplus();
-        if let Some((quota, _)) = self.of_role[role] {
-            let quota = &self.quotas[quota];
+        let own = self.of_role[role].map(|(quota, _)| &self.quotas[quota]);
+        let mut budget = self.surplus(own);
+        if let Some(quota) = own {
             limit(&mut budget, &quota.limits, &quota.consumed);
         }
         if budget.iter().all(Option::is_none) {
@@ -191,9 +193,9 @@ impl Quotas {
         }
         let quota = self.of_role[role].map(|(quota, _)| &self.quotas[quota]);
         let enough = |(number, amount): &(usize, i64)| {
-            let required = self.required.get(*number);
-            let above =
-                required <= 0 || self.headroom.get(*number).saturating_sub(required) >= *amount;
+            let above = self
+                .surplus_of(*number, quota)
+                .is_none_or(|surplus| surplus >= *amount);
             let below = quota.is_none_or(|quota| {
                 quota.limits[*number].is_none_or(|limit| {
                     limit.saturating_sub(quota.consumed.get(*number)) >= *amount
@@ -219,20 +221,30 @@ impl Quotas {
         }
     }
 
-    /// What may be taken without touching the headroom that guarantees need. A scalar that no
-    /// guarantee lacks is not held back at all.
-    fn surplus(&self) -> Budget {
-        self.required
-            .iter()
-            .zip(self.headroom.iter())
-            .map(|(required, headroom)| {
-                (required > 0).then(|| headroom.saturating_sub(required).max(0))
-            })
+    /// What may be taken without touching the headroom that guarantees need.
+    fn surplus(&self, own: Option<&Quota>) -> Budget {
+        (0..self.required.iter().count())
+            .map(|number| self.surplus_of(number, own))
             .collect()
+    }
+
+    /// The same for one scalar. One that no guarantee lacks is not held back at all; what the taker's
+    /// own quota lacks is not held back from the taker.
+    fn surplus_of(&self, number: usize, own: Option<&Quota>) -> Option<i64> {
+        let own_lack = own.map_or(0, |quota| quota.lack_of(number));
+        let required = self.required.get(number).saturating_sub(own_lack);
+        (required > 0).then(|| self.headroom.get(number).saturating_sub(required).max(0))
     }
 }
 
 impl Quota {
+    fn lack_of(&self, number: usize) -> i64 {
+        self.guarantees
+            .get(number)
+            .saturating_sub(self.consumed.get(number))
+            .max(0)
+    }
+
     fn lack(&self) -> Amounts {
         self.guarantees.less(&self.consumed)
     }

@@ -112,6 +112,24 @@ fn a_guarantee_is_exceeded_within_limit_and_headroom_only() {
 }
 
 #[test]
+fn what_a_guarantee_lacks_is_not_kept_from_the_roles_below_it() {
+    let mut view = view(
+        agents(4, "cpus:1"),
+        vec![framework("f1", &["a/x"]), framework("f2", &["b"])],
+    );
+    view.roles = vec![role("a", "cpus:3", "")];
+    let plans = run(&view);
+    assert_eq!(
+        offered(&plans, "f1").scalar("cpus"),
+        text("cpus:3").scalar("cpus")
+    );
+    assert_eq!(
+        offered(&plans, "f2").scalar("cpus"),
+        text("cpus:1").scalar("cpus")
+    );
+}
+
+#[test]
 fn both_stages_add_up_to_one_offer() {
     // Towards its guarantee the framework gets cpus only as mem is owed elsewhere; when that
     // changes within the run, the rest comes by fair share, in the same offer.
