@@ -116,6 +116,7 @@ impl MasterFlags {
             heartbeat: self.heartbeat_interval,
             election_min: self.election_timeout_min,
             election_max: self.election_timeout_max,
+            ..Timing::default()
         }
     }
 }

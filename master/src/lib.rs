@@ -4,7 +4,7 @@
 //! master does; `api` for clients' HTTP, `rpc` for agents' gRPC; `query` for reads. What is true
 //! is decided in `regency-state`; nothing here may tell anybody anything that is not committed.
 
-mod api;
+pub mod api;
 pub mod flags;
 mod http_server;
 mod leader;

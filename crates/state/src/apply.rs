@@ -51,7 +51,17 @@ impl State {
     pub fn apply(&mut self, proposal: &Proposal) -> Applied {
         self.now = self.now.max(proposal.proposed_at);
         self.wall = proposal.wall;
-        match &proposal.command {
+        let applied = self.apply_command(&proposal.command);
+        if let Some(framework) = proposal.command.caller()
+            && applied.verdict.is_ok()
+        {
+            self.confirm_framework(framework);
+        }
+        applied
+    }
+
+    fn apply_command(&mut self, command: &Command) -> Applied {
+        match command {
             Command::BeginTerm(c) => term::begin(self, c),
             Command::RegisterAgent(c) => agent::register(self, c),
             Command::ReregisterAgent(c) => agent::reregister(self, c),

@@ -22,6 +22,9 @@ pub const FILTERS_PER_AGENT_MAX: usize = 16;
 /// Remaining life a decline filter keeps at its framework's first subscription under a new
 /// leader: the scheduler may have died with the master and will then never revive.
 pub const FILTER_LIFE_AT_FAILOVER_MAX: DurationMs = DurationMs::from_secs(30);
+/// The longest failover timeout of a framework that made no call after its first SUBSCRIBED: its
+/// scheduler may never have seen that answer.
+pub const UNCONFIRMED_LIFE_MAX: DurationMs = DurationMs::from_secs(60);
 /// No failover deadline takes effect within this time of a `BeginTerm`.
 pub const RESUBSCRIBE_GRACE: DurationMs = DurationMs::from_secs(15);
 /// State changes remembered per task for display.

@@ -82,6 +82,19 @@ impl Command {
             Self::AcknowledgeUpdate(_) => "acknowledge_update",
         }
     }
+
+    /// The framework whose call this is, when only a framework that knows its id can make it.
+    pub(crate) fn caller(&self) -> Option<&FrameworkId> {
+        match self {
+            Self::AcceptOffers(c) => Some(&c.framework),
+            Self::DeclineOffers(c) => Some(&c.framework),
+            Self::ReviveOffers(c) => Some(&c.framework),
+            Self::SuppressOffers(c) => Some(&c.framework),
+            Self::KillTask(c) => Some(&c.task.framework),
+            Self::AcknowledgeUpdate(c) => Some(&c.task.framework),
+            _ => None,
+        }
+    }
 }
 
 /// Who leads: enough for anyone to find it.

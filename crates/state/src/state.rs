@@ -212,6 +212,15 @@ impl State {
         self.tasks.get_mut(key).map(Arc::make_mut)
     }
 
+    /// Notes that a framework used its id.
+    pub(crate) fn confirm_framework(&mut self, id: &FrameworkId) {
+        if self.frameworks.get(id).is_some_and(|f| !f.confirmed)
+            && let Some(framework) = self.framework_mut(id)
+        {
+            framework.confirmed = true;
+        }
+    }
+
     pub(crate) fn insert_offer(&mut self, offer: Offer) {
         let agent = self
             .agent_mut(&offer.agent)

@@ -138,6 +138,7 @@ impl Stored for Framework {
             spec,
             suppressed,
             phase,
+            confirmed,
             subscribed_term,
             registered,
             reregistered,
@@ -165,6 +166,7 @@ impl Stored for Framework {
                     })
                 }
             }),
+            confirmed: *confirmed,
             subscribed_term: subscribed_term.0,
             registered_wall_ms: registered.0,
             reregistered_wall_ms: reregistered.map(|t| t.0),
@@ -201,6 +203,7 @@ impl Stored for Framework {
             spec: FrameworkSpec::load(required(message.spec, "Framework.spec")?)?,
             suppressed: load_roles(message.suppressed, "Framework.suppressed")?,
             phase,
+            confirmed: message.confirmed,
             subscribed_term: Term(message.subscribed_term),
             registered: WallTime(message.registered_wall_ms),
             reregistered: message.reregistered_wall_ms.map(WallTime),

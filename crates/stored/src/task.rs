@@ -88,6 +88,7 @@ impl Stored for Task {
             status,
             task_seq,
             unacked,
+            lost,
             kill,
             statuses,
             launched,
@@ -114,6 +115,7 @@ impl Stored for Task {
             }),
             statuses: store_all(statuses),
             launched_ms: launched.0,
+            lost: *lost,
         }
     }
 
@@ -139,6 +141,7 @@ impl Stored for Task {
             status: message.status,
             task_seq: message.task_seq,
             unacked: message.unacked.map(UnackedUpdate::load).transpose()?,
+            lost: message.lost,
             kill: message.kill.map(|k| PendingKill {
                 grace: k.grace_ms.map(DurationMs),
                 command_seq: k.command_seq,

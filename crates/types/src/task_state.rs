@@ -101,19 +101,6 @@ impl TaskState {
             | Self::Unknown => false,
         }
     }
-
-    /// What a framework without PARTITION_AWARE is told instead.
-    #[must_use]
-    pub const fn without_partition_awareness(self) -> Self {
-        match self {
-            Self::Dropped
-            | Self::Unreachable
-            | Self::Gone
-            | Self::GoneByOperator
-            | Self::Unknown => Self::Lost,
-            other => other,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //!
 //! | path | what | where |
 //! |---|---|---|
-//! | `/api/v1/scheduler` | the Mesos v1 scheduler API | [`scheduler`] |
-//! | `/regency/status` | this master's view of the cluster, for tools | [`status`] |
+//! | `/api/v1/scheduler` | the Mesos v1 scheduler API | `scheduler` |
+//! | `/regency/status` | this master's view of the cluster, for tools | `status` |
 //! | everything else | operator API, legacy endpoints, health, metrics | [`operator`] |
 
 mod answer;
 mod cx;
+pub mod operator;
 mod scheduler;
 mod status;
 
@@ -25,5 +26,8 @@ pub(crate) fn router(cx: ApiCx) -> Router {
         .route("/master/api/v1/scheduler", any(scheduler::call))
         .route("/regency/status", get(status::status))
         .with_state(cx.clone());
-    own.layer(DefaultBodyLimit::max(body_max))
+    let operator = operator::routes().with_state(operator::Here::new(cx));
+    own.merge(operator)
+        .fallback(operator::not_found)
+        .layer(DefaultBodyLimit::max(body_max))
 }

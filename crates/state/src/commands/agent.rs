@@ -76,29 +76,52 @@ fn remove(state: &mut State, id: &AgentId, effects: &mut Vec<Effect>) {
         return;
     };
     for key in &agent.tasks {
-        let gone = state.set_task_state(key, TaskState::Gone);
-        if gone {
-            let status = master_status(
-                key,
-                Some(id),
-                TaskState::Gone,
-                StatusReason::AgentRemoved,
-                "The agent lost its checkpoints and registered anew",
-            );
-            state.retain_status(&key.framework, status.clone());
-            effects.push(Effect::SendStatus {
-                framework: key.framework.clone(),
-                status,
-            });
-        }
-        if state.tasks.get(key).is_some_and(|t| t.unacked.is_none()) {
-            state.complete_task(key);
-        }
+        lose(
+            state,
+            key,
+            StatusReason::AgentRemoved,
+            "The agent lost its checkpoints and registered anew",
+            effects,
+        );
     }
     state.epochs.remove(&agent.epoch);
     state.agents.remove(id);
     effects.push(Effect::SendFailure { agent: id.clone() });
     effects.push(Effect::DetachAgent { agent: id.clone() });
+}
+
+/// Ends a task of which its agent will say nothing more. Its framework is told how it ended: as
+/// the agent said last, or that it is gone.
+pub(crate) fn lose(
+    state: &mut State,
+    key: &TaskKey,
+    reason: StatusReason,
+    message: &str,
+    effects: &mut Vec<Effect>,
+) {
+    state.set_task_state(key, TaskState::Gone);
+    let Some(task) = state.tasks.get(key).cloned() else {
+        return;
+    };
+    if task.lost {
+        return;
+    }
+    if let Some(task) = state.task_mut(key) {
+        task.lost = true;
+    }
+    if task.unacked.as_ref().is_some_and(|u| u.state.is_terminal()) {
+        // The head of its stream tells the end; its acknowledgement completes the task.
+        return;
+    }
+    let status = master_status(key, Some(&task.agent), task.state, reason, message);
+    state.retain_status(&key.framework, status.clone());
+    effects.push(Effect::SendStatus {
+        framework: key.framework.clone(),
+        status,
+    });
+    if task.unacked.is_none() {
+        state.complete_task(key);
+    }
 }
 
 /// A known agent attaches with a changed description or boot, or after it was given up.

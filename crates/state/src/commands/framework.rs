@@ -64,6 +64,7 @@ fn add(
         phase: FrameworkPhase::Subscribed {
             stream: command.stream,
         },
+        confirmed: command.framework.is_some(),
         subscribed_term: current_term(state),
         registered: state.wall,
         reregistered: None,
@@ -117,6 +118,7 @@ fn resubscribe(
             stream: command.stream,
         };
         framework.reregistered = Some(wall);
+        framework.confirmed = true;
         if framework.subscribed_term != term {
             framework.subscribed_term = term;
             let latest = now + bounds::FILTER_LIFE_AT_FAILOVER_MAX;
@@ -161,9 +163,13 @@ pub(crate) fn disconnected(state: &mut State, command: &FrameworkDisconnected) -
     let now = state.now;
     if let Some(framework) = state.framework_mut(&command.framework) {
         framework.filters = OrdMap::new();
+        let mut timeout = framework.spec.failover_timeout;
+        if !framework.confirmed {
+            timeout = timeout.min(bounds::UNCONFIRMED_LIFE_MAX);
+        }
         framework.phase = FrameworkPhase::Disconnected {
             since: now,
-            deadline: now + framework.spec.failover_timeout,
+            deadline: now + timeout,
         };
     }
     Applied::done(vec![Effect::WakeAllocator])
@@ -305,5 +311,57 @@ fn named_roles(framework: &Framework, named: &[String]) -> Result<BTreeSet<Strin
     match named.iter().find(|r| !framework.spec.roles.contains(*r)) {
         Some(role) => Err(Refusal::RoleNotSubscribed(role.clone())),
         None => Ok(named.iter().cloned().collect()),
+    }
+}
+
+#[cfg(test)]
+mod unconfirmed {
+    use super::*;
+    use crate::command::Command;
+    use crate::commands::fixture::Given;
+    use crate::model::FrameworkSpec;
+    use regency_types::{DurationMs, StreamId};
+
+    /// How long after its disconnection a framework with a week's failover timeout is removed.
+    fn life(calls: bool) -> DurationMs {
+        let mut given = Given::new();
+        let spec = FrameworkSpec {
+            failover_timeout: DurationMs::from_secs(7 * 24 * 3600),
+            ..Given::framework_spec()
+        };
+        let (outcome, _) = given.ok(Command::SubscribeFramework(SubscribeFramework {
+            framework: None,
+            spec,
+            suppressed: Vec::new(),
+            stream: StreamId(1),
+        }));
+        let Outcome::Subscribed { framework } = outcome else {
+            panic!("{outcome:?}")
+        };
+        if calls {
+            given.ok(Command::ReviveOffers(ReviveOffers {
+                framework: framework.clone(),
+                roles: Vec::new(),
+            }));
+        }
+        given.ok(Command::FrameworkDisconnected(FrameworkDisconnected {
+            framework: framework.clone(),
+            stream: StreamId(1),
+        }));
+        match given
+            .state
+            .framework(&framework)
+            .expect("it is awaited")
+            .phase
+        {
+            FrameworkPhase::Disconnected { since, deadline } => deadline.since(since),
+            FrameworkPhase::Subscribed { .. } => panic!("it is disconnected"),
+        }
+    }
+
+    #[test]
+    fn a_framework_that_never_used_its_id_is_not_awaited_for_its_whole_timeout() {
+        assert_eq!(life(false), bounds::UNCONFIRMED_LIFE_MAX);
+        assert_eq!(life(true), DurationMs::from_secs(7 * 24 * 3600));
     }
 }

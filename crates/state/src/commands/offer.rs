@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use regency_resources::Resources;
-use regency_types::{AgentId, DurationMs, FrameworkId, Generation, OfferId, TaskKey, TaskState};
+use regency_types::{
+    AgentId, DurationMs, FrameworkId, Generation, OfferId, TaskId, TaskKey, TaskState,
+};
 
 use crate::apply::Applied;
 use crate::bounds;
@@ -365,6 +367,7 @@ fn launch(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, spec: &
         status: bytes::Bytes::new(),
         task_seq: 0,
         unacked: None,
+        lost: false,
         kill: None,
         statuses: vec![StatusRecord {
             state: TaskState::Staging,
@@ -379,6 +382,22 @@ fn launch(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, spec: &
     task.launch_seq = agent.push(command);
     state.insert_task(task);
     cx.launched += 1;
+    forget_refusals(state, framework, cx, &spec.task);
+}
+
+/// A task of this id lives from now on: a refusal of an earlier launch of the id, told or told
+/// again after this, would be taken for its end.
+fn forget_refusals(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, task: &TaskId) {
+    cx.effects.retain(|effect| {
+        !matches!(effect, Effect::SendStatus { status, .. } if status.task_id == task.as_str())
+    });
+    if let Some(framework) = state.framework_mut(framework)
+        && !framework.retained.is_empty()
+    {
+        framework
+            .retained
+            .retain(|(_, status)| status.task_id != task.as_str());
+    }
 }
 
 /// Gives offers back.

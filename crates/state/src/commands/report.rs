@@ -6,7 +6,7 @@ use regency_types::{AgentId, TaskKey, TaskState};
 
 use crate::apply::Applied;
 use crate::command::{ApplyReports, ResyncAgent, TaskReport};
-use crate::commands::agent::{known, master_status};
+use crate::commands::agent::{known, lose};
 use crate::effect::Effect;
 use crate::model::{AgentCommand, StatusReason, UnackedUpdate};
 use crate::outcome::Outcome;
@@ -60,25 +60,16 @@ pub(crate) fn resync(state: &mut State, command: &ResyncAgent) -> Applied {
             continue;
         };
         let noted = task.launch_seq <= command.command_seq;
-        if !noted || task.is_terminal() || named.contains(&(key.clone(), task.generation)) {
+        if !noted || named.contains(&(key.clone(), task.generation)) {
             continue;
         }
-        state.set_task_state(key, TaskState::Gone);
-        let status = master_status(
+        lose(
+            state,
             key,
-            Some(&command.agent),
-            TaskState::Gone,
             StatusReason::Reconciliation,
             "The agent does not know the task any more",
+            &mut effects,
         );
-        state.retain_status(&key.framework, status.clone());
-        effects.push(Effect::SendStatus {
-            framework: key.framework.clone(),
-            status,
-        });
-        if task.unacked.is_none() {
-            state.complete_task(key);
-        }
     }
     effects.push(Effect::SyncAgent {
         agent: command.agent.clone(),

@@ -72,7 +72,7 @@ pub(crate) fn acknowledge(state: &mut State, command: &AcknowledgeUpdate) -> App
             effects.push(Effect::SyncAgent {
                 agent: task.agent.clone(),
             });
-            if unacked.state.is_terminal() {
+            if unacked.state.is_terminal() || task.lost {
                 state.complete_task(&command.task);
             }
         }

@@ -97,6 +97,9 @@ pub struct Framework {
     pub suppressed: BTreeSet<String>,
     /// Whether it is there.
     pub phase: FrameworkPhase,
+    /// Whether it has shown that it knows its id, by any call after its first SUBSCRIBED. One that
+    /// has not may never have seen that answer, and subscribed anew under another id.
+    pub confirmed: bool,
     /// The term of its last subscription.
     pub subscribed_term: Term,
     /// When it first subscribed, for display.

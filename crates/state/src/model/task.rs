@@ -67,6 +67,8 @@ pub struct Task {
     pub task_seq: u64,
     /// The head of its update stream.
     pub unacked: Option<UnackedUpdate>,
+    /// Whether its agent has lost it, so that nothing comes after the head of its update stream.
+    pub lost: bool,
     /// The kill that is under way.
     pub kill: Option<PendingKill>,
     /// The states it went through, oldest first, bounded.

@@ -252,6 +252,7 @@ fn task(key: TaskKey, generation: u64, state: TaskState) -> Task {
         status: Bytes::from_static(b"status"),
         task_seq: 2,
         unacked: None,
+        lost: state == TaskState::Failed,
         kill: None,
         statuses: vec![
             StatusRecord {
@@ -333,6 +334,7 @@ fn framework(n: u64) -> Framework {
         phase: FrameworkPhase::Subscribed {
             stream: StreamId(202),
         },
+        confirmed: true,
         subscribed_term: Term(12),
         registered: WallTime(6),
         reregistered: Some(WallTime(7)),

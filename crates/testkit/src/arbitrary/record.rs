@@ -216,6 +216,7 @@ fn framework(rng: &mut Rng) -> Framework {
                 deadline: time(rng),
             }
         },
+        confirmed: rng.chance(50),
         subscribed_term: Term(rng.any_size()),
         registered: wall(rng),
         reregistered: rng.maybe(wall),
@@ -268,6 +269,7 @@ fn task(rng: &mut Rng) -> Task {
             state: task_state(rng),
             status: bytes(rng),
         }),
+        lost: rng.chance(50),
         kill: rng.maybe(|rng| PendingKill {
             grace: rng.maybe(duration),
             command_seq: rng.any_size(),

@@ -321,7 +321,8 @@ impl Workload {
             5..=6 => TaskState::Finished,
             7 => TaskState::Failed,
             8 => TaskState::Killing,
-            _ => TaskState::Lost,
+            // As after a restart of the machine.
+            _ => TaskState::Gone,
         };
         self.tell(at, &key, state);
     }

@@ -113,7 +113,12 @@ impl Workload {
     }
 
     fn repeat(&mut self) -> Option<Command> {
-        self.rng.pick(&self.past).cloned()
+        let command = self.rng.pick(&self.past)?.clone();
+        match &command {
+            // A log holds no registration of an agent after that of the one that took its place.
+            Command::RegisterAgent(c) if self.agents.iter().all(|a| a.epoch != c.epoch) => None,
+            _ => Some(command),
+        }
     }
 
     fn remember(&mut self, command: &Command, state: &State) {

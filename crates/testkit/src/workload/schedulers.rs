@@ -41,7 +41,7 @@ impl ImaginedScheduler {
                 user: "root".to_owned(),
                 principal: rng.maybe(|_| format!("principal {n}")),
                 roles: roles(rng),
-                failover_timeout: DurationMs(rng.below(40_000)),
+                failover_timeout: DurationMs(rng.below(90_000)),
                 checkpoint: rng.chance(50),
                 capabilities: Capabilities {
                     partition_aware: rng.chance(70),

@@ -137,45 +137,74 @@ async fn dispatch(
     }
 }
 
-/// The subscribed framework that a call comes from. That a framework is not known is told only
-/// when this master certainly leads.
+/// The subscribed framework that a call comes from.
+///
+/// That it is not is told only when this master certainly leads: a leader that was frozen for a
+/// while must not tell a framework that it is not known.
 async fn caller(
     leader: &Leader,
     headers: &HeaderMap,
     call: &Call,
 ) -> Result<FrameworkId, Box<Response<Body>>> {
-    let refuse = |code, message: String| Box::new(answer::text(code, message));
+    match find_caller(leader, headers, call) {
+        Ok(framework) => Ok(framework),
+        Err(stranger) => Err(Box::new(match leader.consensus.read_barrier().await {
+            Ok(_) => answer::text(stranger.status(), stranger.to_string()),
+            Err(_) => answer::no_leader(),
+        })),
+    }
+}
+
+/// Why a call is nobody's; the texts are those of Mesos.
+#[derive(Debug, thiserror::Error)]
+enum Stranger {
+    #[error("Framework cannot be found")]
+    Unknown,
+    #[error("Framework is not subscribed")]
+    NotSubscribed,
+    #[error("All non-subscribe calls should include the 'Mesos-Stream-Id' header")]
+    NoStream,
+    #[error(
+        "The stream ID '{given}' included in this request didn't match the stream ID currently \
+         associated with framework ID {framework}"
+    )]
+    OtherStream {
+        given: String,
+        framework: FrameworkId,
+    },
+}
+
+impl Stranger {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotSubscribed => StatusCode::FORBIDDEN,
+            Self::Unknown | Self::NoStream | Self::OtherStream { .. } => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+fn find_caller(leader: &Leader, headers: &HeaderMap, call: &Call) -> Result<FrameworkId, Stranger> {
     let id = call
         .framework_id
         .as_ref()
         .and_then(|id| FrameworkId::new(&id.value).ok());
-    let framework = id.filter(|id| leader.state().state.framework(id).is_some());
-    let Some(framework) = framework else {
-        return Err(match leader.consensus.read_barrier().await {
-            Ok(_) => refuse(
-                StatusCode::BAD_REQUEST,
-                "Framework cannot be found".to_owned(),
-            ),
-            Err(_) => Box::new(answer::no_leader()),
-        });
-    };
-    let Some(stream) = leader.streams.get(&framework) else {
-        return Err(refuse(
-            StatusCode::FORBIDDEN,
-            "Framework is not subscribed".to_owned(),
-        ));
-    };
-    let Some(given) = headers.get(STREAM_ID) else {
-        let message = "All non-subscribe calls should include the 'Mesos-Stream-Id' header";
-        return Err(refuse(StatusCode::BAD_REQUEST, message.to_owned()));
-    };
-    let given = given.to_str().unwrap_or("");
+    let framework = id
+        .filter(|id| leader.state().state.framework(id).is_some())
+        .ok_or(Stranger::Unknown)?;
+    let stream = leader
+        .streams
+        .get(&framework)
+        .ok_or(Stranger::NotSubscribed)?;
+    let given = headers
+        .get(STREAM_ID)
+        .ok_or(Stranger::NoStream)?
+        .to_str()
+        .unwrap_or("");
     if given.parse::<StreamId>() != Ok(stream.id) {
-        let message = format!(
-            "The stream ID '{given}' included in this request didn't match the stream ID currently \
-             associated with framework ID {framework}"
-        );
-        return Err(refuse(StatusCode::BAD_REQUEST, message));
+        return Err(Stranger::OtherStream {
+            given: given.to_owned(),
+            framework,
+        });
     }
     Ok(framework)
 }

@@ -21,94 +21,31 @@ pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 3] = [
     AgentCapability::ReservationRefinement,
 ];
 
-/// Answers a call that only reads; `None` for any other call.
+/// What answers a call that only reads; `None` for any other call.
 #[must_use]
-pub fn answer(view: &View<'_>, call: CallType) -> Option<Response> {
-    let response = match call {
-        CallType::GetHealth => Response {
-            get_health: Some(response::GetHealth { healthy: true }),
-            ..of(Type::GetHealth)
-        },
-        CallType::GetFlags => Response {
-            get_flags: Some(master::flags(view)),
-            ..of(Type::GetFlags)
-        },
-        CallType::GetVersion => Response {
-            get_version: Some(master::version()),
-            ..of(Type::GetVersion)
-        },
-        CallType::GetMetrics => Response {
-            get_metrics: Some(master::metrics(view)),
-            ..of(Type::GetMetrics)
-        },
-        CallType::GetLoggingLevel => Response {
-            get_logging_level: Some(response::GetLoggingLevel { level: 0 }),
-            ..of(Type::GetLoggingLevel)
-        },
-        CallType::GetState => Response {
-            get_state: Some(GetState {
-                get_tasks: Some(tasks::get(view)),
-                get_executors: Some(response::GetExecutors::default()),
-                get_frameworks: Some(frameworks::get(view)),
-                get_agents: Some(agents::get(view)),
-            }),
-            ..of(Type::GetState)
-        },
-        CallType::GetAgents => Response {
-            get_agents: Some(agents::get(view)),
-            ..of(Type::GetAgents)
-        },
-        CallType::GetFrameworks => Response {
-            get_frameworks: Some(frameworks::get(view)),
-            ..of(Type::GetFrameworks)
-        },
-        // Executors of command tasks are not shown, in Mesos neither, and there are no others.
-        CallType::GetExecutors => Response {
-            get_executors: Some(response::GetExecutors::default()),
-            ..of(Type::GetExecutors)
-        },
-        CallType::GetOperations => Response {
-            get_operations: Some(response::GetOperations::default()),
-            ..of(Type::GetOperations)
-        },
-        CallType::GetTasks => Response {
-            get_tasks: Some(tasks::get(view)),
-            ..of(Type::GetTasks)
-        },
-        CallType::GetRoles => Response {
-            get_roles: Some(roles::get(view)),
-            ..of(Type::GetRoles)
-        },
-        CallType::GetWeights => Response {
-            get_weights: roles::weights(view),
-            ..of(Type::GetWeights)
-        },
-        CallType::GetMaster => Response {
-            get_master: Some(master::get(view)),
-            ..of(Type::GetMaster)
-        },
-        CallType::GetMaintenanceStatus => Response {
-            get_maintenance_status: Some(response::GetMaintenanceStatus {
-                status: maintenance::ClusterStatus::default(),
-            }),
-            ..of(Type::GetMaintenanceStatus)
-        },
-        CallType::GetMaintenanceSchedule => Response {
-            get_maintenance_schedule: Some(response::GetMaintenanceSchedule {
-                schedule: maintenance::Schedule::default(),
-            }),
-            ..of(Type::GetMaintenanceSchedule)
-        },
-        CallType::GetQuota => Response {
-            get_quota: Some(response::GetQuota {
-                status: quota::QuotaStatus::default(),
-            }),
-            ..of(Type::GetQuota)
-        },
+pub fn answer_to(call: CallType) -> Option<Type> {
+    match call {
+        CallType::GetHealth => Some(Type::GetHealth),
+        CallType::GetFlags => Some(Type::GetFlags),
+        CallType::GetVersion => Some(Type::GetVersion),
+        CallType::GetMetrics => Some(Type::GetMetrics),
+        CallType::GetLoggingLevel => Some(Type::GetLoggingLevel),
+        CallType::ListFiles => Some(Type::ListFiles),
+        CallType::ReadFile => Some(Type::ReadFile),
+        CallType::GetState => Some(Type::GetState),
+        CallType::GetAgents => Some(Type::GetAgents),
+        CallType::GetFrameworks => Some(Type::GetFrameworks),
+        CallType::GetExecutors => Some(Type::GetExecutors),
+        CallType::GetOperations => Some(Type::GetOperations),
+        CallType::GetTasks => Some(Type::GetTasks),
+        CallType::GetRoles => Some(Type::GetRoles),
+        CallType::GetWeights => Some(Type::GetWeights),
+        CallType::GetMaster => Some(Type::GetMaster),
+        CallType::GetMaintenanceStatus => Some(Type::GetMaintenanceStatus),
+        CallType::GetMaintenanceSchedule => Some(Type::GetMaintenanceSchedule),
+        CallType::GetQuota => Some(Type::GetQuota),
         CallType::Unknown
         | CallType::SetLoggingLevel
-        | CallType::ListFiles
-        | CallType::ReadFile
         | CallType::UpdateWeights
         | CallType::Subscribe
         | CallType::ReserveResources
@@ -127,14 +64,58 @@ pub fn answer(view: &View<'_>, call: CallType) -> Option<Response> {
         | CallType::SetQuota
         | CallType::RemoveQuota
         | CallType::Teardown
-        | CallType::MarkAgentGone => return None,
-    };
-    Some(response)
+        | CallType::MarkAgentGone => None,
+    }
 }
 
-fn of(response_type: Type) -> Response {
-    Response {
-        r#type: Some(response_type as i32),
+/// An answer. Of the types about files there is only the name: a master shows none.
+#[must_use]
+pub fn answer(view: &View<'_>, what: Type) -> Response {
+    let mut answer = Response {
+        r#type: Some(what as i32),
         ..Response::default()
+    };
+    match what {
+        Type::Unknown | Type::ListFiles | Type::ReadFile => {}
+        Type::GetHealth => answer.get_health = Some(response::GetHealth { healthy: true }),
+        Type::GetFlags => answer.get_flags = Some(master::flags(view)),
+        Type::GetVersion => answer.get_version = Some(master::version()),
+        Type::GetMetrics => answer.get_metrics = Some(master::metrics(view)),
+        Type::GetLoggingLevel => {
+            answer.get_logging_level = Some(response::GetLoggingLevel { level: 0 });
+        }
+        Type::GetState => {
+            answer.get_state = Some(GetState {
+                get_tasks: Some(tasks::get(view)),
+                get_executors: Some(response::GetExecutors::default()),
+                get_frameworks: Some(frameworks::get(view)),
+                get_agents: Some(agents::get(view)),
+            });
+        }
+        Type::GetAgents => answer.get_agents = Some(agents::get(view)),
+        Type::GetFrameworks => answer.get_frameworks = Some(frameworks::get(view)),
+        // Executors of command tasks are not shown, in Mesos neither, and there are no others.
+        Type::GetExecutors => answer.get_executors = Some(response::GetExecutors::default()),
+        Type::GetOperations => answer.get_operations = Some(response::GetOperations::default()),
+        Type::GetTasks => answer.get_tasks = Some(tasks::get(view)),
+        Type::GetRoles => answer.get_roles = Some(roles::get(view)),
+        Type::GetWeights => answer.get_weights = roles::weights(view),
+        Type::GetMaster => answer.get_master = Some(master::get(view)),
+        Type::GetMaintenanceStatus => {
+            answer.get_maintenance_status = Some(response::GetMaintenanceStatus {
+                status: maintenance::ClusterStatus::default(),
+            });
+        }
+        Type::GetMaintenanceSchedule => {
+            answer.get_maintenance_schedule = Some(response::GetMaintenanceSchedule {
+                schedule: maintenance::Schedule::default(),
+            });
+        }
+        Type::GetQuota => {
+            answer.get_quota = Some(response::GetQuota {
+                status: quota::QuotaStatus::default(),
+            });
+        }
     }
+    answer
 }

@@ -1,0 +1,102 @@
+//! `POST /api/v1`: the v1 operator calls.
+//!
+//! Checked in the order that Mesos checks in: method, type of the body, body, call, type of the
+//! answer. Only then does it matter what is asked.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{Method, Response};
+use axum::routing::any;
+use regency_types::AgentId;
+use regency_wire::v1::master::Call;
+use regency_wire::v1::master::call::Type;
+use regency_wire::{ContentType, decode, encode, validate};
+
+use super::consistency::{parameters, view};
+use super::refused::Refused;
+use super::reply::{at_leisure, body, with_index};
+use super::{OperatorCx, teardown};
+use crate::query::v1;
+
+/// Mesos takes the longest prefix that is a route, so more than one path arrives here.
+const PATHS: [&str; 3] = ["/api/v1", "/api/v1/", "/api/v1/operator"];
+
+pub(super) fn routes<C: OperatorCx>(router: Router<C>) -> Router<C> {
+    PATHS.iter().fold(router, |router, path| {
+        router
+            .route(path, any(call::<C>))
+            .route(&format!("/master{path}"), any(call::<C>))
+    })
+}
+
+async fn call<C: OperatorCx>(
+    State(cx): State<C>,
+    parts: Parts,
+    bytes: Bytes,
+) -> Result<Response<Body>, Refused> {
+    if parts.method != Method::POST {
+        return Err(Refused::NotPost(parts.method));
+    }
+    // A value that is not text is none of those expected.
+    let content_type = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|value| value.to_str().unwrap_or("?"));
+    let call: Call = decode(ContentType::of_request(content_type)?, &bytes)?;
+    let call_type = validate::operator::check(&call)?;
+    let accept = parts.headers.get_all(ACCEPT).iter();
+    let accepted = ContentType::acceptable(accept.filter_map(|value| value.to_str().ok()))?;
+    match call_type {
+        Type::Teardown => {
+            let id = call.teardown.map(|part| part.framework_id.value);
+            Ok(teardown::carry_out(&cx, &parts.uri, &id.unwrap_or_default()).await)
+        }
+        // There are no files to be seen here.
+        Type::ListFiles | Type::ReadFile => Err(Refused::NoSuchFile),
+        _ => {
+            refuse_unknown_agent(&cx, &call)?;
+            read(&cx, &parts, call_type, accepted).await
+        }
+    }
+}
+
+async fn read<C: OperatorCx>(
+    cx: &C,
+    parts: &Parts,
+    call_type: Type,
+    accepted: ContentType,
+) -> Result<Response<Body>, Refused> {
+    let Some(what) = v1::answer_to(call_type) else {
+        return Err(Refused::NotImplemented(call_type.as_str_name().to_owned()));
+    };
+    let view = match call_type {
+        // Of this process, whatever is applied.
+        Type::GetHealth | Type::GetVersion | Type::GetFlags | Type::GetMetrics => cx.view(),
+        _ => view(cx, parts, &parameters(parts)?).await?,
+    };
+    let answer = move || {
+        let bytes = encode(accepted, &v1::answer(&view.view(), what));
+        with_index(body(accepted.media_type(), bytes), view.index)
+    };
+    Ok(at_leisure(answer).await)
+}
+
+/// Calls about an agent that is not known are refused as in Mesos, also those that could do
+/// nothing yet with one that is.
+fn refuse_unknown_agent<C: OperatorCx>(cx: &C, call: &Call) -> Result<(), Refused> {
+    let known = |id: &str| AgentId::new(id).is_ok_and(|id| cx.view().state.agent(&id).is_some());
+    if let Some(part) = &call.mark_agent_gone
+        && !known(&part.agent_id.value)
+    {
+        return Err(Refused::NoSuchAgent(part.agent_id.value.clone()));
+    }
+    if let Some(part) = &call.drain_agent
+        && !known(&part.agent_id.value)
+    {
+        return Err(Refused::UnknownAgent);
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! The older read endpoints.
+//!
+//! Any method reads, as in Mesos: some clients POST to them.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Response;
+use axum::http::request::Parts;
+use axum::routing::any;
+use regency_wire::content::APPLICATION_JSON;
+use serde::Serialize;
+
+use super::consistency::{Parameters, parameters, view};
+use super::refused::Refused;
+use super::reply::{at_leisure, body, with_index};
+use super::{OperatorCx, OwnedView, aliased};
+use crate::query::legacy::{self, Order, TasksQuery};
+use crate::query::metrics;
+
+/// Type of a body that is a call of a function of the client's.
+const JAVASCRIPT: &str = "text/javascript";
+
+#[derive(Debug, Clone, Copy)]
+enum Endpoint {
+    State,
+    StateSummary,
+    Slaves,
+    Frameworks,
+    Tasks,
+    Roles,
+    Version,
+    Flags,
+    MetricsSnapshot,
+}
+
+const ENDPOINTS: [(&str, Endpoint); 9] = [
+    ("/state", Endpoint::State),
+    ("/state-summary", Endpoint::StateSummary),
+    ("/slaves", Endpoint::Slaves),
+    ("/frameworks", Endpoint::Frameworks),
+    ("/tasks", Endpoint::Tasks),
+    ("/roles", Endpoint::Roles),
+    ("/version", Endpoint::Version),
+    ("/flags", Endpoint::Flags),
+    ("/metrics/snapshot", Endpoint::MetricsSnapshot),
+];
+
+pub(super) fn routes<C: OperatorCx>(router: Router<C>) -> Router<C> {
+    ENDPOINTS.iter().fold(router, |router, (path, endpoint)| {
+        let endpoint = *endpoint;
+        aliased(router, path, || {
+            any(move |State(cx): State<C>, parts: Parts| async move {
+                read(&cx, endpoint, &parts).await
+            })
+        })
+    })
+}
+
+async fn read<C: OperatorCx>(
+    cx: &C,
+    endpoint: Endpoint,
+    parts: &Parts,
+) -> Result<Response<Body>, Refused> {
+    let parameters = parameters(parts)?;
+    let callback = callback(&parameters)?;
+    let view = match endpoint {
+        // Of this process, whatever is applied: monitoring must see a master that is not ready.
+        Endpoint::Version | Endpoint::Flags | Endpoint::MetricsSnapshot => cx.view(),
+        _ => view(cx, parts, &parameters).await?,
+    };
+    let tasks_query = match endpoint {
+        Endpoint::Tasks => tasks_query(&parameters).map_err(Refused::Malformed)?,
+        _ => TasksQuery::default(),
+    };
+    let answer = move || {
+        let json = write(endpoint, &view, &parameters, &tasks_query);
+        let response = match callback {
+            None => body(APPLICATION_JSON, json),
+            Some(name) => body(JAVASCRIPT, call(&name, &json)),
+        };
+        with_index(response, view.index)
+    };
+    Ok(at_leisure(answer).await)
+}
+
+fn write(
+    endpoint: Endpoint,
+    view: &OwnedView,
+    parameters: &Parameters,
+    tasks_query: &TasksQuery,
+) -> Vec<u8> {
+    let view = &view.view();
+    let parameter = |name| parameters.get(name).map(String::as_str);
+    match endpoint {
+        Endpoint::State => to_json(&legacy::state(view)),
+        Endpoint::StateSummary => to_json(&legacy::summary(view)),
+        Endpoint::Slaves => to_json(&legacy::slaves(view, parameter("slave_id"))),
+        Endpoint::Frameworks => to_json(&legacy::frameworks(view, parameter("framework_id"))),
+        Endpoint::Tasks => to_json(&legacy::tasks(view, tasks_query)),
+        Endpoint::Roles => to_json(&legacy::roles(view)),
+        Endpoint::Version => to_json(&legacy::version(view)),
+        Endpoint::Flags => to_json(&legacy::flags(view)),
+        Endpoint::MetricsSnapshot => to_json(&metrics::snapshot(view)),
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("writing to memory and string keys cannot fail")
+}
+
+/// The parameters of `/tasks`.
+fn tasks_query(parameters: &Parameters) -> Result<TasksQuery, String> {
+    let number = |name: &str, default: usize| match parameters.get(name) {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .map_err(|_| format!("'{name}' is a number of tasks, not '{text}'")),
+    };
+    let default = TasksQuery::default();
+    Ok(TasksQuery {
+        limit: number("limit", default.limit)?,
+        offset: number("offset", default.offset)?,
+        order: match parameters.get("order").map(String::as_str) {
+            None => default.order,
+            Some("asc") => Order::Ascending,
+            Some("des") => Order::Descending,
+            Some(other) => return Err(format!("'order' is 'asc' or 'des', not '{other}'")),
+        },
+        framework_id: parameters.get("framework_id").cloned(),
+        task_id: parameters.get("task_id").cloned(),
+    })
+}
+
+/// The function that the client wants its answer handed to.
+///
+/// Only names are accepted: anything else would let a link run a script of its author's choice
+/// in the origin of this master.
+fn callback(parameters: &Parameters) -> Result<Option<String>, Refused> {
+    match parameters.get("jsonp") {
+        None => Ok(None),
+        Some(name)
+            if !name.is_empty()
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "_$.[]".contains(c)) =>
+        {
+            Ok(Some(name.clone()))
+        }
+        Some(name) => Err(Refused::Malformed(format!(
+            "'jsonp' is the name of a function, not '{name}'"
+        ))),
+    }
+}
+
+/// The call of a function with this argument; without a semicolon, as Mesos writes it.
+fn call(name: &str, json: &[u8]) -> Vec<u8> {
+    [name.as_bytes(), b"(", json, b")"].concat()
+}
