@@ -130,6 +130,50 @@ fn what_a_guarantee_lacks_is_not_kept_from_the_roles_below_it() {
 }
 
 #[test]
+fn the_last_bit_of_surplus_is_offered() {
+    // Of four cpus all but three tenths are owed to somebody else.
+    let mut view = view(agents(4, "cpus:1"), vec![framework("f1", &["a"])]);
+    view.roles = vec![role("b", "cpus:3.7", "")];
+    assert_eq!(offered(&run(&view), "f1"), text("cpus:0.3"));
+    view.roles = vec![role("b", "cpus:3.99", "")];
+    assert_eq!(offered(&run(&view), "f1"), text("cpus:0.01"));
+    view.roles = vec![role("b", "cpus:3.991", "")];
+    assert_eq!(run(&view), []);
+}
+
+#[test]
+fn guarantees_beyond_the_cluster_are_served_as_far_as_it_goes() {
+    let mut view = view(
+        agents(2, "cpus:1"),
+        vec![framework("f1", &["a"]), framework("f2", &["b"])],
+    );
+    view.roles = vec![role("a", "cpus:5", ""), role("b", "cpus:5", "")];
+    let plans = run(&view);
+    assert_eq!(offered(&plans, "f1"), text("cpus:1"));
+    assert_eq!(offered(&plans, "f2"), text("cpus:1"));
+}
+
+#[test]
+fn a_limit_does_not_bind_what_is_revocable_or_reserved() {
+    let key = regency_resources::ResourceKey {
+        revocable: true,
+        ..regency_resources::ResourceKey::new("cpus")
+    };
+    let revocable: Resources = [(key, regency_resources::Value::units(2))]
+        .into_iter()
+        .collect();
+    let mut framework = framework("f1", &["a"]);
+    framework.capabilities = EVERYTHING;
+    let mut view = view(agents(1, "cpus:4"), vec![framework]);
+    view.agents[0].available += &revocable;
+    view.agents[0].total += &revocable;
+    view.roles = vec![role("a", "", "cpus:0;mem:0")];
+    assert_eq!(offered(&run(&view), "f1"), revocable);
+    view.agents[0].available = text("cpus:4;cpus(a):1");
+    assert_eq!(offered(&run(&view), "f1"), text("cpus(a):1"));
+}
+
+#[test]
 fn both_stages_add_up_to_one_offer() {
     // Towards its guarantee the framework gets cpus only as mem is owed elsewhere; when that
     // changes within the run, the rest comes by fair share, in the same offer.
