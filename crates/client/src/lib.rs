@@ -74,5 +74,5 @@ pub use event::{Event, Events};
 pub use http::{Http, RequestError};
 pub use regency_wire::{ContentType, v1};
 pub use session::Break;
-pub use status::{LastElection, LeaderAddress, MasterStatus, Role, StatusError};
+pub use status::{LeaderAddress, MasterStatus, Role, StatusError};
 pub use task::{TaskBuilder, is_terminal, scalar};

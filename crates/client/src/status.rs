@@ -22,8 +22,9 @@ pub enum Role {
     Candidate,
     /// It copies the log and has no vote.
     Learner,
-    /// It takes part in nothing, since it stops or is halted.
-    Shutdown,
+    /// Something newer than this crate.
+    #[serde(other)]
+    Other,
 }
 
 /// A leader as another master knows it.
@@ -33,17 +34,6 @@ pub struct LeaderAddress {
     pub id: u64,
     /// Its `host:port` for clients.
     pub http: String,
-}
-
-/// When the last election that this master saw took place, counted back from the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct LastElection {
-    /// Milliseconds since this master noticed that the leader before was gone.
-    pub detected_ms_ago: Option<u64>,
-    /// Milliseconds since it knew the new leader.
-    pub elected_ms_ago: Option<u64>,
-    /// Milliseconds since the new leader serves; known to the leader only.
-    pub serving_ms_ago: Option<u64>,
 }
 
 /// A master's own view of itself and its cluster, at the moment of the answer.
@@ -65,7 +55,10 @@ pub struct MasterStatus {
     pub applied_index: u64,
     /// Index of the last log entry it knows to be committed.
     #[serde(default)]
-    pub committed_index: u64,
+    pub committed_index: Option<u64>,
+    /// For how many milliseconds it has served as leader, if it does.
+    #[serde(default)]
+    pub serving_ms: Option<u64>,
     /// Agents connected to it.
     #[serde(default)]
     pub agents_attached: u64,
@@ -78,12 +71,12 @@ pub struct MasterStatus {
     /// Tasks that have not ended.
     #[serde(default)]
     pub tasks_active: u64,
-    /// The last election it saw.
-    #[serde(default)]
-    pub last_election: Option<LastElection>,
     /// Identity of the process, new at every start.
     #[serde(default)]
     pub process: String,
+    /// Why it takes part in nothing any more, if so.
+    #[serde(default)]
+    pub halted: Option<String>,
 }
 
 /// Why a master's status is not known.
@@ -144,18 +137,13 @@ mod tests {
     #[test]
     fn a_status_is_read_with_and_without_what_is_optional() {
         let full = r#"{"node_id":1,"term":5,"role":"leader","leader":{"id":1,"http":"h:1"},
-            "serving":true,"applied_index":123,"committed_index":124,"agents_attached":2,
-            "agents_registered":3,"offers_outstanding":3,"tasks_active":4,
-            "last_election":{"detected_ms_ago":40,"elected_ms_ago":30,"serving_ms_ago":null},
-            "process":"uuid","something_newer":1}"#;
+            "serving":true,"serving_ms":40,"applied_index":123,"committed_index":124,
+            "agents_attached":2,"agents_registered":3,"offers_outstanding":3,"tasks_active":4,
+            "process":"uuid","halted":null,"something_newer":1}"#;
         let status: MasterStatus = serde_json::from_str(full).unwrap();
         assert!(status.leads());
-        assert_eq!(status.committed_index, 124);
-        let last = status.last_election.unwrap();
-        assert_eq!(
-            (last.detected_ms_ago, last.serving_ms_ago),
-            (Some(40), None)
-        );
+        assert_eq!(status.committed_index, Some(124));
+        assert_eq!(status.serving_ms, Some(40));
 
         let short = r#"{"node_id":2,"term":5,"role":"candidate","leader":null}"#;
         let status: MasterStatus = serde_json::from_str(short).unwrap();

@@ -1,0 +1,24 @@
+//! Commands that hand over to one component.
+
+pub(crate) mod agent;
+pub(crate) mod master;
+pub(crate) mod version;
+
+use anyhow::Context;
+
+use crate::LogFlags;
+
+/// Runs a component on a runtime of its own, with logs and metrics set up, until it returns.
+fn run_component(
+    logs: &LogFlags,
+    component: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    regency_telemetry::init_tracing(logs.log_format, &logs.log_filter)?;
+    // Installed before anything is measured; the component serves what it holds.
+    regency_telemetry::install_metrics()?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(component)
+}
