@@ -61,6 +61,8 @@ pub struct Timing {
     pub election_min: Duration,
     /// Greatest such time, and the leader's lease.
     pub election_max: Duration,
+    /// Whether a leader whose sockets break and refuse is taken for lost before its lease ends.
+    pub fast_election: bool,
 }
 
 impl Default for Timing {
@@ -70,6 +72,7 @@ impl Default for Timing {
             heartbeat: Duration::from_millis(50),
             election_min: Duration::from_millis(150),
             election_max: Duration::from_millis(300),
+            fast_election: true,
         }
     }
 }
@@ -197,6 +200,7 @@ impl Config {
             heartbeat,
             election_min,
             election_max,
+            fast_election: _,
         } = self.timing;
         if heartbeat.is_zero() || heartbeat >= election_min || election_min >= election_max {
             return Err(ConfigError::Timing {

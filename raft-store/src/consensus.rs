@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigError, EngineKind, Limits, LogConfig, Timing};
 use crate::effects::{EffectReceiver, EffectSink};
 use crate::engine::sled::SledEngine;
 use crate::engine::{EngineError, LogEngine, Recovered};
+use crate::fast_election::{Evidence, FastElection};
 use crate::identity::{Identity, IdentityError};
 use crate::leadership::{LeaderContact, Leadership};
 use crate::log::{LogBounds, LogStore, WriterEnd};
@@ -29,7 +30,7 @@ use crate::reader::{StateReader, WaitError};
 use crate::snapshot::{Loaded, SnapshotError, SnapshotFile, SnapshotStore};
 use crate::status::{MemberStatus, Status};
 use crate::term::{self, Session, TermTask, WriteError};
-use crate::types::{MemberInfo, Raft};
+use crate::types::{Member, MemberInfo, Raft};
 
 /// Bytes that one permit of the in-flight bound stands for.
 const PERMIT_BYTES: usize = 256;
@@ -324,11 +325,25 @@ impl Consensus {
         let contact = Arc::new(LeaderContact::new());
         let slot: Slot = Arc::new(OnceLock::new());
         let _ = slot.set(raft.clone());
+        let (evidence, broken_streams) = Evidence::channel();
+        if config.timing.fast_election {
+            tokio::spawn(
+                FastElection {
+                    raft: raft.clone(),
+                    own: config.node,
+                    peers: Arc::clone(&peers),
+                    contact: Arc::clone(&contact),
+                    evidence: broken_streams,
+                }
+                .run(),
+            );
+        }
         let service = RaftService {
             gate,
             raft: slot,
             snapshots: opened.snapshots,
             contact: Arc::clone(&contact),
+            evidence,
             own: own_info.clone(),
             version: config.version.clone(),
         };
@@ -813,6 +828,18 @@ impl Consensus {
         if let Err(error) = closed.await {
             tracing::warn!(%error, "replication did not close cleanly");
         }
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.inner.raft
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.inner.peers
+    }
+
+    pub(crate) fn member(&self) -> Member {
+        self.inner.identity.member()
     }
 
     /// The voter that has most of the log, besides this master.

@@ -37,6 +37,9 @@ pub const POISON_ENTRIES: &str = "regency_raft_poison_entries_total";
 pub const SNAPSHOT_SECONDS: &str = "regency_raft_snapshot_seconds";
 /// Gauge: size of the newest snapshot.
 pub const SNAPSHOT_BYTES: &str = "regency_raft_snapshot_bytes";
+/// Counter: campaigns because the leader's sockets broke, with label [`OUTCOME`]: `elected`,
+/// `undecided`, `false_alarm`.
+pub const FAST_ELECTIONS: &str = "regency_raft_fast_elections_total";
 /// Gauge: 1 when this master stopped because of a failure.
 pub const HALTED: &str = "regency_raft_halted";
 
@@ -59,6 +62,10 @@ pub fn describe() {
     describe_counter!(POISON_ENTRIES, "Entries whose apply panicked");
     describe_histogram!(SNAPSHOT_SECONDS, "Time to write a snapshot");
     describe_gauge!(SNAPSHOT_BYTES, "Size of the newest snapshot");
+    describe_counter!(
+        FAST_ELECTIONS,
+        "Campaigns because the leader's sockets broke"
+    );
     describe_gauge!(HALTED, "1 when this master stopped because of a failure");
 }
 
@@ -110,4 +117,8 @@ pub(crate) fn campaigned() {
 
 pub(crate) fn halted() {
     gauge!(HALTED).set(1.0);
+}
+
+pub(crate) fn fast_election(outcome: &'static str) {
+    counter!(FAST_ELECTIONS, OUTCOME => outcome).increment(1);
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cluster, eventually, leadership};
-use regency_raft_store::{IdentityError, Role, StartError};
+use regency_raft_store::{IdentityError, MemberError, Role, StartError};
 use regency_types::NodeId;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,5 +134,82 @@ async fn a_directory_cannot_be_used_twice_or_by_another_node() {
     assert!(
         matches!(error, StartError::Identity(IdentityError::OtherNode { .. })),
         "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_master_is_replaced_by_one_with_a_new_number() {
+    let mut cluster = Cluster::new(4);
+    let all: Vec<_> = (0..4).map(|i| cluster.peer(i).clone()).collect();
+    cluster.set_peers(all[..3].to_vec());
+    for i in 0..3 {
+        cluster.start(i).await;
+    }
+    for epoch in 1..=10 {
+        cluster.write(epoch).await;
+    }
+    let leader = cluster.leader().await;
+    let lost = (leader + 1) % 3;
+    cluster.sees(lost, 1..=10).await;
+    cluster.kill(lost);
+
+    // The new one waits, whatever it is told to bootstrap: the others belong to a cluster.
+    cluster.set_peers(all.clone());
+    cluster.start(3).await;
+    let master = cluster.master(leader);
+    master
+        .remove_master(all[lost].id)
+        .await
+        .expect("removed while it is dead");
+    master.add_master(&all[3]).await.expect("added");
+    cluster.sees(3, 1..=10).await;
+    let status = cluster.master(leader).status();
+    let voters: Vec<_> = status
+        .members
+        .iter()
+        .filter(|m| m.voter)
+        .map(|m| m.node)
+        .collect();
+    assert!(
+        voters.contains(&NodeId(4)) && !voters.contains(&all[lost].id),
+        "{voters:?}"
+    );
+    assert_eq!(voters.len(), 3);
+
+    // With the third one gone the new one's vote is needed.
+    let third = 3 - leader - lost;
+    cluster.kill(third);
+    cluster.write(11).await;
+    cluster.sees(3, [11]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_was_used_cannot_be_given_to_another_directory() {
+    let mut cluster = Cluster::started(3).await;
+    cluster.write(1).await;
+    let leader = cluster.leader().await;
+    let wiped = (leader + 1) % 3;
+    cluster.sees(wiped, [1]).await;
+    cluster.kill(wiped);
+    eventually("the directory is free", || {
+        let free = std::fs::File::open(cluster.dir(wiped).join("lock")).ok()?;
+        free.try_lock().ok()
+    })
+    .await;
+    cluster.wipe(wiped);
+    cluster.start(wiped).await;
+    let spec = cluster.peer(wiped).clone();
+    let error = cluster
+        .master(leader)
+        .add_master(&spec)
+        .await
+        .expect_err("taken");
+    assert!(matches!(error, MemberError::IdTaken { .. }), "{error}");
+    let unknown = cluster.master(leader).remove_master(NodeId(9)).await;
+    assert_eq!(unknown, Err(MemberError::Unknown(NodeId(9))));
+    let follower = cluster.master(3 - leader - wiped);
+    assert_eq!(
+        follower.remove_master(spec.id).await,
+        Err(MemberError::NotLeader)
     );
 }

@@ -14,9 +14,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Gate;
 use crate::convert::{self, ConvertError};
+use crate::fast_election::Evidence;
 use crate::leadership::LeaderContact;
 use crate::snapshot::SnapshotStore;
-use crate::types::{MemberInfo, Membership, Raft, StoredMembership};
+use crate::types::{Member, MemberInfo, Membership, Raft, StoredMembership};
 
 /// Appends of one stream that are decoded ahead.
 const APPENDS_AHEAD: usize = 16;
@@ -31,6 +32,7 @@ pub(crate) struct RaftService {
     pub(crate) raft: Slot,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) contact: Arc<LeaderContact>,
+    pub(crate) evidence: Evidence,
     /// What this master says of itself.
     pub(crate) own: MemberInfo,
     pub(crate) version: String,
@@ -49,7 +51,7 @@ impl RaftService {
             .ok_or_else(|| Status::unavailable("this master is starting"))
     }
 
-    async fn admit(&self, envelope: Option<&proto::Envelope>) -> Result<&Raft, Status> {
+    async fn admit(&self, envelope: Option<&proto::Envelope>) -> Result<(&Raft, Member), Status> {
         let raft = self.raft()?;
         let membership: Arc<StoredMembership> = raft
             .server_metrics()
@@ -57,8 +59,8 @@ impl RaftService {
             .membership_config
             .clone();
         let membership: &Membership = membership.membership();
-        self.gate.admit(envelope, membership).await?;
-        Ok(raft)
+        let sender = self.gate.admit(envelope, membership).await?;
+        Ok((raft, sender))
     }
 }
 
@@ -112,7 +114,9 @@ impl RaftRpc for RaftService {
             let Some(mut message) = incoming.message().await? else {
                 return Ok(());
             };
-            let raft = service.admit(message.envelope.as_ref()).await?.clone();
+            let (raft, sender) = service.admit(message.envelope.as_ref()).await?;
+            let raft = raft.clone();
+            let mut watch = service.evidence.watch(sender.node);
             let (requests, decoded) = tokio::sync::mpsc::channel(APPENDS_AHEAD);
             let decode = async move {
                 loop {
@@ -122,7 +126,10 @@ impl RaftRpc for RaftService {
                     }
                     match incoming.message().await? {
                         Some(next) => message = next,
-                        None => return Ok::<(), Status>(()),
+                        None => {
+                            watch.ended_in_order();
+                            return Ok::<(), Status>(());
+                        }
                     }
                 }
             };
@@ -167,7 +174,7 @@ impl RaftRpc for RaftService {
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteResponse>, Status> {
         let message = request.into_inner();
-        let raft = self.admit(message.envelope.as_ref()).await?;
+        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
         let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
         let response = raft.vote(vote).await.map_err(stopped)?;
         Ok(Response::new(convert::vote_response_to_proto(&response)))
@@ -178,7 +185,7 @@ impl RaftRpc for RaftService {
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteResponse>, Status> {
         let message = request.into_inner();
-        let raft = self.admit(message.envelope.as_ref()).await?;
+        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
         let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
         let response = raft.pre_vote(vote).await.map_err(stopped)?;
         Ok(Response::new(convert::vote_response_to_proto(&response)))
@@ -189,7 +196,7 @@ impl RaftRpc for RaftService {
         request: Request<proto::TransferLeaderRequest>,
     ) -> Result<Response<proto::TransferLeaderResponse>, Status> {
         let message = request.into_inner();
-        let raft = self.admit(message.envelope.as_ref()).await?;
+        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
         let transfer = convert::transfer_from_proto(&message).map_err(|e| malformed(&e))?;
         let response = raft
             .handle_transfer_leader(transfer)
@@ -210,7 +217,7 @@ impl RaftRpc for RaftService {
                 return Err(malformed(&ConvertError::Missing("head")));
             }
         };
-        let raft = self.admit(head.envelope.as_ref()).await?;
+        let (raft, _) = self.admit(head.envelope.as_ref()).await?;
         let vote = head
             .vote
             .as_ref()
@@ -270,7 +277,7 @@ impl RaftRpc for RaftService {
     ) -> Result<Response<proto::ReadIndexResponse>, Status> {
         use proto::read_index_response::Result as Answer;
         let message = request.into_inner();
-        let raft = self.admit(message.envelope.as_ref()).await?;
+        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
         let answer = match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
             Ok(linearizer) => Answer::Index(linearizer.read_log_id().index()),
             Err(openraft::errors::RaftError::APIError(error)) => {
