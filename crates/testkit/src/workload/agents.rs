@@ -179,9 +179,14 @@ impl Workload {
     }
 
     fn reregister(&mut self, at: usize, id: AgentId) -> Command {
+        let mut epoch = self.agents[at].epoch;
+        if self.rng.chance(2) {
+            // Another machine that was given a copy of the id.
+            epoch.0 = u128::MAX;
+        }
         Command::ReregisterAgent(ReregisterAgent {
             agent: id,
-            epoch: self.agents[at].epoch,
+            epoch,
             boot: BootId(1 + u128::from(self.rng.below(2))),
             spec: self.agents[at].spec(),
         })

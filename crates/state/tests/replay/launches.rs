@@ -1,0 +1,62 @@
+//! I1, the part that the masters decide: a launch is put into a command stream once, and what is
+//! in a stream changes in one way only: a launch that was not confirmed is withdrawn for good.
+
+use std::collections::BTreeMap;
+
+use regency_state::model::AgentCommand;
+use regency_types::{Generation, TaskKey};
+
+use crate::Step;
+
+/// The newest launch of each task.
+#[derive(Default)]
+pub(crate) struct Launches {
+    newest: BTreeMap<TaskKey, Generation>,
+}
+
+impl Launches {
+    pub(crate) fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
+        for agent in step.after.agents() {
+            let before = step.before.agent(&agent.id);
+            let minted = before.map_or(0, |a| a.command_seq);
+            for (seq, old) in before.iter().flat_map(|a| a.outbox.iter()) {
+                let kept = agent.outbox.get(seq);
+                let fine = match (old, kept) {
+                    (_, None) => *seq <= agent.confirmed_seq,
+                    (old, Some(new)) => old == new || withdrawn(old, new),
+                };
+                if !fine {
+                    return Err(format!("command {seq} was {old:?} and is {kept:?}"));
+                }
+            }
+            for (_, command) in agent.outbox.range(minted + 1..) {
+                if let AgentCommand::Launch { task, generation } = command {
+                    self.launched(task, *generation)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn launched(&mut self, task: &TaskKey, generation: Generation) -> Result<(), String> {
+        match self.newest.insert(task.clone(), generation) {
+            Some(newest) if newest >= generation => {
+                Err(format!("{task} is launched as {generation} after {newest}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn withdrawn(old: &AgentCommand, new: &AgentCommand) -> bool {
+    match (old, new) {
+        (
+            AgentCommand::Launch { task, generation },
+            AgentCommand::DropLaunch {
+                task: dropped,
+                generation: of,
+            },
+        ) => task == dropped && generation == of,
+        _ => false,
+    }
+}

@@ -1,0 +1,91 @@
+//! I5: a task moves along the legal graph, each move is made by a command that may make it, and
+//! an end is final.
+
+use regency_state::Command;
+use regency_state::model::Task;
+use regency_types::TaskState;
+
+use crate::Step;
+
+pub(crate) fn check(step: &Step<'_>) -> Result<(), String> {
+    for old in step.before.tasks() {
+        match step.after.task(&old.key) {
+            Some(new) if new.generation == old.generation => {
+                if new.state != old.state {
+                    moved(step, old, new.state)?;
+                }
+            }
+            // A task goes only when it has ended, and its framework remembers it.
+            _ => completed(step, old)?,
+        }
+    }
+    Ok(())
+}
+
+fn moved(step: &Step<'_>, old: &Task, to: TaskState) -> Result<(), String> {
+    let wrong = |why: &str| {
+        Err(format!(
+            "{}: {} became {}: {why}",
+            old.key,
+            old.state.name(),
+            to.name()
+        ))
+    };
+    if old.is_terminal() {
+        return wrong("it had ended");
+    }
+    let may = match (&step.proposal.command, to) {
+        (Command::MarkAgentUnreachable(c), TaskState::Unreachable) => c.agent == old.agent,
+        (Command::ReregisterAgent(c), to) => {
+            c.agent == old.agent && old.state_before_unreachable == Some(to)
+        }
+        // Only the agent's own words, and never back to what nobody has spoken of.
+        (Command::ApplyReports(c), to) => {
+            c.agent == old.agent && to != TaskState::Staging && to != TaskState::Unreachable
+        }
+        (Command::ResyncAgent(c), to) => {
+            c.agent == old.agent && to != TaskState::Staging && to != TaskState::Unreachable
+        }
+        (
+            Command::RegisterAgent(_) | Command::TeardownFramework(_) | Command::ExpireFramework(_),
+            to,
+        ) => to.is_terminal(),
+        _ => false,
+    };
+    if may {
+        Ok(())
+    } else {
+        wrong("this command does not do that")
+    }
+}
+
+fn completed(step: &Step<'_>, old: &Task) -> Result<(), String> {
+    let framework = step.after.framework(&old.key.framework).cloned();
+    let framework = framework.map(|f| (*f).clone()).or_else(|| {
+        step.after
+            .completed_frameworks()
+            .map(|c| &c.framework)
+            .find(|f| f.id == old.key.framework)
+            .cloned()
+    });
+    let Some(framework) = framework else {
+        return Err(format!("{} went with its framework", old.key));
+    };
+    let kept = framework
+        .completed_tasks
+        .iter()
+        .find(|t| t.key == old.key && t.generation == old.generation);
+    match kept {
+        None => Err(format!("{} is not among the completed", old.key)),
+        Some(kept) if !kept.is_terminal() => {
+            Err(format!("{} is complete, but has not ended", old.key))
+        }
+        Some(kept) if old.is_terminal() && kept.state != old.state => Err(format!(
+            "{} ended as {} and is kept as {}",
+            old.key,
+            old.state.name(),
+            kept.state.name()
+        )),
+        Some(_) => Ok(()),
+    }
+}
