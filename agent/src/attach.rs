@@ -72,19 +72,19 @@ pub(crate) async fn keep_attached(
             order.push_back(address.clone());
             let mut next = Some(address);
             let mut n_redirects = 0;
+            let mut stood = false;
             while let Some(address) = next.take() {
                 last_stream = StreamNo(last_stream.0 + 1);
                 let attempt = attempt(&address, last_stream, &events, &mut leaves).await;
-                if attempt.stood {
-                    backoff.reset();
-                    break;
-                }
-                if n_redirects < REDIRECTS_MAX {
+                stood = attempt.stood;
+                if !stood && n_redirects < REDIRECTS_MAX {
                     next = attempt.hint;
                     n_redirects += 1;
                 }
             }
-            if backoff.attempts() == 0 {
+            if stood {
+                // What ended was a leader's stream: the search begins anew.
+                backoff.reset();
                 break;
             }
         }

@@ -57,13 +57,20 @@ pub(crate) fn from_master(
     message: rpc::MasterMessage,
 ) -> Result<(Fence, MasterMessage), MessageError> {
     use rpc::master_message::Message as Wire;
+    let message_of = message.message.ok_or(MessageError::Missing("message"))?;
+    let cluster = match (ClusterId::from_bytes(&message.cluster_id), &message_of) {
+        (Some(cluster), _) => cluster,
+        // A master that was never part of a cluster has no id to tell. Nothing is acted on in
+        // its name: it can only say that it is not the one to ask.
+        (None, Wire::Refused(_)) if message.cluster_id.is_empty() => ClusterId(0),
+        (None, _) => return Err(MessageError::Uuid("cluster_id")),
+    };
     let fence = Fence {
-        cluster: ClusterId::from_bytes(&message.cluster_id)
-            .ok_or(MessageError::Uuid("cluster_id"))?,
+        cluster,
         term: Term(message.term),
         leader: NodeId(message.leader),
     };
-    let message = match message.message.ok_or(MessageError::Missing("message"))? {
+    let message = match message_of {
         Wire::Attached(attached) => MasterMessage::Attached {
             agent_id: id("agent_id", AgentId::new(&attached.agent_id))?,
             applied_report_seq: attached.applied_report_seq,
@@ -540,6 +547,10 @@ mod tests {
         assert!(from_master(message(&[0; 16], Some(ping.clone()))).is_ok());
         assert!(from_master(message(&[0; 15], Some(ping))).is_err());
         assert!(from_master(message(&[0; 16], None)).is_err());
+        // A master without a cluster may still say that it does not lead.
+        let refused = rpc::master_message::Message::Refused(rpc::Refused::default());
+        assert!(from_master(message(&[], Some(refused.clone()))).is_ok());
+        assert!(from_master(message(&[1], Some(refused))).is_err());
         let nameless = rpc::master_message::Message::Attached(rpc::Attached::default());
         assert!(from_master(message(&[0; 16], Some(nameless))).is_err());
     }

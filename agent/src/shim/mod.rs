@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::fchown;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -191,10 +192,12 @@ fn close_stdin() {
 /// Starts the command as the leader of its own process group and returns that group.
 fn start(spec: &Spec) -> io::Result<Pid> {
     let output = |name| {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(spec.sandbox.join(name))
+        let path = spec.sandbox.join(name);
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        if let Some((user, group)) = spec.owner {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        io::Result::Ok(file)
     };
     let (program, arguments) = spec.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);

@@ -127,7 +127,7 @@ pub(super) fn received(
         leader_address,
     } = message
     {
-        return refused(core, refusal, message, leader_address, cx);
+        return refused(core, fence, refusal, message, leader_address, cx);
     }
     if let MasterMessage::Attached {
         agent_id,
@@ -195,18 +195,7 @@ fn attach(core: &mut Core, attached: Attached, agent_id: AgentId, cx: &mut Cx<'_
         let why = format!("the master takes this agent for {agent_id}");
         return leave(core, why, None, cx);
     }
-    let is_news =
-        durable.cluster.is_none() || durable.agent_id.is_none() || term > durable.highest_term;
-    if is_news {
-        core.record(
-            Record::Attached {
-                cluster,
-                agent_id,
-                term,
-            },
-            cx,
-        );
-    }
+    note_term(core, attached.fence, agent_id, cx);
     let applied = attached.sent_report_seq;
     core.connection = Connection::Attached(attached);
     if applied > core.durable.report_seq {
@@ -227,6 +216,7 @@ fn renumber(core: &mut Core, applied: u64, cx: &mut Cx<'_>) {
 
 fn refused(
     core: &mut Core,
+    fence: Fence,
     refusal: Refusal,
     message: String,
     leader: Option<String>,
@@ -239,18 +229,51 @@ fn refused(
             leave(core, why, None, cx);
         }
         Refusal::Superseded => leave(core, "a newer attachment took over", None, cx),
-        Refusal::Retry => leave(
-            core,
-            format!("the master asks to retry: {message}"),
-            None,
-            cx,
-        ),
+        Refusal::Retry => {
+            let why = format!("the master asks to retry: {message}");
+            leave(core, why, None, cx);
+        }
+        // The others end this agent; that takes a master that could also lead it.
+        _ if !may_follow(core, fence) => {
+            leave(
+                core,
+                format!("a strange or stale master refuses: {message}"),
+                None,
+                cx,
+            );
+        }
         Refusal::WrongEpoch => stop(core, StopReason::WrongEpoch(message), cx),
         Refusal::BadInfo => stop(core, StopReason::BadInfo(message), cx),
         Refusal::Gone => {
+            if let Some(agent_id) = core.durable.agent_id.clone() {
+                note_term(core, fence, agent_id, cx);
+            }
             leave(core, "this agent was removed", None, cx);
             removed(core, message, cx);
         }
+    }
+}
+
+/// Whether the master belongs to this agent's cluster and is not behind a term it attached under.
+fn may_follow(core: &Core, fence: Fence) -> bool {
+    let durable = &core.durable;
+    durable.cluster.is_none_or(|known| known == fence.cluster) && fence.term >= durable.highest_term
+}
+
+/// Makes durable under whom the agent acts from now on.
+fn note_term(core: &mut Core, fence: Fence, agent_id: AgentId, cx: &mut Cx<'_>) {
+    let Fence { cluster, term, .. } = fence;
+    let durable = &core.durable;
+    let is_known = durable.cluster.is_some() && durable.agent_id.is_some();
+    if !is_known || term > durable.highest_term {
+        core.record(
+            Record::Attached {
+                cluster,
+                agent_id,
+                term,
+            },
+            cx,
+        );
     }
 }
 

@@ -9,6 +9,8 @@ mod attachment;
 mod commands;
 mod processes;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

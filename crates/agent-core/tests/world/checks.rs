@@ -1,0 +1,113 @@
+//! What must hold, always and at rest.
+
+use std::collections::VecDeque;
+
+use regency_agent_core::{Command, Durable, Exit, Input, LaunchId, Record, Task};
+use regency_types::TaskState;
+
+use super::{Process, World};
+
+impl World {
+    /// Holds at every moment.
+    pub(crate) fn check(&self) {
+        for (id, n_starts) in &self.starts {
+            assert!(*n_starts <= 1, "{id} started {n_starts} times");
+        }
+        for id in self.processes_that(Process::Running) {
+            let task = self.core.durable().tasks.get(&id);
+            assert!(task.is_some_and(Task::is_started), "{id} runs unnoticed");
+        }
+        // What a restart would rebuild is what the agent has.
+        let mut durable = Durable::default();
+        for record in self.disk.iter().flatten() {
+            durable.apply(record);
+        }
+        assert_eq!(durable, *self.core.durable());
+    }
+
+    /// No more faults: everything is delivered, every process ends, every update is acknowledged.
+    pub(crate) fn heal(&mut self) {
+        self.crash = None;
+        self.restart();
+        for _ in 0..10_000 {
+            self.connect();
+            self.deliver(self.delivered);
+            while let Some(id) = self.processes_that(Process::Preparing).pop() {
+                self.processes.insert(id.clone(), Process::Ready);
+                let process = self.process();
+                self.input(Input::Prepared(id, process));
+            }
+            for id in self.processes_that(Process::Running) {
+                if self.kill_was_noted(&id) {
+                    self.killed.insert(id.clone());
+                }
+                self.end(id, Exit::Exited(0));
+            }
+            let heads: VecDeque<_> = self.heads().into();
+            if heads.is_empty() && self.delivered == self.log.len() {
+                return;
+            }
+            for (id, uuid) in heads {
+                self.acknowledge(id, uuid);
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Holds once nothing is left to do.
+    pub(crate) fn check_healed(&self) {
+        assert!(
+            self.core.durable().tasks.is_empty(),
+            "{:?}",
+            self.core.durable().tasks
+        );
+        assert!(self.core.durable().frameworks.is_empty());
+        for id in &self.launched {
+            if self.gone.contains(&id.key.framework) {
+                continue;
+            }
+            let known = self
+                .known
+                .get(id)
+                .unwrap_or_else(|| panic!("{id} was never told of"));
+            let fates: Vec<_> = known
+                .updates
+                .values()
+                .filter(|u| u.state.is_terminal())
+                .collect();
+            assert_eq!(fates.len(), 1, "{id} has not exactly one fate: {fates:?}");
+            assert_eq!(known.acknowledged, known.updates.len() as u64, "{id}");
+            let started = self.starts.contains_key(id);
+            let state = fates[0].state;
+            let never_ran = matches!(state, TaskState::Dropped | TaskState::Error);
+            assert!(!(started && never_ran), "{id} ran and is told as {state:?}");
+            if self.killed.contains(id) {
+                assert_eq!(state, TaskState::Killed, "{id} was killed while it ran");
+            }
+            let ran = state == TaskState::Finished;
+            assert!(started || !ran, "{id} never ran and is told as {state:?}");
+            assert_eq!(
+                self.n_made(id),
+                known.updates.len(),
+                "{id}: an update was lost"
+            );
+        }
+    }
+
+    pub(super) fn kill_was_noted(&self, wanted: &LaunchId) -> bool {
+        let noted = self.core.durable().command_seq as usize;
+        self.log
+            .iter()
+            .take(noted)
+            .any(|command| matches!(command, Command::Kill { id, .. } if id == wanted))
+    }
+
+    pub(super) fn n_made(&self, wanted: &LaunchId) -> usize {
+        let made = self
+            .disk
+            .iter()
+            .flatten()
+            .filter(|record| matches!(record, Record::Updated { id, .. } if id == wanted));
+        made.count()
+    }
+}
