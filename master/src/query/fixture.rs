@@ -15,7 +15,9 @@ use regency_types::{
     NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
 };
 use regency_wire::v1::value::{Text, Type};
-use regency_wire::v1::{self, AgentInfo, Attribute, ContainerStatus, FrameworkInfo, TaskInfo};
+use regency_wire::v1::{
+    self, AgentInfo, Attribute, ContainerStatus, FrameworkInfo, OfferFilters, TaskInfo,
+};
 
 /// A wall clock in 2026, in milliseconds.
 pub(crate) const WALL: u64 = 1_795_156_131_751;
@@ -87,6 +89,11 @@ impl Cluster {
 
     /// An agent at an address.
     pub(crate) fn agent_at(&mut self, epoch: u128, address: &str, total: &str) -> AgentId {
+        self.register(epoch, address, resources(total))
+    }
+
+    /// An agent with resources that text cannot say.
+    pub(crate) fn register(&mut self, epoch: u128, address: &str, total: Resources) -> AgentId {
         let hostname = format!("agent{epoch}.example");
         let info = AgentInfo {
             hostname: hostname.clone(),
@@ -106,7 +113,7 @@ impl Cluster {
                 info: info.encode_to_vec().into(),
                 hostname,
                 address: address.into(),
-                total: resources(total),
+                total,
                 version: "0.1.0".into(),
             },
         }));
@@ -130,6 +137,7 @@ impl Cluster {
     ) -> FrameworkId {
         use v1::framework_info::Capability;
         use v1::framework_info::capability::Type;
+        use v1::offer_filters::MinAllocatableResources;
         self.streams += 1;
         let flags = [
             (capabilities.partition_aware, Type::PartitionAware),
@@ -160,6 +168,13 @@ impl Cluster {
                     r#type: Some(capability as i32),
                 })
                 .collect(),
+            offer_filters: [(
+                "other".to_owned(),
+                OfferFilters {
+                    min_allocatable_resources: Some(MinAllocatableResources::default()),
+                },
+            )]
+            .into(),
             ..FrameworkInfo::default()
         };
         let outcome = self.ok(Command::SubscribeFramework(SubscribeFramework {
@@ -326,6 +341,8 @@ impl Cluster {
             state: head.number(),
             source: Some(v1::task_status::Source::Executor as i32),
             message: head.is_terminal().then(|| "ended".to_owned()),
+            reason: (head == TaskState::Failed)
+                .then_some(v1::task_status::Reason::ExecutorTerminated as i32),
             agent_id: Some(v1::AgentId {
                 value: agent.id.to_string(),
             }),

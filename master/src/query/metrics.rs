@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use regency_resources::Quantities;
+use regency_resources::{Quantities, Resources};
 use regency_state::model::AgentPhase;
 use regency_types::TaskState;
 
@@ -56,11 +56,11 @@ pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
     }
 
     let mut tasks: BTreeMap<TaskState, u64> = BTreeMap::new();
-    let mut used = Quantities::new();
+    let mut used = Sum::default();
     for task in view.state.tasks() {
         *tasks.entry(task.state).or_default() += 1;
         if uses_resources(task) {
-            used.add_resources(&task.resources);
+            used.add(&task.resources);
         }
     }
     for (key, state) in TASK_GAUGES {
@@ -68,13 +68,13 @@ pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
     }
 
     let mut agents = [0_u64; 3];
-    let mut total = Quantities::new();
+    let mut total = Sum::default();
     for agent in view.state.agents() {
         match agent.phase {
             AgentPhase::Unreachable { .. } => agents[2] += 1,
             AgentPhase::Registered => {
                 agents[usize::from(!view.is_attached(agent))] += 1;
-                total.add_resources(&agent.spec.total);
+                total.add(&agent.spec.total);
             }
         }
     }
@@ -89,13 +89,67 @@ pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
     }
 
     for name in NAMED {
-        let (total, used) = (total.get(name).to_f64(), used.get(name).to_f64());
-        set(&format!("master/{name}_total"), total);
-        set(&format!("master/{name}_used"), used);
-        let share = if total > 0.0 { used / total } else { 0.0 };
-        set(&format!("master/{name}_percent"), share);
+        for (infix, total, used) in [
+            ("", &total.firm, &used.firm),
+            ("_revocable", &total.revocable, &used.revocable),
+        ] {
+            let (total, used) = (total.get(name).to_f64(), used.get(name).to_f64());
+            set(&format!("master/{name}{infix}_total"), total);
+            set(&format!("master/{name}{infix}_used"), used);
+            let share = if total > 0.0 { used / total } else { 0.0 };
+            set(&format!("master/{name}{infix}_percent"), share);
+        }
     }
+    allocator(view, &mut keys);
     keys
+}
+
+/// Keys of what Mesos' allocator counts, which here is the state as well.
+fn allocator(view: &View<'_>, keys: &mut BTreeMap<String, f64>) {
+    let mut total = Quantities::new();
+    let mut promised = Quantities::new();
+    for agent in view.state.agents().filter(|agent| agent.is_registered()) {
+        total.add_resources(&agent.spec.total);
+        promised.add_resources(&agent.allocated);
+        promised.add_resources(&agent.offered);
+    }
+    for (name, amount) in total.iter() {
+        let prefix = format!("allocator/mesos/resources/{name}");
+        keys.insert(format!("{prefix}/total"), amount.to_f64());
+        keys.insert(
+            format!("{prefix}/offered_or_allocated"),
+            promised.get(name).to_f64(),
+        );
+    }
+    let mut filters: BTreeMap<&str, u64> = BTreeMap::new();
+    for framework in view.state.frameworks() {
+        for role in &framework.spec.roles {
+            filters.entry(role).or_default();
+        }
+        for filter in framework.filters.values().flatten() {
+            *filters.entry(&filter.role).or_default() += 1;
+        }
+    }
+    for (role, n) in filters {
+        let key = format!("allocator/mesos/offer_filters/roles/{role}/active");
+        keys.insert(key, n as f64);
+    }
+}
+
+/// Scalars, those that may be taken away apart from the others.
+#[derive(Default)]
+struct Sum {
+    firm: Quantities,
+    revocable: Quantities,
+}
+
+impl Sum {
+    fn add(&mut self, resources: &Resources) {
+        self.firm
+            .add_resources(&resources.filter(|entry| !entry.key.revocable));
+        self.revocable
+            .add_resources(&resources.filter(|entry| entry.key.revocable));
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +195,10 @@ mod tests {
             ("master/cpus_used", 1.0),
             ("master/cpus_percent", 0.125),
             ("master/gpus_percent", 0.0),
+            ("master/cpus_revocable_total", 0.0),
+            ("allocator/mesos/resources/mem/total", 1536.0),
+            ("allocator/mesos/resources/mem/offered_or_allocated", 32.0),
+            ("allocator/mesos/offer_filters/roles/eng/active", 0.0),
         ] {
             assert_eq!(keys.get(key), Some(&value), "{key}");
         }

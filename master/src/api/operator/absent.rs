@@ -17,7 +17,7 @@ use super::reply::{body, not_allowed};
 use super::{OperatorCx, both};
 
 /// Paths with the methods they have in Mesos; those that can be read with what is read.
-static ENDPOINTS: [(&str, &[&str], Option<&str>); 12] = [
+static ENDPOINTS: [(&str, &[&str], Option<&str>); 11] = [
     ("/quota", &["GET", "POST"], Some("{}")),
     ("/quota/{role}", &["DELETE"], None),
     ("/maintenance/schedule", &["GET", "POST"], Some("{}")),
@@ -29,7 +29,6 @@ static ENDPOINTS: [(&str, &[&str], Option<&str>); 12] = [
     ("/create-volumes", &["POST"], None),
     ("/destroy-volumes", &["POST"], None),
     ("/logging/toggle", &["GET"], None),
-    ("/system/stats", &["GET"], None),
 ];
 
 /// Files of a master can be browsed in Mesos; here there are none.

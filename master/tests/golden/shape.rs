@@ -1,0 +1,215 @@
+//! Shapes of answers: what of a captured answer must hold for ours.
+//!
+//! A shape is a request with the status, the headers that matter, and of a JSON body the paths of
+//! its keys with their JSON types (`int` and `float` apart: clients in typed languages care), of
+//! another body its text. Values that differ from run to run are not in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Headers that clients act on.
+const HEADERS: [&str; 3] = ["allow", "content-type", "location"];
+
+/// A request as a capture has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Its method.
+    pub(crate) method: String,
+    /// Its path and query.
+    pub(crate) path: String,
+    /// `Content-Type` and `Accept`, where it has them.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Its body; one line.
+    pub(crate) body: String,
+}
+
+/// The paths of a JSON value with the types seen there; elements of a list share one path.
+pub(crate) type Paths = BTreeMap<String, BTreeSet<&'static str>>;
+
+/// What a body looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// JSON, possibly as the argument of a call of this function.
+    Json(Option<String>, Paths),
+    /// Text, word for word.
+    Text(String),
+}
+
+/// An answer with its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    /// What was asked.
+    pub(crate) request: Request,
+    /// The status code.
+    pub(crate) status: u16,
+    /// The headers that matter.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// The body.
+    pub(crate) body: Shape,
+}
+
+/// The headers that matter out of all, with what differs from run to run left out.
+pub(crate) fn headers_that_matter<'a>(
+    all: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<String, String> {
+    all.map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, _)| HEADERS.contains(&name.as_str()))
+        .map(|(name, value)| {
+            let value = match value.strip_prefix("//").and_then(|v| v.rsplit_once(':')) {
+                Some((_, port)) if name == "location" && port.parse::<u16>().is_ok() => {
+                    "//HOST:PORT".to_owned()
+                }
+                _ => value.to_owned(),
+            };
+            (name, value)
+        })
+        .collect()
+}
+
+/// The shape of a body.
+pub(crate) fn shape_of(body: &str) -> Shape {
+    if let Ok(json) = serde_json::from_str::<Value>(body) {
+        return Shape::Json(None, paths_of(&json));
+    }
+    if let Some((function, rest)) = body.split_once('(')
+        && let Some(argument) = rest.strip_suffix(')')
+        && let Ok(json) = serde_json::from_str::<Value>(argument)
+    {
+        return Shape::Json(Some(function.to_owned()), paths_of(&json));
+    }
+    Shape::Text(body.to_owned())
+}
+
+fn paths_of(json: &Value) -> Paths {
+    let mut paths = Paths::new();
+    walk("$", json, &mut paths);
+    paths
+}
+
+/// Objects whose keys are names that somebody chose; only that there are some matters.
+const FREE_KEYS: [&str; 3] = [".flags", ".attributes", ".offer_filters"];
+
+fn walk(path: &str, json: &Value, paths: &mut Paths) {
+    let kind = match json {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "string",
+        Value::Array(elements) => {
+            for element in elements {
+                walk(&format!("{path}[]"), element, paths);
+            }
+            "array"
+        }
+        Value::Object(members) => {
+            let free = FREE_KEYS.iter().any(|name| path.ends_with(name));
+            for (key, member) in members {
+                let key = if free { "*" } else { key };
+                walk(&format!("{path}.{key}"), member, paths);
+            }
+            "object"
+        }
+    };
+    paths.entry(path.to_owned()).or_default().insert(kind);
+}
+
+/// The kinds that a written shape can name.
+const KINDS: [&str; 7] = ["null", "bool", "float", "int", "string", "array", "object"];
+
+impl Exchange {
+    /// Writes it, a line for each thing.
+    #[allow(dead_code, reason = "the test that reads shapes does not write them")]
+    pub(crate) fn write(&self) -> String {
+        let mut out = String::new();
+        let request = &self.request;
+        let _ = writeln!(out, "> {} {}", request.method, request.path);
+        for (name, value) in &request.headers {
+            let _ = writeln!(out, "> {name}: {value}");
+        }
+        let _ = writeln!(out, ">> {}", request.body);
+        let _ = writeln!(out, "< {}", self.status);
+        for (name, value) in &self.headers {
+            let _ = writeln!(out, "< {name}: {value}");
+        }
+        match &self.body {
+            Shape::Text(text) => {
+                let _ = writeln!(out, "<< text {}", text.escape_default());
+            }
+            Shape::Json(function, paths) => {
+                let _ = writeln!(out, "<< json {}", function.as_deref().unwrap_or_default());
+                for (path, kinds) in paths {
+                    let kinds: Vec<_> = kinds.iter().copied().collect();
+                    let _ = writeln!(out, "{path} {}", kinds.join("|"));
+                }
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Exchange::write`] wrote.
+    ///
+    /// # Panics
+    /// When it is something else.
+    #[allow(dead_code, reason = "the tool that writes shapes does not read them")]
+    pub(crate) fn read(text: &str) -> Self {
+        let mut exchange = Self {
+            request: Request {
+                method: String::new(),
+                path: String::new(),
+                headers: BTreeMap::new(),
+                body: String::new(),
+            },
+            status: 0,
+            headers: BTreeMap::new(),
+            body: Shape::Text(String::new()),
+        };
+        for line in text.lines() {
+            let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match (mark, rest.split_once(": ")) {
+                (">>", _) => exchange.request.body = rest.to_owned(),
+                (">", Some((name, value))) => {
+                    let headers = &mut exchange.request.headers;
+                    headers.insert(name.to_owned(), value.to_owned());
+                }
+                (">", None) => {
+                    let (method, path) = rest.split_once(' ').expect("a request line");
+                    exchange.request.method = method.to_owned();
+                    exchange.request.path = path.to_owned();
+                }
+                ("<<", _) => exchange.body = read_body(rest),
+                ("<", Some((name, value))) => {
+                    exchange.headers.insert(name.to_owned(), value.to_owned());
+                }
+                ("<", None) => exchange.status = rest.parse().expect("a status"),
+                _ => {
+                    let Shape::Json(_, paths) = &mut exchange.body else {
+                        panic!("a path outside of a JSON body: {line}");
+                    };
+                    // A key may have spaces in it, a kind has not.
+                    let (path, kinds) = line.rsplit_once(' ').expect("a path with its kinds");
+                    paths.insert(path.to_owned(), kinds.split('|').map(kind).collect());
+                }
+            }
+        }
+        exchange
+    }
+}
+
+fn read_body(text: &str) -> Shape {
+    match text.split_once(' ').unwrap_or((text, "")) {
+        ("json", "") => Shape::Json(None, Paths::new()),
+        ("json", function) => Shape::Json(Some(function.to_owned()), Paths::new()),
+        ("text", text) => Shape::Text(text.replace("\\'", "'").replace("\\\"", "\"")),
+        other => panic!("no such body: {other:?}"),
+    }
+}
+
+fn kind(name: &str) -> &'static str {
+    KINDS
+        .into_iter()
+        .find(|kind| *kind == name)
+        .unwrap_or_else(|| panic!("no such kind: {name}"))
+}

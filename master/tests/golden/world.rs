@@ -1,0 +1,263 @@
+//! A master in the situations of the captures, without consensus below it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use http_body_util::BodyExt;
+use regency_master::api::operator::{
+    LeaderAt, OperatorCx, OwnedView, Unavailable, not_found, routes,
+};
+use regency_master::query::Live;
+use regency_raft_store::ProposeError;
+use regency_resources::{Reservation, ResourceKey, Resources, Value};
+use regency_state::model::Capabilities;
+use regency_state::{Command, FrameworkDisconnected, TeardownFramework, Verdict};
+use regency_types::{AgentId, FrameworkId, TaskState, WallTime};
+use regency_wire::v1::discovery_info::Visibility;
+use regency_wire::v1::{DiscoveryInfo, ExecutorId, ExecutorInfo, Label, Labels, Port, Ports};
+use tower::ServiceExt;
+
+use super::fixture::{Cluster, WALL, identity, resources};
+
+/// What the handlers reach in these tests.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    /// What there is to read.
+    pub(crate) view: OwnedView,
+    /// Where writes go.
+    pub(crate) leader: LeaderAt,
+    /// Whether reads may be answered.
+    pub(crate) ready: Result<(), Unavailable>,
+    /// What a read barrier gives.
+    pub(crate) barrier: Result<u64, Unavailable>,
+}
+
+impl OperatorCx for Fake {
+    fn view(&self) -> OwnedView {
+        self.view.clone()
+    }
+
+    fn ready(&self) -> Result<(), Unavailable> {
+        self.ready.clone()
+    }
+
+    fn leader(&self) -> LeaderAt {
+        self.leader.clone()
+    }
+
+    async fn barrier(&self) -> Result<u64, Unavailable> {
+        self.barrier.clone()
+    }
+
+    async fn applied(&self, index: u64, _: Duration) -> Result<(), Unavailable> {
+        if index <= self.view.index {
+            Ok(())
+        } else {
+            Err(Unavailable(format!("entry {index} is not applied here")))
+        }
+    }
+
+    async fn teardown(&self, framework: FrameworkId) -> Result<Verdict, ProposeError> {
+        let mut state = self.view.state.clone();
+        let applied = state.apply(&regency_state::Proposal {
+            proposed_at: state.now(),
+            wall: state.wall(),
+            command: Command::TeardownFramework(TeardownFramework { framework }),
+        });
+        Ok(applied.verdict)
+    }
+
+    fn metrics_text(&self) -> String {
+        "regency_test 1\n".to_owned()
+    }
+}
+
+impl Fake {
+    /// The leader over this state, with everybody connected who is not known to be gone.
+    pub(crate) fn leading(cluster: &Cluster) -> Self {
+        let state = cluster.state.clone();
+        Self {
+            view: OwnedView {
+                live: Live {
+                    leader: true,
+                    attached: state.agents().map(|a| a.id.clone()).collect(),
+                    connected: state.frameworks().map(|f| f.id.clone()).collect(),
+                    now: WallTime(WALL + cluster.at),
+                },
+                index: 17,
+                state,
+                identity: Arc::new(identity()),
+            },
+            leader: LeaderAt::Here,
+            ready: Ok(()),
+            barrier: Ok(17),
+        }
+    }
+
+    /// Sends one request through the routes.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
+        let router: Router = routes::<Self>()
+            .fallback(not_found)
+            .with_state(self.clone());
+        router
+            .oneshot(request)
+            .await
+            .expect("a router answers whatever happens")
+    }
+}
+
+/// The whole body as text.
+pub(crate) async fn body_text(response: Response<Body>) -> String {
+    let bytes = response
+        .into_body()
+        .collect()
+        .await
+        .expect("the body ends well")
+        .to_bytes();
+    String::from_utf8(bytes.to_vec()).expect("the body is text")
+}
+
+const ROLE: &str = "golden";
+const TOTAL: &str = "cpus:8;mem:16384;disk:65536;ports:[31000-32000]";
+const GOLDEN: Capabilities = Capabilities {
+    partition_aware: true,
+    multi_role: true,
+    gpu_resources: false,
+    revocable_resources: false,
+    shared_resources: false,
+    reservation_refinement: true,
+    task_killing_state: true,
+    region_aware: false,
+};
+
+/// Two agents, nothing else.
+pub(crate) fn idle() -> Cluster {
+    idle_with(resources(TOTAL)).0
+}
+
+fn idle_with(total: Resources) -> (Cluster, AgentId, AgentId) {
+    let mut cluster = Cluster::new();
+    let first = cluster.register(1, "10.0.0.1:5051", total);
+    let second = cluster.agent(2, TOTAL);
+    (cluster, first, second)
+}
+
+/// Two tasks run, one has ended; three frameworks, two of them gone away.
+pub(crate) fn busy() -> Cluster {
+    busy_with(resources(TOTAL)).0
+}
+
+fn busy_with(total: Resources) -> (Cluster, FrameworkId) {
+    let (mut cluster, first, second) = idle_with(total);
+    for _ in 0..2 {
+        let gone = cluster.subscribe(ROLE, GOLDEN);
+        disconnect(&mut cluster, &gone);
+    }
+    let framework = cluster.subscribe(ROLE, GOLDEN);
+    let hello = (Cluster::task_info("hello"), "cpus:1;mem:64");
+    cluster.launch(&framework, ROLE, &second, vec![hello]);
+    let hello = Cluster::key(&framework, "hello");
+    let ended = [TaskState::Starting, TaskState::Running, TaskState::Finished];
+    cluster.run_through(&hello, &ended);
+
+    let mut runs_on = Cluster::task_info("runs-on");
+    runs_on.labels = Some(Labels {
+        labels: vec![Label {
+            key: "tier".into(),
+            value: Some("front".into()),
+        }],
+    });
+    runs_on.discovery = Some(Box::new(DiscoveryInfo {
+        visibility: Visibility::Cluster as i32,
+        name: Some("svc".into()),
+        ports: Some(Ports {
+            ports: vec![Port {
+                number: 31_005,
+                name: Some("http".into()),
+                protocol: Some("tcp".into()),
+                ..Port::default()
+            }],
+        }),
+        ..DiscoveryInfo::default()
+    }));
+    let killed = Cluster::task_info("killed");
+    cluster.launch(
+        &framework,
+        ROLE,
+        &first,
+        vec![
+            (runs_on, "cpus:1;mem:64;ports:[31005-31006]"),
+            (killed, "cpus:1;mem:64"),
+        ],
+    );
+    for id in ["runs-on", "killed"] {
+        let key = Cluster::key(&framework, id);
+        cluster.run_through(&key, &[TaskState::Starting, TaskState::Running]);
+    }
+    cluster.offer(&framework, ROLE, &second, TOTAL);
+    cluster.offer(&framework, ROLE, &first, "cpus:1;mem:64;disk:1024");
+    (cluster, framework)
+}
+
+fn disconnect(cluster: &mut Cluster, framework: &FrameworkId) {
+    let stream = cluster
+        .state
+        .framework(framework)
+        .and_then(|framework| framework.stream())
+        .expect("the framework is subscribed");
+    cluster.ok(Command::FrameworkDisconnected(FrameworkDisconnected {
+        framework: framework.clone(),
+        stream,
+    }));
+}
+
+/// As busy; then the framework subscribed again and went away. Something is reserved.
+pub(crate) fn disconnected() -> Cluster {
+    let (mut cluster, framework) = came_back();
+    disconnect(&mut cluster, &framework);
+    cluster
+}
+
+fn came_back() -> (Cluster, FrameworkId) {
+    let reserved = ResourceKey {
+        reservations: vec![Reservation::dynamic(ROLE, Some("golden-principal".into()))],
+        ..ResourceKey::new("cpus")
+    };
+    let mut total = resources(TOTAL);
+    total.insert(reserved, Value::units(1));
+    let (mut cluster, framework) = busy_with(total);
+    let killed = Cluster::key(&framework, "killed");
+    for (n, state) in [(3, TaskState::Killing), (4, TaskState::Killed)] {
+        cluster.report(&killed, n, state);
+        cluster.acknowledge(&killed, n);
+    }
+    let agent = cluster
+        .state
+        .agents()
+        .next()
+        .expect("there are two")
+        .id
+        .clone();
+    let mut fails = Cluster::task_info("fails");
+    fails.executor = Some(ExecutorInfo {
+        executor_id: ExecutorId {
+            value: "default".into(),
+        },
+        ..ExecutorInfo::default()
+    });
+    cluster.launch(&framework, ROLE, &agent, vec![(fails, "cpus:1;mem:64")]);
+    let fails = Cluster::key(&framework, "fails");
+    cluster.run_through(&fails, &[TaskState::Failed]);
+    cluster.subscribe_as(Some(framework.clone()), ROLE, GOLDEN);
+    (cluster, framework)
+}
+
+/// As disconnected, but the framework ended.
+pub(crate) fn after_teardown() -> Cluster {
+    let (mut cluster, framework) = came_back();
+    cluster.ok(Command::TeardownFramework(TeardownFramework { framework }));
+    cluster
+}
