@@ -27,6 +27,9 @@ pub const FILTER_LIFE_AT_FAILOVER_MAX: DurationMs = DurationMs::from_secs(30);
 pub const UNCONFIRMED_LIFE_MAX: DurationMs = DurationMs::from_secs(60);
 /// No failover deadline takes effect within this time of a `BeginTerm`.
 pub const RESUBSCRIBE_GRACE: DurationMs = DurationMs::from_secs(15);
+/// Highest command number believed to an agent that claims to have noted it: numbers must not run
+/// out.
+pub const COMMAND_SEQ_BELIEVED_MAX: u64 = u64::MAX / 2;
 /// State changes remembered per task for display.
 pub const STATUS_HISTORY_MAX: usize = 16;
 /// Longest a decline filter may last (Mesos: 365 days).

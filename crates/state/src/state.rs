@@ -322,6 +322,8 @@ impl State {
         );
         if let Some(agent) = self.agent_mut(&task.agent) {
             agent.tasks.remove(key);
+            // A launch that waits there still must not start what has ended.
+            agent.withdraw(task.launch_seq);
         }
         if let Some(framework) = self.framework_mut(&key.framework) {
             framework.tasks.remove(&key.task);

@@ -271,22 +271,14 @@ pub(crate) fn mark_unreachable(state: &mut State, command: &MarkAgentUnreachable
 
 /// Turns launches the agent has not confirmed into withdrawals, where `which` says so.
 pub(crate) fn withdraw_launches(agent: &mut Agent, which: impl Fn(&TaskKey) -> bool) {
-    let withdrawn: Vec<(u64, AgentCommand)> = agent
+    let withdrawn: Vec<u64> = agent
         .outbox
         .iter()
-        .filter_map(|(seq, command)| match command {
-            AgentCommand::Launch { task, generation } if which(task) => Some((
-                *seq,
-                AgentCommand::DropLaunch {
-                    task: task.clone(),
-                    generation: *generation,
-                },
-            )),
-            _ => None,
-        })
+        .filter(|(_, command)| matches!(command, AgentCommand::Launch { task, .. } if which(task)))
+        .map(|(seq, _)| *seq)
         .collect();
-    for (seq, command) in withdrawn {
-        agent.outbox.insert(seq, command);
+    for seq in withdrawn {
+        agent.withdraw(seq);
     }
 }
 
@@ -341,3 +333,6 @@ pub(crate) fn launch_command(task: &Task) -> AgentCommand {
         generation: task.generation,
     }
 }
+
+#[cfg(test)]
+mod tests;

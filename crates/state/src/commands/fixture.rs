@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use regency_resources::Resources;
 use regency_types::{
-    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, FrameworkId, Incarnation,
-    NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
+    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, FrameworkId, Generation,
+    Incarnation, NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
 };
 
 use crate::apply::Applied;
 use crate::command::*;
-use crate::model::{AgentSpec, Capabilities, FrameworkSpec};
-use crate::outcome::Outcome;
+use crate::effect::Effect;
+use crate::model::{AgentCommand, AgentSpec, Capabilities, FrameworkSpec};
+use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
 
 pub(crate) struct Given {
@@ -229,4 +230,116 @@ impl Given {
             uuid: UpdateUuid(uuid),
         }))
     }
+
+    pub(crate) fn later(&mut self, ms: u64) {
+        self.at += DurationMs(ms);
+    }
+
+    /// Applies what must be refused without a trace.
+    pub(crate) fn refused(&mut self, command: Command) -> Refusal {
+        let before = self.state.clone();
+        let applied = self.apply(command);
+        assert_eq!(applied.effects, Vec::new(), "a refusal has effects");
+        let (mut before, mut after) = (before.to_parts(), self.state.to_parts());
+        for parts in [&mut before, &mut after] {
+            parts.now = ClusterTime(0);
+            parts.wall = WallTime(0);
+        }
+        assert_eq!(before, after, "a refusal changed the state");
+        applied.verdict.expect_err("the command is refused")
+    }
+
+    pub(crate) fn suspect(&mut self, agent: &AgentId) {
+        self.ok(Command::SuspectAgents(SuspectAgents {
+            agents: vec![(agent.clone(), self.at)],
+        }));
+    }
+
+    pub(crate) fn give_up(&mut self, agent: &AgentId) -> Vec<Effect> {
+        self.suspect(agent);
+        let (_, effects) = self.ok(Command::MarkAgentUnreachable(MarkAgentUnreachable {
+            agent: agent.clone(),
+        }));
+        effects
+    }
+
+    /// The agent (epoch 1) attaches with this total.
+    pub(crate) fn reregister(&mut self, agent: &AgentId, total: &str) -> Applied {
+        self.apply(Command::ReregisterAgent(ReregisterAgent {
+            agent: agent.clone(),
+            epoch: AgentEpoch(1),
+            boot: BootId(2),
+            spec: Self::spec("a1:5051", total),
+        }))
+    }
+
+    /// The agent (epoch 1) gives its whole picture.
+    pub(crate) fn resync(
+        &mut self,
+        agent: &AgentId,
+        command_seq: u64,
+        tasks: Vec<TaskReport>,
+    ) -> Vec<Effect> {
+        let (_, effects) = self.ok(Command::ResyncAgent(ResyncAgent {
+            agent: agent.clone(),
+            epoch: AgentEpoch(1),
+            command_seq,
+            report_seq: 0,
+            tasks,
+        }));
+        effects
+    }
+
+    /// The agent (epoch 1) confirms all commands.
+    pub(crate) fn confirm_all(&mut self, agent: &AgentId) {
+        let command_seq = self.state.agent(agent).map_or(0, |a| a.command_seq);
+        self.ok(Command::ApplyReports(ApplyReports {
+            agent: agent.clone(),
+            epoch: AgentEpoch(1),
+            command_seq,
+            reports: Vec::new(),
+        }));
+    }
+
+    pub(crate) fn outbox(&self, agent: &AgentId) -> Vec<AgentCommand> {
+        let agent = self.state.agent(agent).expect("the agent is known");
+        agent.outbox.values().cloned().collect()
+    }
+
+    pub(crate) fn task_state(&self, key: &TaskKey) -> Option<TaskState> {
+        self.state.task(key).map(|t| t.state)
+    }
+
+    /// The state in which the newest completed task of the framework ended.
+    pub(crate) fn completed_as(&self, framework: &FrameworkId) -> Option<TaskState> {
+        let framework = self.state.framework(framework)?;
+        framework.completed_tasks.last().map(|t| t.state)
+    }
+
+    /// The update of this state that follows the ones reported so far.
+    pub(crate) fn news(key: &TaskKey, generation: u64, seq: u64, state: TaskState) -> TaskReport {
+        TaskReport {
+            report_seq: seq,
+            task: key.clone(),
+            generation: Generation(generation),
+            task_seq: seq,
+            head: Some(ReportedUpdate {
+                uuid: UpdateUuid(u128::from(seq)),
+                state,
+                status: Bytes::from_static(b"s"),
+            }),
+            latest_state: state,
+        }
+    }
+}
+
+/// The statuses among the effects that masters made themselves.
+pub(crate) fn statuses(effects: &[Effect]) -> Vec<(&str, TaskState)> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::SendStatus { status, .. } => Some((status.task_id.as_str(), status.state)),
+            _ => None,
+        })
+        .collect()
 }

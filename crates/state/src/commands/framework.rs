@@ -36,8 +36,12 @@ pub(crate) fn subscribe(state: &mut State, command: &SubscribeFramework) -> Appl
         }
     };
     if let Some(n) = state.own_number(&id) {
-        // Also for an id that was given out before a restore from backup and is adopted.
-        state.counters.framework = state.counters.framework.max(n + 1);
+        // Also for an id that was given out before a restore from backup and is adopted. Beyond the
+        // last number there would be no id for the next framework.
+        let Some(next) = n.checked_add(1) else {
+            return Refusal::FrameworkUnknown(id).into();
+        };
+        state.counters.framework = state.counters.framework.max(next);
     }
     match state.frameworks.get(&id).cloned() {
         None => {
@@ -365,3 +369,6 @@ mod unconfirmed {
         assert_eq!(life(true), DurationMs::from_secs(7 * 24 * 3600));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -525,3 +525,6 @@ pub(crate) fn expire_filters(state: &mut State) -> Applied {
     }
     Applied::ok(Outcome::Removed { n }, vec![Effect::WakeAllocator])
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use regency_types::{AgentId, TaskKey, TaskState};
 
 use crate::apply::Applied;
+use crate::bounds;
 use crate::command::{ApplyReports, ResyncAgent, TaskReport};
 use crate::commands::agent::{known, lose};
 use crate::effect::Effect;
@@ -44,7 +45,8 @@ pub(crate) fn resync(state: &mut State, command: &ResyncAgent) -> Applied {
         Err(refusal) => return refusal.into(),
     };
     let mut effects = Vec::new();
-    renumber(state, &command.agent, command.command_seq);
+    let noted = command.command_seq.min(bounds::COMMAND_SEQ_BELIEVED_MAX);
+    renumber(state, &command.agent, noted);
     if let Some(agent) = state.agent_mut(&command.agent) {
         agent.confirm(command.command_seq);
         agent.suspect_since = None;
@@ -126,9 +128,14 @@ fn apply_one(state: &mut State, agent: &AgentId, report: &TaskReport, effects: &
         acknowledge_stale(state, agent, report, effects);
         return;
     };
+    let mut latest = report.latest_state;
     if let Some(head) = &report.head
         && report.task_seq > task.task_seq
     {
+        if head.state.is_terminal() {
+            // An end is final, whatever the agent says came after it.
+            latest = head.state;
+        }
         let fresh = task.unacked.is_none();
         if let Some(task) = state.task_mut(&report.task) {
             task.task_seq = report.task_seq;
@@ -146,9 +153,11 @@ fn apply_one(state: &mut State, agent: &AgentId, report: &TaskReport, effects: &
             task: report.task.clone(),
         });
     }
-    // Nothing returns to STAGING: that is what the masters call a launch nobody has spoken of.
-    if report.latest_state != TaskState::Staging {
-        follow(state, &report.task, report.latest_state, effects);
+    match latest {
+        // Nothing returns to STAGING: that is what the masters call a launch nobody has spoken
+        // of. The other two are what masters say when an agent says nothing.
+        TaskState::Staging | TaskState::Unreachable | TaskState::Unknown => {}
+        _ => follow(state, &report.task, latest, effects),
     }
 }
 
@@ -180,3 +189,6 @@ fn acknowledge_stale(
         agent: agent.clone(),
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,3 +81,6 @@ pub(crate) fn acknowledge(state: &mut State, command: &AcknowledgeUpdate) -> App
     }
     Applied::done(effects)
 }
+
+#[cfg(test)]
+mod tests;

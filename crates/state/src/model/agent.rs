@@ -145,6 +145,17 @@ impl Agent {
         self.command_seq
     }
 
+    /// Puts a withdrawal in the place of a launch that the agent has not confirmed.
+    pub(crate) fn withdraw(&mut self, seq: u64) {
+        if let Some(AgentCommand::Launch { task, generation }) = self.outbox.get(&seq) {
+            let withdrawal = AgentCommand::DropLaunch {
+                task: task.clone(),
+                generation: *generation,
+            };
+            self.outbox.insert(seq, withdrawal);
+        }
+    }
+
     /// Notes that the agent durably has everything up to `seq`. A number never minted is cut to
     /// the highest minted one.
     pub(crate) fn confirm(&mut self, seq: u64) {

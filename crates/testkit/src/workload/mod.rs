@@ -6,6 +6,7 @@
 
 mod agents;
 mod leader;
+mod nonsense;
 mod schedulers;
 
 use std::collections::BTreeMap;
