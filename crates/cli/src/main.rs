@@ -35,7 +35,7 @@ struct LogFlags {
     #[arg(
         long,
         global = true,
-        default_value = "info",
+        default_value = "info,openraft=warn",
         env = "REGENCY_LOG",
         value_name = "FILTER"
     )]

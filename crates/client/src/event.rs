@@ -29,7 +29,8 @@ pub enum Event {
     /// The subscription was lost; another attempt is under way and ends in
     /// [`Event::Subscribed`]. Nothing has to be done.
     Disconnected(Break),
-    /// Resources are offered.
+    /// Resources are offered. After a new subscription outstanding offers are sent again under
+    /// their old ids; also one whose ACCEPT is still on its way: that call will use it.
     Offers(Vec<Offer>),
     /// These offers cannot be accepted any more.
     Rescinded(OfferId),

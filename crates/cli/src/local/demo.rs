@@ -5,7 +5,7 @@
 //! What ran, and how often, is read from there and believed to nobody else. Offers are held for a
 //! moment before they are used, so that there are some in hand when a leader dies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,8 @@ const TASKS_OPEN_MAX: usize = 200;
 const HOLD: Duration = Duration::from_millis(400);
 /// How long after a new subscription an offer of the old one may take to be sent again.
 const RESEND_GRACE: Duration = Duration::from_secs(3);
+/// How many of the offers used last are remembered.
+const OFFERS_USED_MAX: usize = 10_000;
 /// How often offers in hand are looked at.
 const TICK: Duration = Duration::from_millis(50);
 /// Longer than any run: nothing may be removed because the framework was away for a moment.
@@ -61,6 +63,9 @@ pub(crate) struct Demo {
     accounts: Arc<Mutex<Accounts>>,
     sight: watch::Sender<Sight>,
     hand: BTreeMap<String, Held>,
+    /// Offers that a call was made with. Until its call is answered an offer may be sent again
+    /// after a change of leader; that call will use it.
+    used: VecDeque<String>,
     /// Calls on their way.
     calls: JoinSet<()>,
     subscribed_at: Option<Instant>,
@@ -102,6 +107,7 @@ impl Demo {
             accounts: Arc::default(),
             sight: watch::Sender::default(),
             hand: BTreeMap::new(),
+            used: VecDeque::new(),
             calls: JoinSet::new(),
             subscribed_at: None,
             n_tasks: 0,
@@ -218,6 +224,7 @@ impl Demo {
                     held.sent_at = now;
                     held.carried_over = true;
                 }
+                None if self.used.contains(&offer.id.value) => {}
                 None => {
                     books(&self.accounts).offers().received += 1;
                     let held = Held {
@@ -263,6 +270,10 @@ impl Demo {
     }
 
     fn launch(&mut self, held: Held) {
+        if self.used.len() == OFFERS_USED_MAX {
+            self.used.pop_front();
+        }
+        self.used.push_back(held.offer.id.value.clone());
         let tasks: Vec<TaskInfo> = (0..how_many(&held.offer))
             .map(|_| self.task(&held.offer))
             .collect();

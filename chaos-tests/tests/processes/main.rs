@@ -1,0 +1,8 @@
+//! What must hold when real processes die. Run by `cargo test` like any other test.
+
+mod agents;
+mod api;
+mod blackout;
+mod command_lines;
+mod failover;
+mod local;
