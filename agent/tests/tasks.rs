@@ -287,3 +287,28 @@ async fn others_may_ask_how_it_is() {
     );
     assert!(metrics.contains("TASK_RUNNING"), "{metrics}");
 }
+
+#[tokio::test]
+async fn many_launches_at_once_all_run_once() {
+    const N_TASKS: usize = 100;
+    let (master, agent) = pair();
+    let ledger = agent.folder.path().join("ledger");
+    let launched: Vec<(String, u64)> = (0..N_TASKS)
+        .map(|n| {
+            let task = format!("task-{n}");
+            let script = format!("echo {task} >> {}", ledger.display());
+            let generation = master.launch(&task, &script);
+            (task, generation)
+        })
+        .collect();
+    for (task, generation) in &launched {
+        let updates = master.wait_for(task, *generation, "TASK_FINISHED").await;
+        assert_eq!(states(&updates), [RAN[0], RAN[1], "TASK_FINISHED"]);
+    }
+    let ledger = std::fs::read_to_string(ledger).expect("a ledger");
+    let mut lines: Vec<&str> = ledger.lines().collect();
+    lines.sort_unstable();
+    let mut tasks: Vec<&str> = launched.iter().map(|(task, _)| task.as_str()).collect();
+    tasks.sort_unstable();
+    assert_eq!(lines, tasks);
+}

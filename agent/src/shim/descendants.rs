@@ -43,12 +43,23 @@ pub(super) fn signal_all(signal: Signal) {
 /// Kills until nothing is left. A process that forks while it is being killed is found in the
 /// next round: its children are adopted by the shim.
 pub(super) fn kill_all() {
-    loop {
+    while has_children() {
         signal_all(Signal::SIGKILL);
-        match waitpid(None, None) {
+        // Waits for one of them. An error means that there is none any more.
+        let _ = waitpid(None, None);
+    }
+}
+
+/// Whether anything descends from the shim: what has no living parent below the shim is its
+/// child. Looking for descendants in all of `/proc` costs far more than this, and most commands
+/// leave nothing behind.
+fn has_children() -> bool {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            // One that had ended already, or an interruption.
             Ok(_) | Err(Errno::EINTR) => {}
-            // No children left, and what has no living parent below the shim is its child.
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
 }
