@@ -231,8 +231,12 @@ impl Quotas {
     /// The same for one scalar. One that no guarantee lacks is not held back at all; what the taker's
     /// own quota lacks is not held back from the taker.
     fn surplus_of(&self, number: usize, own: Option<&Quota>) -> Option<i64> {
+        let required = self.required.get(number);
+        if required <= 0 {
+            return None;
+        }
         let own_lack = own.map_or(0, |quota| quota.lack_of(number));
-        let required = self.required.get(number).saturating_sub(own_lack);
+        let required = required.saturating_sub(own_lack);
         (required > 0).then(|| self.headroom.get(number).saturating_sub(required).max(0))
     }
 }

@@ -169,6 +169,13 @@ fn a_limit_does_not_bind_what_is_revocable_or_reserved() {
     view.agents[0].total += &revocable;
     view.roles = vec![role("a", "", "cpus:0;mem:0")];
     assert_eq!(offered(&run(&view), "f1"), revocable);
+    // Nor when it was already seen on another agent that the limit leaves the role nothing.
+    view.agents.push(agent("plain", "cpus:4"));
+    for seed in 0..8 {
+        let plans = allocate(&view, &Options::default(), &cycle(seed));
+        assert_eq!(offered(&plans, "f1"), revocable);
+    }
+    view.agents.pop();
     view.agents[0].available = text("cpus:4;cpus(a):1");
     assert_eq!(offered(&run(&view), "f1"), text("cpus(a):1"));
 }
