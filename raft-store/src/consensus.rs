@@ -19,6 +19,7 @@ use crate::effects::{EffectReceiver, EffectSink};
 use crate::engine::sled::SledEngine;
 use crate::engine::{EngineError, LogEngine, Recovered};
 use crate::fast_election::{Evidence, FastElection};
+use crate::foreign;
 use crate::identity::{Identity, IdentityError};
 use crate::leadership::{LeaderContact, Leadership};
 use crate::log::{LogBounds, LogStore, WriterEnd};
@@ -313,6 +314,7 @@ impl Consensus {
         let states = machine.states();
         let gate = Arc::new(Gate::new(Arc::clone(&identity)));
         let peers = Arc::new(Peers::new(&config.peers));
+        foreign::check(&identity, &peers).await?;
         let networks = PeerNetworks {
             gate: Arc::clone(&gate),
             peers: Arc::clone(&peers),
@@ -370,6 +372,8 @@ impl Consensus {
                     version: config.version,
                 },
                 election_max: config.timing.election_max,
+                // Nobody else is elected by silence before: a follower campaigns no sooner.
+                support_max: config.timing.election_max + config.timing.election_min,
                 leadership,
                 session,
                 halted,

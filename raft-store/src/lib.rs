@@ -24,6 +24,7 @@ mod convert;
 mod effects;
 mod engine;
 mod fast_election;
+mod foreign;
 mod identity;
 mod leadership;
 mod log;
