@@ -27,8 +27,11 @@ use crate::types::{Raft, Vote};
 
 /// Broken streams that wait to be looked at; more say nothing new.
 const QUEUE: usize = 8;
-/// Longest time to find out whether connections are refused.
+/// Longest time to find out whether a connection is refused.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
+/// Waits between attempts to connect: a process that dies may close its port after its
+/// connections.
+const PROBES_MS: [u64; 6] = [0, 1, 3, 6, 12, 24];
 /// Between one survivor's campaign and the next one's, so that they do not split the votes.
 const STAGGER: Duration = Duration::from_millis(30);
 /// Between attempts of one survivor: the others may see the evidence a little later.
@@ -115,10 +118,10 @@ impl FastElection {
             let Some(following) = self.following(lost) else {
                 continue;
             };
-            if Instant::now() < locked_until || !refused(&following.address).await {
+            let seen = Instant::now();
+            if seen < locked_until || !self.refuses(&following, seen).await {
                 continue;
             }
-            let seen = Instant::now();
             match self.campaign(&following, seen).await {
                 End::Elected => {
                     lock = LOCK_FIRST;
@@ -156,6 +159,24 @@ impl FastElection {
         })
     }
 
+    /// Whether the leader refuses connections, and was not heard after `seen`.
+    async fn refuses(&self, following: &Following, seen: Instant) -> bool {
+        for wait_ms in PROBES_MS {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            if self.heard_after(seen) {
+                return false;
+            }
+            if refused(&following.address).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn heard_after(&self, seen: Instant) -> bool {
+        self.contact.age().is_some_and(|age| age < seen.elapsed())
+    }
+
     async fn campaign(&self, following: &Following, seen: Instant) -> End {
         let leader = following.vote.leader_id.voted_for;
         tracing::info!(
@@ -177,7 +198,7 @@ impl FastElection {
             if vote.leader_id.term > following.vote.leader_id.term {
                 return End::Elected;
             }
-            if self.contact.age().is_some_and(|age| age < seen.elapsed()) {
+            if self.heard_after(seen) {
                 return End::FalseAlarm;
             }
             if self.raft.trigger().elect(true).await.is_err() {

@@ -114,6 +114,8 @@ pub(crate) struct TermTask {
     pub(crate) states: watch::Receiver<Arc<AppliedState>>,
     pub(crate) master: MasterInfo,
     pub(crate) election_max: Duration,
+    /// How old a leader's last proof of a majority may be before it stops to serve.
+    pub(crate) support_max: Duration,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) session: watch::Sender<Option<Session>>,
     pub(crate) halted: watch::Sender<Option<String>>,
@@ -126,7 +128,7 @@ struct View {
     elected: bool,
     /// It campaigns.
     campaigning: bool,
-    /// A majority answered within the largest election timeout.
+    /// A majority answered so recently that it cannot have elected somebody else out of silence.
     supported: bool,
     leader: Option<u64>,
     membership: Arc<StoredMembership>,
@@ -205,7 +207,7 @@ impl TermTask {
             )
         };
         let supported = last_quorum_ack(&self.raft, self.master.node)
-            .is_some_and(|age| age <= self.election_max);
+            .is_some_and(|age| age <= self.support_max);
         View {
             term,
             elected,

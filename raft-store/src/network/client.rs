@@ -169,15 +169,25 @@ impl PeerNetwork {
         }
     }
 
-    async fn open_appends<S>(&self, input: S) -> Result<Appends<'_, S>, RpcError>
+    /// `None` when there is nothing to send.
+    ///
+    /// The first request is taken before anything else is done: the library waits between attempts
+    /// *inside* its stream of requests, so a client that fails without asking for one would be
+    /// called again at once, for ever.
+    async fn open_appends<S>(&self, mut input: S) -> Result<Option<Appends<'_, S>>, RpcError>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
-        let envelope = self.envelope()?;
+        let Some(first) = input.next().await else {
+            return Ok(None);
+        };
+        let first = convert::append_to_proto(&first, Some(self.envelope()?));
         let mut client = self.client(self.purpose)?;
         // The library's stream of requests is not handed to the transport: when the answers are
         // dropped, it must be gone at once, because its successor waits for what it holds.
         let (outgoing, body) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
+        // There is room: nothing was sent yet.
+        let _ = outgoing.try_send(first);
         let opened =
             tokio::time::timeout(APPEND_PATIENCE, client.append(ReceiverStream::new(body)));
         let answers = match opened.await {
@@ -188,15 +198,14 @@ impl PeerNetwork {
                 return Err(self.timeout(RPCTypes::AppendEntries, APPEND_PATIENCE));
             }
         };
-        Ok(Appends {
+        Ok(Some(Appends {
             network: self,
             input: Some(input),
             outgoing: Some(outgoing),
-            envelope: Some(envelope),
             answers,
-            in_flight: 0,
+            in_flight: 1,
             progress: Instant::now(),
-        })
+        }))
     }
 }
 
@@ -207,8 +216,6 @@ struct Appends<'s, S> {
     input: Option<S>,
     /// `None` once everything was sent.
     outgoing: Option<mpsc::Sender<proto::AppendRequest>>,
-    /// For the first request.
-    envelope: Option<proto::Envelope>,
     answers: Streaming<proto::AppendResponse>,
     in_flight: usize,
     /// The last time something was answered, or first sent after everything was answered.
@@ -230,7 +237,7 @@ where
                             self.progress = Instant::now();
                         }
                         self.in_flight += 1;
-                        let message = convert::append_to_proto(&request, self.envelope.take());
+                        let message = convert::append_to_proto(&request, None);
                         let sent = match &self.outgoing {
                             Some(outgoing) => outgoing.try_send(message).is_ok(),
                             None => false,
@@ -323,7 +330,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
     {
         async move {
             let appends = self.open_appends(input).await?;
-            let answers = futures::stream::unfold(Some(appends), |appends| async move {
+            let answers = futures::stream::unfold(appends, |appends| async move {
                 let mut appends = appends?;
                 let answer = appends.next().await?;
                 // After anything but a success the stream is over.
