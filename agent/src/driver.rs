@@ -253,7 +253,12 @@ impl Driver {
         match action {
             Action::Send(stream, message) => self.send(stream, message),
             Action::Reattach { stream, why, hint } => {
-                tracing::info!(why, "looking for a leader");
+                // While searching, every master that does not lead is left again.
+                if self.was_attached {
+                    tracing::info!(why, "looking for a leader");
+                } else {
+                    tracing::debug!(why, "looking for a leader");
+                }
                 self.leave(stream, hint);
             }
             Action::Prepare(id) => self.prepare(&id),
@@ -276,10 +281,15 @@ impl Driver {
         }
         let agent_id = self.core.durable().agent_id.as_ref();
         let message = convert::to_master(message, &self.constants, agent_id);
-        if outbound.try_send(message).is_err() {
-            // What it misses, the cursors of the next attachment find again.
-            tracing::warn!("the master does not read what this agent says");
-            self.leave(stream, None);
+        // What the master misses, the cursors of the next attachment find again.
+        match outbound.try_send(message) {
+            Ok(()) => {}
+            // The stream ended; that is about to be told.
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::warn!("the master does not read what this agent says");
+                self.leave(stream, None);
+            }
         }
     }
 

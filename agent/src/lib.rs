@@ -1,14 +1,14 @@
 //! The agent: attachment to the leading master, tasks as processes, checkpoints.
 //!
-//! What an agent decides is in `regency-agent-core`; this crate does it. One loop ([`driver`])
+//! What an agent decides is in `regency-agent-core`; this crate does it. One loop (`driver`)
 //! feeds the machine with everything that happens and carries out what it asks for, records
 //! first. Around it:
 //!
-//! * [`flags`] and [`description`]: what the operator and the machine say about this agent.
-//! * [`directory`]: its work directory; [`checkpoint`]: its memory there.
-//! * [`attach`]: the stream to whichever master leads; [`convert`]: the messages on it.
-//! * [`tasks`]: sandboxes and processes; [`shim`]: the process beside each command.
-//! * [`http`]: what others may ask it.
+//! * `flags` and `description`: what the operator and the machine say about this agent.
+//! * `directory`: its work directory; `checkpoint`: its memory there.
+//! * `attach`: the stream to whichever master leads; `convert`: the messages on it.
+//! * `tasks`: sandboxes and processes; `shim`: the process beside each command.
+//! * `http`: what others may ask it.
 
 mod attach;
 mod checkpoint;

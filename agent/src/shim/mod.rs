@@ -4,16 +4,16 @@
 //! It runs as the hidden subcommand `task-shim <folder>` of the one binary, single-threaded, with
 //! a socket to the agent as its standard input. Their conversation:
 //!
-//! 1. The agent sends one line: what to run ([`Spec`] as JSON).
+//! 1. The agent sends one line: what to run (`Spec` as JSON).
 //! 2. The shim makes itself the leader of a session of its own and answers `ready`.
 //! 3. The agent makes durable who the shim is, and sends `go`. When the socket closes instead,
 //!    because the agent gave up or died, the shim ends without running anything.
-//! 4. The shim leaves the file [`STARTED_FILE`], starts the command, answers `running`, and closes
+//! 4. The shim leaves the file `started`, starts the command, answers `running`, and closes
 //!    the socket: from here on it depends on nobody.
 //! 5. When the command's first process ends, everything that descends from it is killed; then the
-//!    file [`EXIT_FILE`] says how it ended, and the shim ends.
+//!    file `exit` says how it ended, and the shim ends.
 //!
-//! SIGTERM to the shim asks the command to end, [`DESTROY_SIGNAL`] kills all of it. Whatever the
+//! SIGTERM to the shim asks the command to end, SIGUSR1 kills all of it. Whatever the
 //! command leaves behind is adopted by the shim (it is a subreaper) and dies with it.
 
 mod descendants;

@@ -62,6 +62,7 @@ fn start(ground: &Ground, launch: &Launch, spec: &Spec) -> anyhow::Result<Talk> 
     let log = std::fs::File::create(folder.join(LOG_FILE))
         .with_context(|| format!("cannot write in {}", folder.display()))?;
     let (mut socket, theirs) = UnixStream::pair().context("no socket")?;
+    socket.set_write_timeout(Some(READY_TIMEOUT))?;
     let child = Command::new(&ground.shim)
         .arg(shim::SUBCOMMAND)
         .arg(&folder)

@@ -69,3 +69,95 @@ pub(super) fn remove_folder(folder: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use regency_agent_core::{Launch, ProcessRef, Record};
+    use regency_types::{AgentEpoch, BootId, DurationMs, FrameworkId, Generation, TaskId, TaskKey};
+
+    use super::*;
+    use crate::directory::WorkDirectory;
+    use crate::shim::{EXIT_FILE, STARTED_FILE};
+
+    const CONTAINER: ContainerId = ContainerId(5);
+
+    /// What is found of a launch whose shim was `process`, in boot 2, with these files left.
+    async fn found(process: ProcessRef, files: &[(&str, &str)]) -> ProcessFact {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = WorkDirectory::open(folder.path()).expect("a work directory");
+        let ground = Ground {
+            paths: directory.paths(),
+            shim: "/nowhere".into(),
+            epoch: AgentEpoch(1),
+            boot: BootId(2),
+            address: ([127, 0, 0, 1], 1).into(),
+            switch_user: false,
+        };
+        let left = ground.paths.shim(CONTAINER);
+        std::fs::create_dir_all(&left).expect("a folder");
+        for (name, content) in files {
+            std::fs::write(left.join(name), content).expect("a writable disk");
+        }
+        let id = LaunchId {
+            key: TaskKey {
+                framework: FrameworkId::new("f").expect("an id"),
+                task: TaskId::new("t").expect("an id"),
+            },
+            generation: Generation(1),
+        };
+        let launch = Launch {
+            id: id.clone(),
+            container: CONTAINER,
+            task_info: Bytes::new(),
+            kill_grace: DurationMs(1),
+            killing_state: false,
+        };
+        let mut durable = Durable::default();
+        durable.apply(&Record::Launched {
+            launch,
+            framework_info: Bytes::new(),
+        });
+        durable.apply(&Record::Started(id.clone(), process));
+        find(&ground, &durable).expect("a readable /proc").0[&id]
+    }
+
+    fn process(pid: u32, start_ticks: u64, boot: u128) -> ProcessRef {
+        ProcessRef {
+            pid,
+            start_ticks,
+            boot: BootId(boot),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_itself_only_with_its_start_and_its_boot() {
+        let me = std::process::id();
+        let start = crate::shim::start_ticks(me).expect("this process lives");
+        let started = [(STARTED_FILE, "")];
+        assert_eq!(
+            found(process(me, start, 2), &started).await,
+            ProcessFact::Alive
+        );
+        let lost = ProcessFact::Ended(Exit::Lost);
+        assert_eq!(found(process(me, start + 1, 2), &started).await, lost);
+        assert_eq!(found(process(me, start, 1), &started).await, lost);
+    }
+
+    #[tokio::test]
+    async fn what_a_shim_left_behind_tells_how_it_ended() {
+        let gone = process(u32::MAX, 1, 2);
+        let exited = [(STARTED_FILE, ""), (EXIT_FILE, "exited 4\n")];
+        let four = ProcessFact::Ended(Exit::Exited(4));
+        assert_eq!(found(gone, &exited).await, four);
+        assert_eq!(
+            found(process(1, 1, 1), &exited).await,
+            four,
+            "before a reboot"
+        );
+        let lost = ProcessFact::Ended(Exit::Lost);
+        assert_eq!(found(gone, &[(STARTED_FILE, "")]).await, lost);
+        let never = ProcessFact::Ended(Exit::NotStarted);
+        assert_eq!(found(gone, &[]).await, never);
+    }
+}
