@@ -1,0 +1,63 @@
+"""A cluster of real processes for the test, by `regency local --json`."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from urllib.request import urlopen
+
+PATIENCE_SECONDS = 60
+
+
+class Cluster(object):
+    """Three masters and two agents; ends with the `with` block."""
+
+    def __init__(self, binary):
+        self._binary = binary
+        self._local = None
+
+    def __enter__(self):
+        self._local = subprocess.Popen(
+            [self._binary, 'local', '--json', '--no-demo', '--no-restart', '--port-base', '0'],
+            stdout=subprocess.PIPE)
+        line = self._local.stdout.readline()
+        if not line:
+            raise RuntimeError('the cluster did not start')
+        ready = json.loads(line.decode())
+        self.masters = ready['masters']
+        self.dir = ready['dir']
+        return self
+
+    def __exit__(self, *_):
+        self._local.send_signal(signal.SIGINT)
+        self._local.stdout.read()
+        self._local.wait()
+
+    def status(self, master):
+        """What a master says about itself; None when it does not answer."""
+        try:
+            answer = urlopen('http://%s/regency/status' % master['http'], timeout=1)
+            return json.loads(answer.read().decode())
+        except (OSError, ValueError):
+            return None
+
+    def leader(self):
+        """The master that leads and serves."""
+        deadline = time.time() + PATIENCE_SECONDS
+        while time.time() < deadline:
+            for master in self.masters:
+                status = self.status(master)
+                if status and status['role'] == 'leader' and status['serving']:
+                    return master
+            time.sleep(0.05)
+        raise RuntimeError('there is no leader')
+
+    def followers(self):
+        leader = self.leader()
+        return [master for master in self.masters if master['id'] != leader['id']]
+
+    def kill(self, master):
+        """kill -9."""
+        os.kill(master['pid'], signal.SIGKILL)
+        self.masters = [other for other in self.masters if other['id'] != master['id']]

@@ -1,0 +1,170 @@
+"""pymesos, unmodified, against masters that redirect, and against masters that die.
+
+usage: test.py <regency binary>
+"""
+
+import logging
+import os
+import sys
+import tempfile
+from collections import Counter
+
+from cluster import Cluster
+from scheduler import Books, framework, start, stop
+
+N_TASKS = 100
+LIMIT_SECONDS = 180
+# How many tasks have finished when the leader is killed, and how many of their terminal updates
+# are then not acknowledged.
+FINISHED_BEFORE_KILL = 30
+UNACKNOWLEDGED = 5
+# How often a driver is started before the test gives up.
+DRIVERS_MAX = 50
+
+
+def check(holds, text):
+    if not holds:
+        raise AssertionError(text)
+
+
+def check_ledger(path, books):
+    """The tasks themselves say how often each ran."""
+    with open(path) as ledger:
+        runs = Counter(ledger.read().split())
+    expected = Counter('task-%d' % i for i in range(books.n_tasks))
+    check(runs == expected, 'tasks that did not run exactly once: %s' % (
+        {task: runs[task] for task in set(runs) | set(expected) if runs[task] != 1}))
+    wrong = {task: ends for task, ends in books.ends.items() if ends != ['TASK_FINISHED']}
+    check(not wrong, 'tasks that did not end exactly once, as finished: %s' % wrong)
+    check(len(books.ends) == books.n_tasks, 'tasks whose end was not told')
+    check(not books.problems, 'problems: %s' % books.problems)
+
+
+def any_master_will_do(cluster, ledger):
+    """Every master can be given to a driver: followers redirect to the leader."""
+    for master in cluster.masters:
+        books, info = Books(0, ''), framework()
+        driver = start(books, info, master['http'])
+        books.wait('a registration through master %d' % master['id'],
+                   lambda: books.registrations, LIMIT_SECONDS)
+        stop(driver, teardown=True)
+
+    books, info = Books(N_TASKS, 'echo %%(task)s >> %s' % ledger), framework()
+    driver = start(books, info, cluster.followers()[0]['http'])
+    finish(books, info, driver, cluster, explicit=False)
+    check_ledger(ledger, books)
+    print('%d tasks finished, through a follower\n' % N_TASKS, flush=True)
+
+
+def finish(books, info, driver, cluster, explicit):
+    """Waits for all tasks. When the driver fails, because its master died or no longer leads,
+    another one is started against a surviving master, under the framework's id."""
+    framework_id = driver.framework_id
+    for turn in range(DRIVERS_MAX):
+        try:
+            books.wait('all tasks', books.done, LIMIT_SECONDS)
+        except KeyboardInterrupt:
+            check(driver.aborted, 'interrupted')
+        except RuntimeError:
+            if not driver.aborted:
+                raise
+        if books.done():
+            return stop(driver, teardown=True)
+        framework_id = driver.framework_id or framework_id
+        stop(driver, teardown=False)
+        if framework_id:
+            info['id'] = dict(value=framework_id)
+        master = cluster.masters[turn % len(cluster.masters)]
+        driver = start(books, info, master['http'], explicit)
+    raise AssertionError('%d drivers failed' % DRIVERS_MAX)
+
+
+class Surviving(Books):
+    """Keeps something of each kind back until the leader is dead: an offer, and the
+    acknowledgements of some terminal updates."""
+
+    def __init__(self, *args):
+        Books.__init__(self, *args)
+        self.leader_is_dead = False
+        self.held_agent = None
+        self.held_offers = set()
+        self.held_updates = {}
+        self.offers_found = set()
+        self.updates_found = set()
+
+    def on_offer(self, offer):
+        if self.leader_is_dead and offer['id']['value'] in self.held_offers:
+            self.offers_found.add(offer['id']['value'])
+
+    def wants(self, offer):
+        if self.leader_is_dead:
+            return True
+        agent = offer['agent_id']['value']
+        self.held_agent = self.held_agent or agent
+        if agent == self.held_agent:
+            self.held_offers.add(offer['id']['value'])
+            return False
+        return True
+
+    def acknowledges(self, status):
+        uuid = status.get('uuid')
+        if self.leader_is_dead:
+            if uuid in self.held_updates:
+                self.updates_found.add(uuid)
+            return True
+        if status['state'] == 'TASK_FINISHED' and (
+                uuid in self.held_updates or len(self.held_updates) < UNACKNOWLEDGED):
+            self.held_updates[uuid] = status['task_id']['value']
+            return False
+        return True
+
+
+def the_leader_dies(cluster, ledger):
+    """A driver started again at a surviving master finds what its framework had."""
+    books, info = Surviving(
+        N_TASKS, 'echo %%(task)s >> %s; sleep 0.7' % ledger), framework()
+    driver = start(books, info, cluster.followers()[0]['http'], explicit=True)
+    ripe = books.wait('some finished tasks', lambda: bool(
+        len(books.finished()) >= FINISHED_BEFORE_KILL and books.held_offers
+        and len(books.held_updates) >= UNACKNOWLEDGED) or bool(books.problems), LIMIT_SECONDS)
+    check(ripe and not books.problems, 'the first driver failed: %s' % books.problems)
+    framework_id = driver.framework_id
+    with books.lock:
+        open_tasks = N_TASKS - len(books.todo) - len(books.finished())
+        leader = cluster.leader()
+        cluster.kill(leader)
+        books.leader_is_dead = True
+    print('killed master %d: %d tasks finished, %d open, %d not launched' % (
+        leader['id'], len(books.finished()), open_tasks, len(books.todo)), flush=True)
+
+    finish(books, info, driver, cluster, explicit=True)
+    check(set(books.registrations) == {framework_id}, 'the framework id changed')
+    check(len(books.registrations) > 1, 'the driver was not registered again')
+    check_ledger(ledger, books)
+    check(books.offers_found == books.held_offers, 'offers %s were held, %s came back' % (
+        sorted(books.held_offers), sorted(books.offers_found)))
+    check(books.updates_found == set(books.held_updates), 'updates of %s were not repeated' % (
+        [books.held_updates[uuid] for uuid in set(books.held_updates) - books.updates_found]))
+    print('%d tasks finished across the death of the leader, each ran once; %d offers and %d '
+          'unacknowledged updates came back\n' % (
+              N_TASKS, len(books.offers_found), len(books.updates_found)), flush=True)
+
+
+def main(binary):
+    # The driver logs every lost connection with a traceback; losing them is the point here.
+    logging.disable(logging.CRITICAL)
+    for test in (any_master_will_do, the_leader_dies):
+        print('== %s' % test.__name__, flush=True)
+        descriptor, ledger = tempfile.mkstemp()
+        os.close(descriptor)
+        try:
+            with Cluster(binary) as cluster:
+                test(cluster, ledger)
+        finally:
+            os.unlink(ledger)
+
+
+if __name__ == '__main__':
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
