@@ -153,6 +153,21 @@ async fn writes_go_to_the_leader_and_reads_do_not() {
 }
 
 #[tokio::test]
+async fn a_master_that_is_behind_does_not_say_that_an_agent_is_not_there() {
+    let mut fake = Fake::leading(&idle());
+    let call = r#"{"type":"MARK_AGENT_GONE","mark_agent_gone":{"agent_id":{"value":"x"}}}"#;
+    let code = async |fake: &Fake| {
+        let response = post(fake, "/api/v1", "application/json", call).await;
+        response.status()
+    };
+    assert_eq!(code(&fake).await, StatusCode::NOT_FOUND);
+    fake.barrier = Err(Unavailable("no leader confirmed the read".into()));
+    assert_eq!(code(&fake).await, StatusCode::SERVICE_UNAVAILABLE);
+    fake.leader = LeaderAt::There("m2.example:5050".into());
+    assert_eq!(code(&fake).await, StatusCode::TEMPORARY_REDIRECT);
+}
+
+#[tokio::test]
 async fn a_framework_is_ended_by_form_and_by_call() {
     let cluster = busy();
     let fake = Fake::leading(&cluster);

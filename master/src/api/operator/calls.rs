@@ -56,10 +56,8 @@ async fn call<C: OperatorCx>(
         }
         // There are no files to be seen here.
         Type::ListFiles | Type::ReadFile => Err(Refused::NoSuchFile),
-        _ => {
-            refuse_unknown_agent(&cx, &call)?;
-            read(&cx, &parts, call_type, accepted).await
-        }
+        Type::MarkAgentGone | Type::DrainAgent => about_agent(&cx, &parts, &call, call_type).await,
+        _ => read(&cx, &parts, call_type, accepted).await,
     }
 }
 
@@ -84,10 +82,20 @@ async fn read<C: OperatorCx>(
     Ok(at_leisure(answer).await)
 }
 
-/// Calls about an agent that is not known are refused as in Mesos, also those that could do
-/// nothing yet with one that is.
-fn refuse_unknown_agent<C: OperatorCx>(cx: &C, call: &Call) -> Result<(), Refused> {
-    let known = |id: &str| AgentId::new(id).is_ok_and(|id| cx.view().state.agent(&id).is_some());
+/// A write about an agent. An agent that is not known is refused as in Mesos, and only by the
+/// leader after a read barrier: a master that is behind must not say that somebody is not there.
+async fn about_agent<C: OperatorCx>(
+    cx: &C,
+    parts: &Parts,
+    call: &Call,
+    call_type: Type,
+) -> Result<Response<Body>, Refused> {
+    if let Some(elsewhere) = teardown::elsewhere(cx, &parts.uri) {
+        return Ok(elsewhere);
+    }
+    cx.barrier().await?;
+    let state = cx.view().state;
+    let known = |id: &str| AgentId::new(id).is_ok_and(|id| state.agent(&id).is_some());
     if let Some(part) = &call.mark_agent_gone
         && !known(&part.agent_id.value)
     {
@@ -98,5 +106,5 @@ fn refuse_unknown_agent<C: OperatorCx>(cx: &C, call: &Call) -> Result<(), Refuse
     {
         return Err(Refused::UnknownAgent);
     }
-    Ok(())
+    Err(Refused::NotImplemented(call_type.as_str_name().to_owned()))
 }

@@ -80,7 +80,7 @@ pub(super) async fn carry_out<C: OperatorCx>(cx: &C, uri: &Uri, id: &str) -> Res
 }
 
 /// The answer of a master that does not lead to what must be written.
-fn elsewhere<C: OperatorCx>(cx: &C, uri: &Uri) -> Option<Response<Body>> {
+pub(super) fn elsewhere<C: OperatorCx>(cx: &C, uri: &Uri) -> Option<Response<Body>> {
     match cx.leader() {
         LeaderAt::Here => None,
         LeaderAt::There(http) => Some(redirect(&http, uri)),
