@@ -212,6 +212,15 @@ impl State {
                 "an unreachable task knows what it was",
                 || task.key.to_string(),
             )?;
+            let agent_counts = self
+                .agents
+                .get(&task.agent)
+                .is_some_and(|a| a.is_registered());
+            check(
+                task.state_before_unreachable.is_none() || !agent_counts,
+                "a task of an agent that counts is not unreachable",
+                || task.key.to_string(),
+            )?;
         }
         for framework in self.frameworks.values() {
             let n = per_framework.remove(&framework.id).unwrap_or_default();

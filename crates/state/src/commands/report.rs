@@ -6,10 +6,10 @@ use regency_types::{AgentId, TaskKey, TaskState};
 
 use crate::apply::Applied;
 use crate::bounds;
-use crate::command::{ApplyReports, ResyncAgent, TaskReport};
+use crate::command::{ApplyReports, ReportedUpdate, ResyncAgent, TaskReport};
 use crate::commands::agent::{known, lose};
 use crate::effect::Effect;
-use crate::model::{AgentCommand, StatusReason, UnackedUpdate};
+use crate::model::{AgentCommand, StatusReason, Task, UnackedUpdate};
 use crate::outcome::Outcome;
 use crate::state::State;
 
@@ -123,14 +123,14 @@ fn apply_one(state: &mut State, agent: &AgentId, report: &TaskReport, effects: &
     let current = state
         .tasks
         .get(&report.task)
-        .filter(|t| t.generation == report.generation && &t.agent == agent);
+        .filter(|t| t.generation == report.generation && &t.agent == agent && !t.lost);
     let Some(task) = current.cloned() else {
         acknowledge_stale(state, agent, report, effects);
         return;
     };
     let mut latest = report.latest_state;
     if let Some(head) = &report.head
-        && report.task_seq > task.task_seq
+        && (report.task_seq > task.task_seq || is_unseen_end(&task, head))
     {
         if head.state.is_terminal() {
             // An end is final, whatever the agent says came after it.
@@ -138,7 +138,7 @@ fn apply_one(state: &mut State, agent: &AgentId, report: &TaskReport, effects: &
         }
         let fresh = task.unacked.is_none();
         if let Some(task) = state.task_mut(&report.task) {
-            task.task_seq = report.task_seq;
+            task.task_seq = task.task_seq.max(report.task_seq);
             task.status = head.status.clone();
             task.unacked = Some(UnackedUpdate {
                 uuid: head.uuid,
@@ -159,6 +159,12 @@ fn apply_one(state: &mut State, agent: &AgentId, report: &TaskReport, effects: &
         TaskState::Staging | TaskState::Unreachable | TaskState::Unknown => {}
         _ => follow(state, &report.task, latest, effects),
     }
+}
+
+/// Whether this tells an end that was not seen yet, whatever its number: acknowledging an end
+/// completes the task. An agent that lost what it knew of a launch counts anew.
+fn is_unseen_end(task: &Task, head: &ReportedUpdate) -> bool {
+    head.state.is_terminal() && task.unacked.is_none()
 }
 
 /// Moves the task to the newest state its agent reports.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use regency_state::model::AgentCommand;
+use regency_state::model::{Agent, AgentCommand};
 use regency_types::{Generation, TaskKey};
 
 use crate::Step;
@@ -34,6 +34,7 @@ impl Launches {
                     self.launched(task, *generation)?;
                 }
             }
+            given_up_launches_nothing(agent)?;
         }
         Ok(())
     }
@@ -45,6 +46,20 @@ impl Launches {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What an agent did not confirm when it was given up is never started, though it comes back.
+fn given_up_launches_nothing(agent: &Agent) -> Result<(), String> {
+    let launch = agent
+        .outbox
+        .values()
+        .find(|command| matches!(command, AgentCommand::Launch { .. }));
+    match launch {
+        Some(launch) if !agent.is_registered() => {
+            Err(format!("{} was given up and has {launch:?}", agent.id))
+        }
+        _ => Ok(()),
     }
 }
 

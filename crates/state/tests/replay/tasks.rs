@@ -1,8 +1,8 @@
 //! I5: a task moves along the legal graph, each move is made by a command that may make it, and
 //! an end is final.
 
-use regency_state::Command;
 use regency_state::model::Task;
+use regency_state::{Command, TaskReport};
 use regency_types::TaskState;
 
 use crate::Step;
@@ -39,12 +39,17 @@ fn moved(step: &Step<'_>, old: &Task, to: TaskState) -> Result<(), String> {
         (Command::ReregisterAgent(c), to) => {
             c.agent == old.agent && old.state_before_unreachable == Some(to)
         }
-        // Only the agent's own words, and never back to what nobody has spoken of.
         (Command::ApplyReports(c), to) => {
-            c.agent == old.agent && to != TaskState::Staging && to != TaskState::Unreachable
+            let applied = step.before.agent(&c.agent).map_or(0, |a| a.report_seq);
+            let new = c.reports.iter().filter(|r| r.report_seq > applied);
+            c.agent == old.agent && says(new, old, to)
         }
         (Command::ResyncAgent(c), to) => {
-            c.agent == old.agent && to != TaskState::Staging && to != TaskState::Unreachable
+            let named = |r: &TaskReport| r.task == old.key && r.generation == old.generation;
+            let missing = !c.tasks.iter().any(named);
+            let noted = old.launch_seq <= c.command_seq;
+            c.agent == old.agent
+                && (says(c.tasks.iter(), old, to) || missing && noted && to == TaskState::Gone)
         }
         (
             Command::RegisterAgent(_) | Command::TeardownFramework(_) | Command::ExpireFramework(_),
@@ -57,6 +62,18 @@ fn moved(step: &Step<'_>, old: &Task, to: TaskState) -> Result<(), String> {
     } else {
         wrong("this command does not do that")
     }
+}
+
+/// Whether one of the reports says this of this launch; masters' words are not an agent's.
+fn says<'a>(mut reports: impl Iterator<Item = &'a TaskReport>, task: &Task, to: TaskState) -> bool {
+    let of_masters = [
+        TaskState::Staging,
+        TaskState::Unreachable,
+        TaskState::Unknown,
+    ];
+    !of_masters.contains(&to)
+        && reports
+            .any(|r| r.task == task.key && r.generation == task.generation && r.latest_state == to)
 }
 
 fn completed(step: &Step<'_>, old: &Task) -> Result<(), String> {

@@ -131,6 +131,7 @@ impl Workload {
             2..=3 => return Some(self.agents[at].register()),
             4..=9 => return Some(self.change(at, id)),
             10..=14 => self.agents[at].wants_resync = true,
+            15 => self.forget_one(at),
             _ => {}
         }
         if !known.is_registered() {
@@ -202,6 +203,15 @@ impl Workload {
         let (n, epoch) = (self.agents[at].n, self.mint());
         self.agents[at] = ImaginedAgent::new(n, epoch);
         self.agents[at].register()
+    }
+
+    /// A checkpoint of one launch is unreadable: what ran ended with its agent's restart.
+    fn forget_one(&mut self, at: usize) {
+        let known: Vec<LaunchKey> = self.agents[at].launches.keys().cloned().collect();
+        if let Some(key) = self.rng.pick(&known) {
+            self.agents[at].launches.remove(key);
+            self.agents[at].wants_resync = true;
+        }
     }
 
     /// Notes and follows up to `n_max` commands.

@@ -21,7 +21,7 @@ use schedulers::ImaginedScheduler;
 /// Longest pause between two entries.
 const PAUSE_MAX: DurationMs = DurationMs(2_000);
 /// How many entries are kept to be proposed again.
-const PAST_MAX: usize = 16;
+const PAST_MAX: usize = 32;
 
 /// The imagined cluster of one seed.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::Rng;
 
 const ROLES: [&str; 3] = ["*", "eng", "eng/web"];
 /// Few, so that ids are used again.
-const TASK_IDS: u64 = 12;
+const TASK_IDS: u64 = 6;
 
 /// A scheduler.
 #[derive(Debug)]
@@ -147,9 +147,13 @@ impl Workload {
             }
         }
         if self.rng.chance(8) {
-            named.push(match self.rng.below(3) {
+            named.push(match self.rng.below(4) {
                 0 => None,
                 1 => Some(first),
+                2 => state
+                    .offers()
+                    .find(|o| o.framework != framework && o.agent == agent && o.role == offer.role)
+                    .map(|o| o.id),
                 _ => Some(OfferId(self.rng.below(state.counters().offer + 2))),
             });
         }

@@ -329,3 +329,45 @@ fn a_launch_that_ended_before_it_was_confirmed_is_withdrawn() {
         ]
     ));
 }
+
+#[test]
+fn an_agent_that_counts_anew_can_still_tell_the_end() {
+    let (mut given, agent, framework, key) = Given::with_task();
+    given.report(&agent, &key, 7, TaskState::Running);
+    let tombstone = || {
+        let mut tombstone = Given::news(&key, 1, 1, TaskState::Killed);
+        tombstone.report_seq = 0;
+        vec![tombstone]
+    };
+    // What waits is not pushed aside.
+    let effects = given.resync(&agent, 1, tombstone());
+    assert!(!effects.contains(&Effect::SendUpdate { task: key.clone() }));
+    given
+        .acknowledge(&agent, &key, 7)
+        .verdict
+        .expect("the update waits");
+    let effects = given.resync(&agent, 1, tombstone());
+    assert!(effects.contains(&Effect::SendUpdate { task: key.clone() }));
+    given
+        .acknowledge(&agent, &key, 1)
+        .verdict
+        .expect("the update waits");
+    assert_eq!(given.completed_as(&framework), Some(TaskState::Killed));
+}
+
+#[test]
+fn what_comes_after_a_task_was_told_as_gone_is_not_forwarded() {
+    let (mut given, agent, _, key) = Given::with_task();
+    given.report(&agent, &key, 1, TaskState::Running);
+    given.resync(&agent, 1, Vec::new());
+    let applied = given.report(&agent, &key, 2, TaskState::Finished);
+    assert_eq!(
+        applied.effects,
+        [Effect::SyncAgent {
+            agent: agent.clone()
+        }]
+    );
+    let task = given.state.task(&key).expect("its update waits");
+    assert_eq!(task.state, TaskState::Gone);
+    assert_eq!(task.unacked.as_ref().map(|u| u.uuid), Some(UpdateUuid(1)));
+}
