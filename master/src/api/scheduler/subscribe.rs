@@ -1,6 +1,5 @@
 //! SUBSCRIBE: the answer is a stream, also where the subscription is refused.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,14 +8,13 @@ use axum::http::{HeaderValue, Response, StatusCode, Uri};
 use regency_state::{Command, Outcome, SubscribeFramework};
 use regency_types::StreamId;
 use regency_wire::v1::scheduler::{Call, Event};
-use regency_wire::v1::{self, MasterInfo, master_info};
 use regency_wire::{ContentType, encode, recordio};
 
 use super::{STREAM_ID, framework_info};
 use crate::api::answer;
 use crate::api::cx::ApiCx;
 use crate::leader::{FrameworkStream, Leader};
-use crate::query::{Identity, MESOS_VERSION};
+use crate::query;
 
 pub(super) async fn subscribe(
     cx: &ApiCx,
@@ -68,7 +66,11 @@ pub(super) async fn subscribe(
     }
     leader.streams.insert(Arc::clone(&events));
     tracing::info!(framework_id = %framework, "framework subscribed");
-    let subscribed = Event::subscribed((&framework).into(), master_info(&cx.identity));
+    let state = leader.state();
+    let Some(term) = state.state.term() else {
+        return refused(content, stream, "This master does not lead");
+    };
+    let subscribed = Event::subscribed((&framework).into(), query::master::info(&term.master));
     events.open(&[subscribed, Event::heartbeat()], || {
         leader.state().state.clone()
     });
@@ -90,31 +92,4 @@ fn streaming(content: ContentType, stream: StreamId, body: Body) -> Response<Bod
     let id = HeaderValue::from_str(&stream.to_string()).expect("a uuid is a valid header value");
     headers.insert(STREAM_ID, id);
     response
-}
-
-/// This master as SUBSCRIBED shows it.
-pub(crate) fn master_info(identity: &Identity) -> MasterInfo {
-    let ip = match identity.ip {
-        // The number has the first octet in its lowest byte, as Mesos has it.
-        IpAddr::V4(ip) => u32::from_le_bytes(ip.octets()),
-        IpAddr::V6(_) => 0,
-    };
-    let capability = |kind: master_info::capability::Type| master_info::Capability {
-        r#type: Some(kind as i32),
-    };
-    MasterInfo {
-        id: identity.process.clone(),
-        ip,
-        port: u32::from(identity.port),
-        pid: Some(format!("master@{}:{}", identity.ip, identity.port)),
-        hostname: Some(identity.hostname.clone()),
-        version: Some(MESOS_VERSION.to_owned()),
-        address: Some(v1::Address {
-            hostname: Some(identity.hostname.clone()),
-            ip: Some(identity.ip.to_string()),
-            port: i32::from(identity.port),
-        }),
-        capabilities: vec![capability(master_info::capability::Type::AgentUpdate)],
-        ..MasterInfo::default()
-    }
 }
