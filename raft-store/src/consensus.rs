@@ -11,14 +11,14 @@ use regency_rpc::{Listener, serve};
 use regency_runtime::{Clock, IdMint, RandomIds};
 use regency_state::{Command, MasterInfo, Proposal, Verdict};
 use regency_types::{ClusterId, ClusterTime, Incarnation, NodeId};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::bootstrap::Bootstrap;
 use crate::config::{Config, ConfigError, EngineKind, Limits, LogConfig, Timing};
 use crate::effects::{EffectReceiver, EffectSink};
 use crate::engine::sled::SledEngine;
 use crate::engine::{EngineError, LogEngine, Recovered};
-use crate::fast_election::{Evidence, FastElection};
+use crate::fast_election::FastElection;
 use crate::foreign;
 use crate::identity::{Identity, IdentityError};
 use crate::leadership::{LeaderContact, Leadership};
@@ -62,7 +62,7 @@ struct Inner {
     effects: EffectSink,
     contact: Arc<LeaderContact>,
     writer: Arc<WriterEnd>,
-    stop_server: Mutex<Option<oneshot::Sender<()>>>,
+    stop_server: watch::Sender<bool>,
     /// Everything of replication runs here, on threads of its own, so that no load of the rest of
     /// the program delays a heartbeat.
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
@@ -327,29 +327,28 @@ impl Consensus {
         let contact = Arc::new(LeaderContact::new());
         let slot: Slot = Arc::new(OnceLock::new());
         let _ = slot.set(raft.clone());
-        let (evidence, broken_streams) = Evidence::channel();
         if config.timing.fast_election {
             tokio::spawn(
                 FastElection {
                     raft: raft.clone(),
                     own: config.node,
-                    peers: Arc::clone(&peers),
+                    networks: networks.clone(),
                     contact: Arc::clone(&contact),
-                    evidence: broken_streams,
                 }
                 .run(),
             );
         }
+        let (stop_server, stopping) = watch::channel(false);
         let service = RaftService {
             gate,
             raft: slot,
             snapshots: opened.snapshots,
             contact: Arc::clone(&contact),
-            evidence,
+            stopping: stopping.clone(),
             own: own_info.clone(),
             version: config.version.clone(),
         };
-        let stop_server = spawn_server(config.listener, service);
+        spawn_server(config.listener, service, stopping);
 
         let (leadership, leadership_rx) = watch::channel(Leadership::nobody());
         let (session, session_rx) = watch::channel(None);
@@ -409,7 +408,7 @@ impl Consensus {
             effects,
             contact,
             writer: Arc::new(writer),
-            stop_server: Mutex::new(Some(stop_server)),
+            stop_server,
             runtime: Mutex::new(None),
         })
     }
@@ -811,12 +810,7 @@ impl Consensus {
         if let Err(error) = inner.raft.shutdown().await {
             tracing::warn!(%error, "the consensus core ended badly");
         }
-        let stop = inner
-            .stop_server
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .take();
-        drop(stop);
+        inner.stop_server.send_replace(true);
         let runtime = inner
             .runtime
             .lock()
@@ -862,17 +856,15 @@ impl Consensus {
     }
 }
 
-/// Serves other masters until the returned sender is used or dropped.
-fn spawn_server(listener: Listener, service: RaftService) -> oneshot::Sender<()> {
-    let (stop, stopped) = oneshot::channel();
+/// Serves other masters until `stopping` says so.
+fn spawn_server(listener: Listener, service: RaftService, mut stopping: watch::Receiver<bool>) {
     let routes = tonic::service::Routes::new(service.into_server());
     tokio::spawn(async move {
         let stopped = async {
-            let _ = stopped.await;
+            let _ = stopping.wait_for(|stopping| *stopping).await;
         };
         if let Err(error) = serve(listener, routes, stopped).await {
             tracing::error!(%error, "the server for other masters failed");
         }
     });
-    stop
 }

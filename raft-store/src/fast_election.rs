@@ -16,17 +16,15 @@ use std::time::{Duration, Instant};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
+use regency_runtime::Backoff;
 use regency_types::NodeId;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
 use crate::leadership::LeaderContact;
 use crate::metrics;
-use crate::network::Peers;
-use crate::types::{Raft, Vote};
+use crate::network::{Left, PeerNetworks, attend};
+use crate::types::{MemberInfo, Raft, Vote};
 
-/// Broken streams that wait to be looked at; more say nothing new.
-const QUEUE: usize = 8;
 /// Longest time to find out whether a connection is refused.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Waits between attempts to connect: a process that dies may close its port after its
@@ -40,61 +38,24 @@ const RETRY: Duration = Duration::from_millis(8);
 const ATTEMPTS_MAX: u32 = 12;
 const LOCK_FIRST: Duration = Duration::from_secs(1);
 const LOCK_MAX: Duration = Duration::from_secs(60);
+/// Delays before a broken or refused attendance is tried again.
+const ATTEND_FIRST: Duration = Duration::from_millis(20);
+const ATTEND_MAX: Duration = Duration::from_secs(1);
 
-/// Where the server reports streams that broke.
-#[derive(Debug, Clone)]
-pub(crate) struct Evidence(mpsc::Sender<NodeId>);
-
-impl Evidence {
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<NodeId>) {
-        let (tx, rx) = mpsc::channel(QUEUE);
-        (Self(tx), rx)
-    }
-
-    /// Watches over a stream of appends from `sender`. Unless it is told that the stream ended in
-    /// order, its end is evidence.
-    pub(crate) fn watch(&self, sender: NodeId) -> StreamWatch {
-        StreamWatch {
-            evidence: self.clone(),
-            sender: Some(sender),
-        }
-    }
-}
-
-/// See [`Evidence::watch`].
-#[derive(Debug)]
-pub(crate) struct StreamWatch {
-    evidence: Evidence,
-    sender: Option<NodeId>,
-}
-
-impl StreamWatch {
-    pub(crate) fn ended_in_order(&mut self) {
-        self.sender = None;
-    }
-}
-
-impl Drop for StreamWatch {
-    fn drop(&mut self) {
-        if let Some(sender) = self.sender {
-            // A full queue has evidence enough.
-            let _ = self.evidence.0.try_send(sender);
-        }
-    }
-}
-
-/// The task that weighs the evidence.
+/// The task that attends the leader and weighs the evidence.
 pub(crate) struct FastElection {
     pub(crate) raft: Raft,
     pub(crate) own: NodeId,
-    pub(crate) peers: Arc<Peers>,
+    pub(crate) networks: PeerNetworks,
     pub(crate) contact: Arc<LeaderContact>,
-    pub(crate) evidence: mpsc::Receiver<NodeId>,
 }
 
 /// Whom this master follows.
+#[derive(Clone)]
 struct Following {
     vote: Vote,
+    node: NodeId,
+    info: MemberInfo,
     address: String,
     /// How many voters with a lower number will campaign before this one.
     rank: u32,
@@ -109,52 +70,107 @@ enum End {
     Undecided,
 }
 
+/// After false alarms this path is closed for a while.
+struct Lock {
+    until: Instant,
+    next: Duration,
+}
+
 impl FastElection {
-    pub(crate) async fn run(mut self) {
-        let mut locked_until = Instant::now();
-        let mut lock = LOCK_FIRST;
-        while let Some(lost) = self.evidence.recv().await {
-            while self.evidence.try_recv().is_ok() {}
-            let Some(following) = self.following(lost) else {
+    /// Runs until the core stops.
+    pub(crate) async fn run(self) {
+        let mut server = self.raft.server_metrics();
+        let mut retry = Backoff::new(ATTEND_FIRST, ATTEND_MAX);
+        let mut lock = Lock {
+            until: Instant::now(),
+            next: LOCK_FIRST,
+        };
+        loop {
+            let Some(following) = self.following() else {
+                if server.changed().await.is_err() {
+                    return;
+                }
                 continue;
             };
-            let seen = Instant::now();
-            if seen < locked_until || !self.refuses(&following, seen).await {
-                continue;
+            let attending = attend(&self.networks, following.node, &following.info);
+            let left = tokio::select! {
+                left = attending => left,
+                over = self.over(&following) => if over {
+                    retry.reset();
+                    continue;
+                } else {
+                    return;
+                },
+            };
+            match left {
+                Left::Gone => self.weigh(&following, &mut lock).await,
+                // It lives, and does not want us: that is for others to sort out.
+                Left::Refused => {}
             }
-            match self.campaign(&following, seen).await {
-                End::Elected => {
-                    lock = LOCK_FIRST;
-                    metrics::fast_election("elected");
+            retry.wait().await;
+        }
+    }
+
+    /// Waits until this master no longer follows this leader; `false` when the core stopped.
+    async fn over(&self, following: &Following) -> bool {
+        let mut server = self.raft.server_metrics();
+        loop {
+            {
+                let server = server.borrow_watched();
+                let same = server.vote == following.vote && server.state == ServerState::Follower;
+                if !same {
+                    return true;
                 }
-                End::Undecided => metrics::fast_election("undecided"),
-                End::FalseAlarm => {
-                    metrics::fast_election("false_alarm");
-                    tracing::warn!(
-                        leader = %lost,
-                        locked_s = lock.as_secs(),
-                        "the leader refused connections and lives; its loss is found by silence \
-                         only for a while"
-                    );
-                    locked_until = Instant::now() + lock;
-                    lock = (lock * 2).min(LOCK_MAX);
-                }
+            }
+            if server.changed().await.is_err() {
+                return false;
             }
         }
     }
 
-    /// What is known about the leader, when `node` is the one this master follows.
-    fn following(&self, node: NodeId) -> Option<Following> {
+    async fn weigh(&self, following: &Following, lock: &mut Lock) {
+        let seen = Instant::now();
+        if seen < lock.until || !self.refuses(following, seen).await {
+            return;
+        }
+        match self.campaign(following, seen).await {
+            End::Elected => {
+                lock.next = LOCK_FIRST;
+                metrics::fast_election("elected");
+            }
+            End::Undecided => metrics::fast_election("undecided"),
+            End::FalseAlarm => {
+                metrics::fast_election("false_alarm");
+                tracing::warn!(
+                    leader = %following.node,
+                    locked_s = lock.next.as_secs(),
+                    "the leader refused connections and lives; its loss is found by silence only \
+                     for a while"
+                );
+                lock.until = Instant::now() + lock.next;
+                lock.next = (lock.next * 2).min(LOCK_MAX);
+            }
+        }
+    }
+
+    /// The leader, when this master is a voter that follows one.
+    fn following(&self) -> Option<Following> {
         let server = self.raft.server_metrics();
         let server = server.borrow_watched();
         let membership = server.membership_config.membership();
-        if server.state != ServerState::Follower || server.current_leader != Some(node.0) {
+        let leader = server
+            .current_leader
+            .filter(|leader| *leader != self.own.0)?;
+        if server.state != ServerState::Follower || !server.vote.committed {
             return None;
         }
-        let before = |voter: &u64| *voter < self.own.0 && *voter != node.0;
+        let info = membership.get_node(&leader)?;
+        let before = |voter: &u64| *voter < self.own.0 && *voter != leader;
         Some(Following {
             vote: server.vote,
-            address: self.peers.raft_address(node, membership.get_node(&node.0)?),
+            node: NodeId(leader),
+            address: self.networks.peers.raft_address(NodeId(leader), info),
+            info: info.clone(),
             rank: u32::try_from(membership.voter_ids().filter(before).count()).ok()?,
         })
     }
@@ -221,18 +237,6 @@ async fn refused(address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn only_a_stream_that_broke_is_evidence() {
-        let (evidence, mut broken) = Evidence::channel();
-        let mut orderly = evidence.watch(NodeId(1));
-        orderly.ended_in_order();
-        drop(orderly);
-        drop(evidence.watch(NodeId(2)));
-        drop(evidence);
-        assert_eq!(broken.recv().await, Some(NodeId(2)));
-        assert_eq!(broken.recv().await, None);
-    }
 
     #[tokio::test]
     async fn only_a_refused_connection_is_refused() {

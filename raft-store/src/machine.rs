@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use regency_state::{Applied, Refusal, State, Verdict};
+use regency_state::{Applied, Proposal, Refusal, State, Verdict};
 use regency_types::Term;
 use tokio::sync::watch;
 
@@ -49,6 +49,8 @@ pub(crate) struct Machine {
     effects: EffectSink,
     store: SnapshotStore,
     identity: Arc<Identity>,
+    /// [`State::apply`], but for tests of what happens when it panics.
+    apply: fn(&mut State, &Proposal) -> Applied,
 }
 
 impl Machine {
@@ -72,6 +74,7 @@ impl Machine {
             effects,
             store,
             identity,
+            apply: State::apply,
         };
         if let Some((loaded, file)) = newest {
             machine.replace(loaded, file);
@@ -115,7 +118,8 @@ impl Machine {
             )
         })?;
         let mut next = self.state.clone();
-        match std::panic::catch_unwind(AssertUnwindSafe(|| next.apply(&proposal))) {
+        let apply = self.apply;
+        match std::panic::catch_unwind(AssertUnwindSafe(|| apply(&mut next, &proposal))) {
             Ok(applied) => {
                 self.state = next;
                 Ok(applied)
@@ -286,5 +290,136 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         }
         drop(current);
         Ok(Snapshot { meta, snapshot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use regency_runtime::CountingIds;
+    use regency_state::{BeginTerm, Command, ExpireFilters, MasterInfo};
+    use regency_types::{ClusterId, ClusterTime, Incarnation, NodeId, WallTime};
+
+    use super::*;
+    use crate::types::{EncodedProposal, Entry, log_id};
+
+    fn machine(dir: &std::path::Path) -> Machine {
+        let identity =
+            Identity::open(dir, NodeId(1), &CountingIds::default()).expect("new directory");
+        identity.join(ClusterId(1)).expect("joins");
+        let store = SnapshotStore::open(&dir.join("snapshots"), "test").expect("opens");
+        Machine::new(store, None, Arc::new(identity), EffectSink::new(16))
+    }
+
+    fn begin_term() -> Command {
+        Command::BeginTerm(BeginTerm {
+            cluster: ClusterId(1),
+            term: Term(1),
+            master: MasterInfo {
+                node: NodeId(1),
+                incarnation: Incarnation(1),
+                process: 1,
+                hostname: "h".into(),
+                http: "h:1".into(),
+                agent: "h:2".into(),
+                version: "test".into(),
+            },
+        })
+    }
+
+    fn proposal(command: Command, at_ms: u64) -> Bytes {
+        regency_stored::encode_proposal(&Proposal {
+            proposed_at: ClusterTime(at_ms),
+            wall: WallTime(0),
+            command,
+        })
+        .into()
+    }
+
+    async fn apply(machine: &mut Machine, entries: Vec<(u64, Bytes)>) -> io::Result<()> {
+        let entries = entries.into_iter().map(|(index, bytes)| {
+            let entry = Entry {
+                log_id: log_id(1, index),
+                payload: EntryPayload::Normal(EncodedProposal { bytes }),
+            };
+            Ok((entry, None))
+        });
+        machine.apply(futures::stream::iter(entries)).await
+    }
+
+    fn poison(state: &mut State, proposal: &Proposal) -> Applied {
+        let applied = state.apply(proposal);
+        assert!(
+            proposal.proposed_at != ClusterTime(66),
+            "an invariant broke"
+        );
+        applied
+    }
+
+    #[tokio::test]
+    async fn a_poison_entry_changes_nothing_and_the_next_one_is_applied() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut machine = machine(dir.path());
+        machine.apply = poison;
+        let states = machine.states();
+        apply(&mut machine, vec![(0, proposal(begin_term(), 5))])
+            .await
+            .expect("applied");
+        let before = regency_stored::state_digest(&states.borrow().state);
+        apply(&mut machine, vec![(1, proposal(begin_term(), 66))])
+            .await
+            .expect("refused, not failed");
+        assert_eq!(states.borrow().index, 1);
+        assert_eq!(regency_stored::state_digest(&states.borrow().state), before);
+        let refused = machine
+            .apply_proposal(log_id(1, 2), &proposal(begin_term(), 66))
+            .expect("refused, not failed");
+        assert!(matches!(refused.verdict, Err(Refusal::Internal(_))));
+        assert!(refused.effects.is_empty());
+        apply(
+            &mut machine,
+            vec![(3, proposal(Command::ExpireFilters(ExpireFilters), 70))],
+        )
+        .await
+        .expect("applied");
+        assert_eq!(states.borrow().state.now(), ClusterTime(70));
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_does_not_decode_stops_the_machine_before_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut machine = machine(dir.path());
+        let states = machine.states();
+        apply(&mut machine, vec![(0, proposal(begin_term(), 5))])
+            .await
+            .expect("applied");
+        let error = apply(&mut machine, vec![(1, Bytes::from_static(b"\xff\xff"))])
+            .await
+            .expect_err("stops");
+        assert!(error.to_string().contains("entry 1"), "{error}");
+        assert_eq!(states.borrow().index, 0);
+        assert_eq!(machine.applied, Some(log_id(1, 0)));
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_of_the_moment_it_was_asked_for() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut machine = machine(dir.path());
+        apply(&mut machine, vec![(0, proposal(begin_term(), 5))])
+            .await
+            .expect("applied");
+        let mut builder = machine.get_snapshot_builder().await;
+        apply(
+            &mut machine,
+            vec![(1, proposal(Command::ExpireFilters(ExpireFilters), 70))],
+        )
+        .await
+        .expect("applied");
+        let snapshot = builder.build_snapshot().await.expect("written");
+        assert_eq!(snapshot.meta.last_log_id, Some(log_id(1, 0)));
+        let loaded = snapshot::load(&snapshot.snapshot, Some(ClusterId(1))).expect("whole");
+        assert_eq!(loaded.state.now(), ClusterTime(5));
+        let current = machine.get_current_snapshot().await.expect("read");
+        assert_eq!(current.expect("there").meta, snapshot.meta);
     }
 }

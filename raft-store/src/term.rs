@@ -28,6 +28,9 @@ use crate::network::Peers;
 use crate::reader::AppliedState;
 use crate::types::{EncodedProposal, Raft, StoredMembership, TypeConfig};
 
+/// Longest time between two looks at what changes without a signal.
+const TICK_MAX: Duration = Duration::from_millis(50);
+
 /// A time during which this master leads and serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Session {
@@ -141,7 +144,7 @@ impl TermTask {
     pub(crate) async fn run(self) {
         let mut server = self.raft.server_metrics();
         // Between changes, leases run out and failures happen.
-        let mut tick = tokio::time::interval(self.election_max / 8);
+        let mut tick = tokio::time::interval((self.election_max / 8).min(TICK_MAX));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut beginning: Option<(u64, Beginning)> = None;
         let mut begun: Option<Begun> = None;

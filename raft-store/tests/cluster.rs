@@ -285,3 +285,29 @@ async fn a_follower_that_was_away_for_too_long_takes_a_snapshot() {
     cluster.write(701).await;
     cluster.sees(away, [701]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_leader_is_replaced_long_before_its_lease_ends() {
+    let mut cluster = Cluster::new(3);
+    // By silence alone nobody would campaign for thirty seconds.
+    cluster.timing.election_min = Duration::from_secs(20);
+    cluster.timing.election_max = Duration::from_secs(30);
+    for i in 0..3 {
+        cluster.start(i).await;
+    }
+    cluster.write(1).await;
+    let mut epoch = 1;
+    for _ in 0..3 {
+        let dead = cluster.leader().await;
+        for i in 0..3 {
+            cluster.sees(i, [epoch]).await;
+        }
+        cluster.kill(dead);
+        // `leader` waits for less than the lease.
+        let next = cluster.leader().await;
+        assert_ne!(next, dead);
+        epoch += 1;
+        cluster.write(epoch).await;
+        cluster.start(dead).await;
+    }
+}

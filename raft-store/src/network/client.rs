@@ -524,3 +524,42 @@ pub(crate) async fn read_index(
         Err(_) => Err(format!("no answer within {timeout:?}")),
     }
 }
+
+/// Why an attendance ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The connection broke or could not be made.
+    Gone,
+    /// The other side lives and said no, or ended it in order.
+    Refused,
+}
+
+/// Holds a silent stream to a member and returns when it ends.
+pub(crate) async fn attend(networks: &PeerNetworks, node: NodeId, info: &MemberInfo) -> Left {
+    let network = networks.network(node.0, info, Purpose::Control);
+    let (Ok(envelope), Ok(mut client)) = (network.envelope(), network.client(Purpose::Control))
+    else {
+        return Left::Refused;
+    };
+    let request = proto::AttendRequest {
+        envelope: Some(envelope),
+    };
+    let mut silence = match client.attend(request).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return left(&status),
+    };
+    loop {
+        match silence.message().await {
+            Ok(Some(proto::Presence {})) => {}
+            Ok(None) => return Left::Refused,
+            Err(status) => return left(&status),
+        }
+    }
+}
+
+fn left(status: &Status) -> Left {
+    match failure(status) {
+        Failure::NotConnected | Failure::Broken | Failure::Timeout => Left::Gone,
+        Failure::Refused => Left::Refused,
+    }
+}

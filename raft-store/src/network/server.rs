@@ -9,15 +9,15 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use regency_rpc::MESSAGE_BYTES_MAX;
 use regency_rpc::proto::regency::raft::v1 as proto;
 use regency_rpc::proto::regency::raft::v1::raft_server::{Raft as RaftRpc, RaftServer};
+use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Gate;
 use crate::convert::{self, ConvertError};
-use crate::fast_election::Evidence;
 use crate::leadership::LeaderContact;
 use crate::snapshot::SnapshotStore;
-use crate::types::{Member, MemberInfo, Membership, Raft, StoredMembership};
+use crate::types::{MemberInfo, Membership, Raft, StoredMembership};
 
 /// Appends of one stream that are decoded ahead.
 const APPENDS_AHEAD: usize = 16;
@@ -32,7 +32,8 @@ pub(crate) struct RaftService {
     pub(crate) raft: Slot,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) contact: Arc<LeaderContact>,
-    pub(crate) evidence: Evidence,
+    /// Changes when this master stops.
+    pub(crate) stopping: watch::Receiver<bool>,
     /// What this master says of itself.
     pub(crate) own: MemberInfo,
     pub(crate) version: String,
@@ -51,7 +52,7 @@ impl RaftService {
             .ok_or_else(|| Status::unavailable("this master is starting"))
     }
 
-    async fn admit(&self, envelope: Option<&proto::Envelope>) -> Result<(&Raft, Member), Status> {
+    async fn admit(&self, envelope: Option<&proto::Envelope>) -> Result<&Raft, Status> {
         let raft = self.raft()?;
         let membership: Arc<StoredMembership> = raft
             .server_metrics()
@@ -59,8 +60,8 @@ impl RaftService {
             .membership_config
             .clone();
         let membership: &Membership = membership.membership();
-        let sender = self.gate.admit(envelope, membership).await?;
-        Ok((raft, sender))
+        self.gate.admit(envelope, membership).await?;
+        Ok(raft)
     }
 }
 
@@ -114,9 +115,7 @@ impl RaftRpc for RaftService {
             let Some(mut message) = incoming.message().await? else {
                 return Ok(());
             };
-            let (raft, sender) = service.admit(message.envelope.as_ref()).await?;
-            let raft = raft.clone();
-            let mut watch = service.evidence.watch(sender.node);
+            let raft = service.admit(message.envelope.as_ref()).await?.clone();
             let (requests, decoded) = tokio::sync::mpsc::channel(APPENDS_AHEAD);
             let decode = async move {
                 loop {
@@ -126,10 +125,7 @@ impl RaftRpc for RaftService {
                     }
                     match incoming.message().await? {
                         Some(next) => message = next,
-                        None => {
-                            watch.ended_in_order();
-                            return Ok::<(), Status>(());
-                        }
+                        None => return Ok::<(), Status>(()),
                     }
                 }
             };
@@ -174,7 +170,7 @@ impl RaftRpc for RaftService {
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteResponse>, Status> {
         let message = request.into_inner();
-        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
+        let raft = self.admit(message.envelope.as_ref()).await?;
         let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
         let response = raft.vote(vote).await.map_err(stopped)?;
         Ok(Response::new(convert::vote_response_to_proto(&response)))
@@ -185,7 +181,7 @@ impl RaftRpc for RaftService {
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteResponse>, Status> {
         let message = request.into_inner();
-        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
+        let raft = self.admit(message.envelope.as_ref()).await?;
         let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
         let response = raft.pre_vote(vote).await.map_err(stopped)?;
         Ok(Response::new(convert::vote_response_to_proto(&response)))
@@ -196,7 +192,7 @@ impl RaftRpc for RaftService {
         request: Request<proto::TransferLeaderRequest>,
     ) -> Result<Response<proto::TransferLeaderResponse>, Status> {
         let message = request.into_inner();
-        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
+        let raft = self.admit(message.envelope.as_ref()).await?;
         let transfer = convert::transfer_from_proto(&message).map_err(|e| malformed(&e))?;
         let response = raft
             .handle_transfer_leader(transfer)
@@ -217,7 +213,7 @@ impl RaftRpc for RaftService {
                 return Err(malformed(&ConvertError::Missing("head")));
             }
         };
-        let (raft, _) = self.admit(head.envelope.as_ref()).await?;
+        let raft = self.admit(head.envelope.as_ref()).await?;
         let vote = head
             .vote
             .as_ref()
@@ -277,7 +273,7 @@ impl RaftRpc for RaftService {
     ) -> Result<Response<proto::ReadIndexResponse>, Status> {
         use proto::read_index_response::Result as Answer;
         let message = request.into_inner();
-        let (raft, _) = self.admit(message.envelope.as_ref()).await?;
+        let raft = self.admit(message.envelope.as_ref()).await?;
         let answer = match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
             Ok(linearizer) => Answer::Index(linearizer.read_log_id().index()),
             Err(openraft::errors::RaftError::APIError(error)) => {
@@ -290,6 +286,23 @@ impl RaftRpc for RaftService {
         Ok(Response::new(proto::ReadIndexResponse {
             result: Some(answer),
         }))
+    }
+
+    type AttendStream = Answers<proto::Presence>;
+
+    async fn attend(
+        &self,
+        request: Request<proto::AttendRequest>,
+    ) -> Result<Response<Self::AttendStream>, Status> {
+        self.admit(request.get_ref().envelope.as_ref()).await?;
+        let mut stopping = self.stopping.clone();
+        let silence = async move {
+            // Also over when the sender is gone.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            None
+        };
+        let silence = futures::stream::once(silence).filter_map(std::future::ready);
+        Ok(Response::new(Box::pin(silence)))
     }
 }
 

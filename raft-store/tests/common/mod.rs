@@ -28,6 +28,7 @@ pub struct Cluster {
     spare: Vec<Option<Listener>>,
     running: Vec<Option<Consensus>>,
     pub log: LogConfig,
+    pub timing: Timing,
     pub bootstrap: bool,
 }
 
@@ -45,6 +46,7 @@ impl Cluster {
             spare: Vec::new(),
             running: Vec::new(),
             log: LogConfig::default(),
+            timing: Timing::default(),
             bootstrap: true,
         };
         for id in 1..=n as u64 {
@@ -100,7 +102,7 @@ impl Cluster {
             bootstrap: self.bootstrap,
             process: uuid::Uuid::new_v4().as_u128(),
             version: "test".into(),
-            timing: Timing::default(),
+            timing: self.timing,
             log: self.log,
             limits: Limits {
                 propose_timeout: Duration::from_secs(3),
