@@ -38,7 +38,8 @@ async fn nothing_is_lost_when_all_die_at_once_whatever_the_order_they_return_in(
         scheduler
             .until("an outstanding offer", |s| !s.offers.is_empty())
             .await;
-        let term = cluster.leader().await.term;
+        let offers: Vec<String> = scheduler.offers.keys().cloned().collect();
+        let (term, n_subscriptions) = (cluster.leader().await.term, scheduler.masters.len());
 
         cluster.kill_all(&cluster.members()).await;
         ledger.release(&ends_in_the_dark);
@@ -51,6 +52,15 @@ async fn nothing_is_lost_when_all_die_at_once_whatever_the_order_they_return_in(
 
         let leader = cluster.agreed_leader().await;
         assert!(leader.term > term, "round {round}");
+        scheduler
+            .until(
+                "the outstanding offers again, after a new subscription",
+                |s| {
+                    s.masters.len() > n_subscriptions
+                        && offers.iter().all(|id| s.offers.contains_key(id))
+                },
+            )
+            .await;
         scheduler
             .until_all_are(TaskState::TaskFinished, &[&ends_in_the_dark])
             .await;

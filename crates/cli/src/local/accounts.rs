@@ -3,15 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use regency_client::is_terminal;
 use regency_client::v1::{TaskState, TaskStatus};
 
+/// A task that was accepted so long ago, and whose end was not told, counts as overdue. Tasks run
+/// for a second or two, and failovers are shorter than this.
+const OVERDUE: Duration = Duration::from_secs(15);
+
 /// What is known of one task.
 #[derive(Debug, Default)]
 struct Task {
+    /// When it was to be launched; absent for one that only its updates tell of.
+    launched_at: Option<Instant>,
     /// Whether the master has said that its ACCEPT is committed.
     accepted: bool,
     /// Whether the task is known to run.
@@ -54,6 +61,8 @@ pub(crate) struct Totals {
     pub(crate) finished: u64,
     /// Ended in another way.
     pub(crate) lost: u64,
+    /// Accepted long ago, and their end is not known: updates that look lost.
+    pub(crate) overdue: u64,
     pub(crate) offers: OfferCounts,
 }
 
@@ -67,8 +76,8 @@ pub(crate) struct Lost {
 
 impl Accounts {
     /// A task is about to be launched.
-    pub(crate) fn launching(&mut self, task: &str) {
-        self.tasks.entry(task.to_owned()).or_default();
+    pub(crate) fn launching(&mut self, task: &str, now: Instant) {
+        self.tasks.entry(task.to_owned()).or_default().launched_at = Some(now);
     }
 
     /// The master has accepted it.
@@ -131,7 +140,7 @@ impl Accounts {
             .count()
     }
 
-    pub(crate) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self, now: Instant) -> Totals {
         let mut totals = Totals {
             offers: self.offers,
             ..Totals::default()
@@ -139,7 +148,11 @@ impl Accounts {
         for task in self.tasks.values() {
             totals.launched += u64::from(task.accepted);
             match &task.end {
-                None => totals.running += u64::from(task.started),
+                None => {
+                    totals.running += u64::from(task.started);
+                    let since = task.launched_at.map(|at| now.saturating_duration_since(at));
+                    totals.overdue += u64::from(since.is_some_and(|since| since > OVERDUE));
+                }
                 Some(End { finished: true, .. }) => totals.finished += 1,
                 Some(_) => totals.lost += 1,
             }
@@ -237,12 +250,13 @@ impl fmt::Display for Totals {
             running,
             finished,
             lost,
+            overdue,
             offers,
         } = self;
         write!(
             f,
             "tasks: {launched} launched, {running} running, {finished} finished, {lost} lost; \
-             offers: {} received, {} carried over, {} lost",
+             updates: {overdue} lost; offers: {} received, {} carried over, {} lost",
             offers.received, offers.carried_over, offers.lost
         )
     }
@@ -305,7 +319,7 @@ mod tests {
     fn launched(tasks: &[&str]) -> Accounts {
         let mut accounts = Accounts::default();
         for task in tasks {
-            accounts.launching(task);
+            accounts.launching(task, Instant::now());
             accounts.accepted(task);
         }
         accounts
@@ -315,7 +329,7 @@ mod tests {
     fn a_task_that_ran_once_and_finished_is_clean_however_often_it_is_told() {
         let mut accounts = launched(&["a"]);
         accounts.update(&status("a", TaskState::TaskRunning, "1"));
-        assert_eq!(accounts.totals().running, 1);
+        assert_eq!(accounts.totals(Instant::now()).running, 1);
         for _ in 0..2 {
             assert_eq!(
                 accounts.update(&status("a", TaskState::TaskFinished, "2")),
@@ -370,13 +384,24 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_is_silent_for_long_is_overdue_until_its_end_is_told() {
+        let mut accounts = launched(&["a"]);
+        let now = Instant::now();
+        assert_eq!(accounts.totals(now).overdue, 0);
+        let later = now + OVERDUE * 2;
+        assert_eq!(accounts.totals(later).overdue, 1);
+        accounts.update(&status("a", TaskState::TaskFinished, "1"));
+        assert_eq!(accounts.totals(later).overdue, 0);
+    }
+
+    #[test]
     fn a_launch_that_was_never_sent_is_no_promise() {
         let mut accounts = Accounts::default();
-        accounts.launching("a");
+        accounts.launching("a", Instant::now());
         assert_eq!(accounts.n_open(), 1);
         accounts.never_sent("a");
         assert_eq!(accounts.n_open(), 0);
-        accounts.launching("b");
+        accounts.launching("b", Instant::now());
         assert!(
             accounts.settle(Ending::Drained, []).is_clean(),
             "its call was never answered, and it never ran"

@@ -2,6 +2,7 @@
 //! terminal, lines of text, or JSON for scripts.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +12,9 @@ use tokio::sync::watch;
 use super::cluster::MemberInfo;
 use super::event::Event;
 use super::view::{Model, View};
+
+/// How often figures are printed as a line; scripts get all of them, and the view shows the last.
+const PROGRESS_INTERVAL_MS: u64 = 5_000;
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub(crate) struct Board {
     show: Show,
     started: Instant,
     model: Mutex<Model>,
+    /// When figures are printed as a line again.
+    progress_due_ms: AtomicU64,
     /// Whether nobody reads standard output any more.
     closed: watch::Sender<bool>,
 }
@@ -54,6 +60,7 @@ impl Board {
             show,
             started: Instant::now(),
             model: Mutex::new(model),
+            progress_due_ms: AtomicU64::new(PROGRESS_INTERVAL_MS),
             closed: watch::Sender::new(false),
         }
     }
@@ -96,6 +103,7 @@ impl Board {
             Show::Lines => {
                 let seconds = at_ms as f64 / 1000.0;
                 match &event {
+                    Event::Progress(_) if !self.is_due(at_ms) => {}
                     Event::Summary(_) => self.print(&event.to_string()),
                     _ => self.print(&format!("{seconds:8.3} {event}")),
                 }
@@ -107,6 +115,15 @@ impl Board {
             }
         }
         self.model().note(at_ms, event);
+    }
+
+    /// Whether figures are to be printed as a line again.
+    fn is_due(&self, at_ms: u64) -> bool {
+        let next = at_ms + PROGRESS_INTERVAL_MS;
+        let due = |due_ms: u64| (at_ms >= due_ms).then_some(next);
+        self.progress_due_ms
+            .fetch_update(SeqCst, SeqCst, due)
+            .is_ok()
     }
 
     /// What is known, to be changed or drawn.

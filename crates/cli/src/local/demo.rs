@@ -282,8 +282,9 @@ impl Demo {
             .map(|task| task.task_id.value.clone())
             .collect();
         {
+            let now = std::time::Instant::now();
             let mut accounts = books(&self.accounts);
-            ids.iter().for_each(|id| accounts.launching(id));
+            ids.iter().for_each(|id| accounts.launching(id, now));
         }
         let (framework, accounts) = (self.framework.clone(), Arc::clone(&self.accounts));
         self.calls.spawn(async move {

@@ -169,7 +169,11 @@ fn note(failover: &mut Failover, on: &Measurement<'_>, status: &MasterStatus, no
     if newer && status.leads() {
         // It knows better than we do when it began.
         let since = now_ms.saturating_sub(status.serving_ms.unwrap_or_default());
-        failover.first_commit_ms.get_or_insert(since);
+        let first_commit = *failover.first_commit_ms.get_or_insert(since);
+        // What came before was seen late, between two looks.
+        for before in [&mut failover.detection_ms, &mut failover.election_ms] {
+            *before = before.map(|ms| ms.min(first_commit));
+        }
         if status.agents_attached >= on.n_agents {
             failover.agents_back_ms.get_or_insert(now_ms);
         }

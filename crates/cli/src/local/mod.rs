@@ -255,7 +255,7 @@ async fn report(accounts: Arc<std::sync::Mutex<accounts::Accounts>>, board: Arc<
     let mut tick = interval(PROGRESS_INTERVAL);
     loop {
         tick.tick().await;
-        let totals = demo::books(&accounts).totals();
+        let totals = demo::books(&accounts).totals(std::time::Instant::now());
         board.emit(Event::Progress(totals));
     }
 }

@@ -14,6 +14,9 @@ use super::failover::Failover;
 
 /// How many of the last events are shown.
 const EVENTS_SHOWN: usize = 8;
+/// A line that is too long is cut off instead of taking two, which would spoil the counting.
+const WRAP_OFF: &str = "\x1b[?7l";
+const WRAP_ON: &str = "\x1b[?7h";
 /// Back to the start of the line, so many lines up.
 const UP: &str = "\x1b[";
 /// Clears from here to the end of the line, and of the screen.
@@ -117,8 +120,8 @@ impl View {
     pub(crate) fn frame(&mut self, model: &Model, elapsed: Duration) -> String {
         let lines = lines(model, elapsed);
         let mut frame = match self.n_lines {
-            0 => String::new(),
-            n_lines => format!("{UP}{n_lines}F"),
+            0 => WRAP_OFF.to_owned(),
+            n_lines => format!("{WRAP_OFF}{UP}{n_lines}F"),
         };
         for line in &lines {
             frame.push_str(line);
@@ -126,6 +129,7 @@ impl View {
             frame.push('\n');
         }
         frame.push_str(CLEAR_BELOW);
+        frame.push_str(WRAP_ON);
         self.n_lines = lines.len();
         frame
     }
@@ -149,6 +153,7 @@ fn lines(model: &Model, elapsed: Duration) -> Vec<String> {
             "  tasks     {} launched, {} running, {} done, {} lost",
             totals.launched, totals.running, totals.finished, totals.lost
         ));
+        lines.push(format!("  updates   {} lost", totals.overdue));
         lines.push(format!(
             "  offers    {} received, {} carried over a failover, {} lost",
             totals.offers.received, totals.offers.carried_over, totals.offers.lost
@@ -272,7 +277,7 @@ mod tests {
         assert!(first.contains("reason 19") && !first.contains("reason 11\x1b"));
         let n_lines = first.matches('\n').count();
         let second = view.frame(&model, Duration::ZERO);
-        assert!(second.starts_with(&format!("\x1b[{n_lines}F")));
+        assert!(second.starts_with(&format!("{WRAP_OFF}\x1b[{n_lines}F")));
     }
 
     #[test]
