@@ -304,6 +304,7 @@ impl Consensus {
         };
         let (log, writer) =
             LogStore::new(opened.engine, &opened.recovered, bounds).map_err(StartError::Threads)?;
+        let disk = log.watch();
         let effects = EffectSink::new(config.limits.effect_batches_max);
         let machine = Machine::new(
             opened.snapshots.clone(),
@@ -360,6 +361,7 @@ impl Consensus {
                 peers: Arc::clone(&peers),
                 clock: Arc::clone(&clock),
                 contact: Arc::clone(&contact),
+                disk,
                 states: states.clone(),
                 master: MasterInfo {
                     node: config.node,
@@ -802,7 +804,7 @@ impl Consensus {
     pub async fn shutdown(&self) {
         let inner = &*self.inner;
         if inner.session.borrow().is_some()
-            && let Some(heir) = self.heir()
+            && let Some(heir) = term::heir(&inner.raft, self.node())
             && let Err(error) = self.transfer_leader(heir).await
         {
             tracing::warn!(%error, "leaving without handing leadership over");
@@ -838,21 +840,6 @@ impl Consensus {
 
     pub(crate) fn member(&self) -> Member {
         self.inner.identity.member()
-    }
-
-    /// The voter that has most of the log, besides this master.
-    fn heir(&self) -> Option<NodeId> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let membership = metrics.membership_config.membership();
-        let own = self.node().0;
-        let replication = metrics.replication.as_ref()?;
-        membership
-            .voter_ids()
-            .filter(|voter| *voter != own)
-            .filter_map(|voter| Some((replication.get(&voter)?.as_ref()?.index, voter)))
-            .max()
-            .map(|(_, voter)| NodeId(voter))
     }
 }
 

@@ -21,6 +21,7 @@ mod bootstrap;
 pub mod config;
 mod consensus;
 mod convert;
+mod disk;
 mod effects;
 mod engine;
 mod fast_election;

@@ -20,6 +20,7 @@ use regency_rpc::proto::regency::raft::v1 as proto;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::convert;
+use crate::disk::DiskWatch;
 use crate::engine::{LogEngine, LogRead, Recovered};
 use crate::metrics;
 use crate::record::{Kind, Position, Record};
@@ -66,6 +67,7 @@ struct Shared {
     log: RwLock<Log>,
     disk: Arc<dyn LogRead>,
     bounds: LogBounds,
+    watch: Arc<DiskWatch>,
 }
 
 /// What is in the log. `cache` holds the entries from `cached_from` to the last one.
@@ -162,6 +164,7 @@ impl LogStore {
             }),
             disk: engine.reader(),
             bounds,
+            watch: Arc::default(),
         });
         let (io, queue) = mpsc::channel(QUEUE_MAX);
         let writer = Writer {
@@ -173,6 +176,11 @@ impl LogStore {
             .name("raft-log".to_owned())
             .spawn(move || writer.run())?;
         Ok((Self { shared, io }, WriterEnd(Mutex::new(Some(handle)))))
+    }
+
+    /// Tells whether the disk keeps up.
+    pub(crate) fn watch(&self) -> Arc<DiskWatch> {
+        Arc::clone(&self.shared.watch)
     }
 
     async fn ask(&self, make: impl FnOnce(Done) -> Io) -> io::Result<()> {
@@ -530,7 +538,9 @@ impl Writer {
             };
             let idle = io.is_none();
             if let Some(io) = io {
+                self.shared.watch.begin();
                 untidy |= self.group(io)?;
+                self.shared.watch.end();
             }
             if untidy && (idle || tidied.elapsed() >= TIDY_EVERY) {
                 untidy = self.engine.tidy()?;

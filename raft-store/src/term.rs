@@ -21,6 +21,7 @@ use regency_state::{BeginTerm, Command, MasterInfo, Proposal, Verdict};
 use regency_types::{ClusterTime, DurationMs, NodeId, Term};
 use tokio::sync::{oneshot, watch};
 
+use crate::disk::{self, DiskWatch};
 use crate::identity::Identity;
 use crate::leadership::{LeaderContact, Leadership, Role};
 use crate::metrics;
@@ -114,6 +115,7 @@ pub(crate) struct TermTask {
     pub(crate) peers: Arc<Peers>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) contact: Arc<LeaderContact>,
+    pub(crate) disk: Arc<DiskWatch>,
     pub(crate) states: watch::Receiver<Arc<AppliedState>>,
     pub(crate) master: MasterInfo,
     pub(crate) election_max: Duration,
@@ -131,7 +133,8 @@ struct View {
     elected: bool,
     /// It campaigns.
     campaigning: bool,
-    /// A majority answered so recently that it cannot have elected somebody else out of silence.
+    /// A majority answered so recently that it cannot have elected somebody else out of silence,
+    /// and the disk keeps up.
     supported: bool,
     leader: Option<u64>,
     membership: Arc<StoredMembership>,
@@ -149,6 +152,7 @@ impl TermTask {
         let mut beginning: Option<(u64, Beginning)> = None;
         let mut begun: Option<Begun> = None;
         let mut campaigned_in = 0;
+        let mut relieved_in = 0;
         loop {
             let view = self.view();
             if view.campaigning && view.term > campaigned_in {
@@ -168,6 +172,11 @@ impl TermTask {
                 beginning = Some((view.term, Box::pin(self.begin(view.term))));
             }
             self.publish(&view, begun);
+            let stalled = view.elected && self.disk.busy_for() > disk::HAND_OVER_AFTER;
+            if stalled && relieved_in != view.term {
+                relieved_in = view.term;
+                self.ask_to_be_relieved();
+            }
 
             tokio::select! {
                 changed = server.changed() => if changed.is_err() { break },
@@ -209,8 +218,9 @@ impl TermTask {
                 Arc::clone(&server.membership_config),
             )
         };
-        let supported = last_quorum_ack(&self.raft, self.master.node)
-            .is_some_and(|age| age <= self.support_max);
+        let supported = self.disk.busy_for() < disk::STOP_AFTER
+            && last_quorum_ack(&self.raft, self.master.node)
+                .is_some_and(|age| age <= self.support_max);
         View {
             term,
             elected,
@@ -335,6 +345,22 @@ impl TermTask {
         }
     }
 
+    /// Hands leadership over because the disk stands still.
+    fn ask_to_be_relieved(&self) {
+        let heir = heir(&self.raft, self.master.node);
+        tracing::error!(
+            busy_ms = u64::try_from(self.disk.busy_for().as_millis()).unwrap_or(u64::MAX),
+            heir = heir.map_or(0, |heir| heir.0),
+            "the disk of this leader stands still; it looks for a successor"
+        );
+        let Some(heir) = heir else { return };
+        let raft = self.raft.clone();
+        // The core itself may wait for the disk, so nobody else may wait for the core.
+        tokio::spawn(async move {
+            let _ = raft.trigger().transfer_leader(heir.0).await;
+        });
+    }
+
     fn failure(&self) -> Option<String> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -382,4 +408,18 @@ pub(crate) fn last_quorum_ack(raft: &Raft, own: NodeId) -> Option<Duration> {
     let data = raft.data_metrics();
     let acked = data.borrow_watched().last_quorum_acked;
     acked.map(|at| at.elapsed())
+}
+
+/// The voter that has most of the log, besides this master; as leader only.
+pub(crate) fn heir(raft: &Raft, own: NodeId) -> Option<NodeId> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let membership = metrics.membership_config.membership();
+    let replication = metrics.replication.as_ref()?;
+    membership
+        .voter_ids()
+        .filter(|voter| *voter != own.0)
+        .filter_map(|voter| Some((replication.get(&voter)?.as_ref()?.index, voter)))
+        .max()
+        .map(|(_, voter)| NodeId(voter))
 }

@@ -315,9 +315,20 @@ async fn appends_that_wait_together_share_a_sync_and_end_in_order() {
     // Readable at once, durable later.
     assert_eq!(range(&mut log, 0..50).await.len(), 50);
     assert!(waiting.last_mut().expect("some").try_recv().is_err());
+    // The sync that is held up shows as a disk that stands still, and no longer when it is done.
+    let watch = log.watch();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while watch.busy_for() < Duration::from_millis(20) {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     drop(open_gate);
     for rx in waiting {
         rx.await.expect("told").expect("durable");
     }
     assert!(syncs.load(Ordering::SeqCst) <= 3, "{syncs:?}");
+    while watch.busy_for() > Duration::ZERO {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
