@@ -27,6 +27,8 @@ pub(super) struct ImaginedAgent {
     launches: BTreeMap<LaunchKey, ImaginedLaunch>,
     /// Whether its picture differs from the masters' for all it knows.
     wants_resync: bool,
+    /// A picture that was proposed, or will be, later than it was true.
+    old_picture: Option<Command>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +51,7 @@ impl ImaginedAgent {
             report_seq: 0,
             launches: BTreeMap::new(),
             wants_resync: false,
+            old_picture: None,
         }
     }
 
@@ -132,6 +135,12 @@ impl Workload {
             4..=9 => return Some(self.change(at, id)),
             10..=14 => self.agents[at].wants_resync = true,
             15 => self.forget_one(at),
+            16..=18 => self.agents[at].old_picture = Some(self.agents[at].resync(id.clone())),
+            19..=21 => {
+                if let Some(picture) = self.agents[at].old_picture.take() {
+                    return Some(picture);
+                }
+            }
             _ => {}
         }
         if !known.is_registered() {
