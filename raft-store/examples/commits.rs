@@ -25,6 +25,10 @@ const KILLS: usize = 20;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let mut args = std::env::args().skip(1);
     let dir = args.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let seconds = args.next().map_or(Ok(5), |text| text.parse())?;
@@ -83,6 +87,10 @@ async fn measure(dir: &Path, span: Duration) -> anyhow::Result<()> {
         masters.running[i] = None;
         masters.write().await?;
         gaps.push(killed.elapsed());
+        tracing::info!(
+            gap_ms = gaps[gaps.len() - 1].as_secs_f64() * 1000.0,
+            "a leader was lost"
+        );
         masters.start(i).await?;
     }
     print_latencies(

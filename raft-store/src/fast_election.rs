@@ -39,8 +39,8 @@ const ATTEMPTS_MAX: u32 = 12;
 const LOCK_FIRST: Duration = Duration::from_secs(1);
 const LOCK_MAX: Duration = Duration::from_secs(60);
 /// Delays before a broken or refused attendance is tried again.
-const ATTEND_FIRST: Duration = Duration::from_millis(20);
-const ATTEND_MAX: Duration = Duration::from_secs(1);
+const ATTEND_FIRST: Duration = Duration::from_millis(10);
+const ATTEND_MAX: Duration = Duration::from_millis(500);
 
 /// The task that attends the leader and weighs the evidence.
 pub(crate) struct FastElection {
@@ -81,6 +81,7 @@ impl FastElection {
     pub(crate) async fn run(self) {
         let mut server = self.raft.server_metrics();
         let mut retry = Backoff::new(ATTEND_FIRST, ATTEND_MAX);
+        let mut attended = None;
         let mut lock = Lock {
             until: Instant::now(),
             next: LOCK_FIRST,
@@ -92,15 +93,15 @@ impl FastElection {
                 }
                 continue;
             };
-            let attending = attend(&self.networks, following.node, &following.info);
+            if attended != Some(following.vote) {
+                attended = Some(following.vote);
+                retry.reset();
+            }
+            let opened = || retry.reset();
+            let attending = attend(&self.networks, following.node, &following.info, opened);
             let left = tokio::select! {
                 left = attending => left,
-                over = self.over(&following) => if over {
-                    retry.reset();
-                    continue;
-                } else {
-                    return;
-                },
+                over = self.over(&following) => if over { continue } else { return },
             };
             match left {
                 Left::Gone => self.weigh(&following, &mut lock).await,

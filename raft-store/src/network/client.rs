@@ -534,8 +534,14 @@ pub(crate) enum Left {
     Refused,
 }
 
-/// Holds a silent stream to a member and returns when it ends.
-pub(crate) async fn attend(networks: &PeerNetworks, node: NodeId, info: &MemberInfo) -> Left {
+/// Holds a silent stream to a member and returns when it ends. `opened` is called once the member
+/// answered.
+pub(crate) async fn attend(
+    networks: &PeerNetworks,
+    node: NodeId,
+    info: &MemberInfo,
+    opened: impl FnOnce(),
+) -> Left {
     let network = networks.network(node.0, info, Purpose::Control);
     let (Ok(envelope), Ok(mut client)) = (network.envelope(), network.client(Purpose::Control))
     else {
@@ -548,6 +554,7 @@ pub(crate) async fn attend(networks: &PeerNetworks, node: NodeId, info: &MemberI
         Ok(response) => response.into_inner(),
         Err(status) => return left(&status),
     };
+    opened();
     loop {
         match silence.message().await {
             Ok(Some(proto::Presence {})) => {}
