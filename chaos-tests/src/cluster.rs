@@ -391,7 +391,11 @@ pub fn is_running(pid: i32) -> bool {
         return false;
     };
     let after_name = stat.rfind(')').map_or("", |end| &stat[end + 1..]);
-    after_name.split_whitespace().next() != Some("Z")
+    let state = after_name.split_whitespace().next();
+    // A killed process is shown as a zombie as soon as its first thread is dead. Its ports and
+    // locks are free only when the others are, too.
+    let n_threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state != Some("Z") || n_threads > 1
 }
 
 /// Command lines of processes that name this folder, or work in it.
