@@ -36,3 +36,7 @@ pub const STATUS_HISTORY_MAX: usize = 16;
 pub const REFUSE_MAX: DurationMs = DurationMs::from_secs(365 * 24 * 3600);
 /// Filter when a DECLINE or ACCEPT names none or an invalid one (Mesos: 5 s).
 pub const REFUSE_DEFAULT: DurationMs = DurationMs::from_secs(5);
+/// How far above its own counter a framework number may be to be adopted.
+pub const FRAMEWORK_NUMBERS_ADOPTED_MAX: u64 = 1_000_000;
+/// Kills of one task that may wait for its agent; a further one replaces the last.
+pub const KILLS_WAITING_MAX: usize = 4;

@@ -35,13 +35,18 @@ pub(crate) fn subscribe(state: &mut State, command: &SubscribeFramework) -> Appl
             cluster.framework_id(state.counters.framework)
         }
     };
-    if let Some(n) = state.own_number(&id) {
-        // Also for an id that was given out before a restore from backup and is adopted. Beyond the
-        // last number there would be no id for the next framework.
+    if let Some(n) = state.own_number(&id)
+        && n >= state.counters.framework
+    {
+        // A new one, or one that this cluster gave out in a past that a restore has forgotten. A
+        // number further away was never given out, and would only burn the numbers below it.
+        if n - state.counters.framework >= bounds::FRAMEWORK_NUMBERS_ADOPTED_MAX {
+            return Refusal::FrameworkUnknown(id).into();
+        }
         let Some(next) = n.checked_add(1) else {
             return Refusal::FrameworkUnknown(id).into();
         };
-        state.counters.framework = state.counters.framework.max(next);
+        state.counters.framework = next;
     }
     match state.frameworks.get(&id).cloned() {
         None => {

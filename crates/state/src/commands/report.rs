@@ -83,6 +83,9 @@ pub(crate) fn resync(state: &mut State, command: &ResyncAgent) -> Applied {
 
 /// An agent that is ahead of this state (which was restored from a backup) has used command
 /// numbers that are unknown here; what waits for it gets numbers above them.
+///
+/// Launches do not: the agent may have noted any of them under another number, run it and forgotten
+/// it. They count as noted, so the picture decides: what it names runs there, the rest is gone.
 fn renumber(state: &mut State, id: &AgentId, noted: u64) {
     let Some(agent) = state.agent_mut(id) else {
         return;
@@ -95,26 +98,25 @@ fn renumber(state: &mut State, id: &AgentId, noted: u64) {
     agent.command_seq = noted;
     agent.confirmed_seq = noted;
     for command in waiting {
-        let (launch, kill) = match &command {
+        match &command {
             AgentCommand::Launch { task, .. } | AgentCommand::DropLaunch { task, .. } => {
-                (Some(task.clone()), None)
+                if let Some(task) = state.task_mut(task) {
+                    task.launch_seq = noted;
+                }
             }
-            AgentCommand::Kill { task, .. } => (None, Some(task.clone())),
+            AgentCommand::Kill { task, .. } => {
+                let key = task.clone();
+                let seq = state.agent_mut(id).map(|agent| agent.push(command));
+                let pending = state.task_mut(&key).and_then(|task| task.kill.as_mut());
+                if let (Some(seq), Some(pending)) = (seq, pending) {
+                    pending.command_seq = seq;
+                }
+            }
             AgentCommand::Acknowledge { .. } | AgentCommand::ShutdownFramework { .. } => {
-                (None, None)
+                if let Some(agent) = state.agent_mut(id) {
+                    agent.push(command);
+                }
             }
-        };
-        let Some(seq) = state.agent_mut(id).map(|a| a.push(command)) else {
-            return;
-        };
-        if let Some(task) = launch.and_then(|key| state.task_mut(&key)) {
-            task.launch_seq = seq;
-        }
-        if let Some(pending) = kill
-            .and_then(|key| state.task_mut(&key))
-            .and_then(|task| task.kill.as_mut())
-        {
-            pending.command_seq = seq;
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Kills and acknowledgements.
 
+use regency_types::TaskKey;
+
 use crate::apply::Applied;
+use crate::bounds;
 use crate::command::{AcknowledgeUpdate, KillTask};
 use crate::effect::Effect;
 use crate::model::{AgentCommand, PendingKill};
@@ -8,7 +11,8 @@ use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
 
 /// Asks the task's agent to kill it. The order waits for the agent as long as it takes; a
-/// repetition with the same grace changes nothing.
+/// repetition with the same grace changes nothing. Of orders with ever another grace only so many
+/// wait, so that no framework can fill the command stream of an agent that is away.
 pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
     if !state.frameworks.contains_key(&command.task.framework) {
         return Refusal::FrameworkUnknown(command.task.framework.clone()).into();
@@ -24,11 +28,24 @@ pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
     let Some(agent) = state.agent_mut(&task.agent) else {
         return Applied::done(Vec::new());
     };
-    let command_seq = agent.push(AgentCommand::Kill {
+    let order = AgentCommand::Kill {
         task: command.task.clone(),
         generation: task.generation,
         grace: command.grace,
-    });
+    };
+    let waiting: Vec<u64> = agent
+        .outbox
+        .iter()
+        .filter(|(_, waits)| is_kill_of(waits, &command.task))
+        .map(|(seq, _)| *seq)
+        .collect();
+    let command_seq = match waiting.last() {
+        Some(last) if waiting.len() >= bounds::KILLS_WAITING_MAX => {
+            agent.outbox.insert(*last, order);
+            *last
+        }
+        _ => agent.push(order),
+    };
     if let Some(task) = state.task_mut(&command.task) {
         task.kill = Some(PendingKill {
             grace: command.grace,
@@ -38,6 +55,10 @@ pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
     Applied::done(vec![Effect::SyncAgent {
         agent: task.agent.clone(),
     }])
+}
+
+fn is_kill_of(command: &AgentCommand, key: &TaskKey) -> bool {
+    matches!(command, AgentCommand::Kill { task, .. } if task == key)
 }
 
 /// Takes an update off the head of its task's stream. When it told the task's end, the task is

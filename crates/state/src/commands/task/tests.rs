@@ -53,6 +53,22 @@ fn a_repeated_kill_is_one_kill_and_another_grace_is_another() {
 }
 
 #[test]
+fn only_so_many_kills_of_a_task_wait_and_the_last_one_counts() {
+    let (mut given, agent, _, key) = Given::with_task();
+    for grace in 0..100 {
+        given.ok(kill_command(&key, None, Some(grace)));
+    }
+    assert_eq!(n_kills(&given, &agent), bounds::KILLS_WAITING_MAX);
+    let Some(AgentCommand::Kill { grace, .. }) = given.outbox(&agent).pop() else {
+        panic!("{:?}", given.outbox(&agent))
+    };
+    assert_eq!(grace, Some(DurationMs(99)));
+    let record = given.state.agent(&agent).expect("it is there");
+    let pending = given.state.task(&key).and_then(|t| t.kill.clone());
+    assert_eq!(pending.map(|k| k.command_seq), Some(record.command_seq));
+}
+
+#[test]
 fn a_kill_of_what_is_not_there_changes_nothing() {
     let (mut given, agent, framework, key) = Given::with_task();
     let elsewhere = AgentId::new("elsewhere").expect("a valid id");
