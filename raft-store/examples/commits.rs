@@ -9,7 +9,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -47,6 +46,7 @@ async fn measure(dir: &Path, span: Duration) -> anyhow::Result<()> {
     let leader = masters.leader().await?;
 
     let mut latencies = Vec::new();
+    let cpu = cpu_time()?;
     let begun = Instant::now();
     while begun.elapsed() < span {
         let one = Instant::now();
@@ -54,19 +54,19 @@ async fn measure(dir: &Path, span: Duration) -> anyhow::Result<()> {
         latencies.push(one.elapsed());
     }
     print_latencies("serial commits", &mut latencies, begun.elapsed());
+    print_cpu(cpu, latencies.len())?;
 
-    let done = Arc::new(AtomicU64::new(0));
+    let cpu = cpu_time()?;
     let begun = Instant::now();
     let mut writers = Vec::new();
     for _ in 0..IN_FLIGHT {
-        let (leader, done) = (leader.clone(), Arc::clone(&done));
+        let leader = leader.clone();
         writers.push(tokio::spawn(async move {
             let mut latencies = Vec::new();
             while begun.elapsed() < span {
                 let one = Instant::now();
                 commit(&leader).await?;
                 latencies.push(one.elapsed());
-                done.fetch_add(1, Ordering::Relaxed);
             }
             anyhow::Ok(latencies)
         }));
@@ -76,6 +76,7 @@ async fn measure(dir: &Path, span: Duration) -> anyhow::Result<()> {
         latencies.extend(writer.await??);
     }
     print_latencies("commits, 256 in flight", &mut latencies, begun.elapsed());
+    print_cpu(cpu, latencies.len())?;
     drop(leader);
 
     let mut gaps = Vec::new();
@@ -255,6 +256,31 @@ fn sync_profile(dir: &Path) -> anyhow::Result<()> {
     }
     print_latencies("256 bytes and fdatasync", &mut latencies, begun.elapsed());
     std::fs::remove_file(path)?;
+    Ok(())
+}
+
+/// Processor time of this process: all three masters and the writers.
+fn cpu_time() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name before the last parenthesis may hold anything; utime and stime are the 12th and 13th
+    // field behind it, in hundredths of a second.
+    let fields = stat.rsplit_once(')').context("no stat")?.1;
+    let ticks = |n| -> anyhow::Result<u64> {
+        Ok(fields
+            .split_whitespace()
+            .nth(n)
+            .context("short stat")?
+            .parse()?)
+    };
+    Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+}
+
+fn print_cpu(before: Duration, n: usize) -> anyhow::Result<()> {
+    let spent = cpu_time()? - before;
+    println!(
+        "  processor time per commit, all masters: {:.1} us",
+        spent.as_secs_f64() * 1e6 / n as f64
+    );
     Ok(())
 }
 

@@ -841,6 +841,10 @@ impl Consensus {
     pub(crate) fn member(&self) -> Member {
         self.inner.identity.member()
     }
+
+    pub(crate) fn election_max(&self) -> Duration {
+        self.inner.timing.election_max
+    }
 }
 
 /// Serves other masters until `stopping` says so.

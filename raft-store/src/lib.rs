@@ -30,12 +30,13 @@ mod identity;
 mod leadership;
 mod log;
 mod machine;
-mod members;
+pub mod members;
 pub mod metrics;
 mod network;
 mod propose;
 mod reader;
 mod record;
+mod saved;
 mod snapshot;
 mod status;
 mod term;
@@ -47,8 +48,11 @@ pub use effects::{EffectBatch, EffectReceiver, EffectsLost};
 pub use engine::EngineError;
 pub use identity::IdentityError;
 pub use leadership::{Leadership, MasterAddress, Role};
-pub use members::MemberError;
+pub use members::{MemberError, MemberView, Members};
 pub use propose::ProposeError;
 pub use reader::{AppliedState, StateReader, WaitError};
-pub use snapshot::SnapshotError;
+pub use saved::{SaveError, SavedSnapshot};
+pub use snapshot::{
+    SnapshotError, SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot,
+};
 pub use status::{MemberStatus, Status};

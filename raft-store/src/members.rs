@@ -1,24 +1,41 @@
 //! Changing who belongs to the cluster.
 //!
-//! A master is added in two steps that the caller sees as one: first it learns everything without a
-//! vote, then it gets one. A node id that was ever used stands for one data directory for ever:
-//! adding it again with another directory is refused.
+//! A new master first learns everything without a vote, then it gets one. A change of who votes is
+//! one step of joint consensus from the present voters to the next ones, so that a replacement
+//! never leaves an even number in between. What may be done is decided by [`decide`] alone; this
+//! file finds out how things are and carries out.
+//!
+//! A node id that is in the membership stands for one data directory: adding it again with another
+//! directory is refused.
+
+pub mod decide;
+mod removed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::Precondition;
+use openraft::{ChangeMembers, Instant as _, ServerState};
 use regency_types::{Incarnation, NodeId};
 
+use self::decide::{Change, Objection, Seat};
 use crate::config::PeerSpec;
-use crate::consensus::Consensus;
+use crate::consensus::{Consensus, TransferError};
 use crate::convert;
 use crate::network::identify;
-use crate::types::{MemberInfo, TypeConfig};
+use crate::types::{LogId, MemberInfo, TypeConfig};
 
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a change may take to be committed before its outcome counts as unknown.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a leader looks again before it says that members are silent or behind: one that was
+/// just elected has not heard from everybody yet.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Least silence after which a member counts as dead.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// Why the membership was not changed, or is not known to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,18 +82,100 @@ pub enum MemberError {
         /// Whose it is.
         known: Incarnation,
     },
-    /// Nobody of this number is in the cluster.
-    #[error("node {0} does not belong to this cluster")]
-    Unknown(NodeId),
-    /// The cluster would be left without voters.
-    #[error("node {0} is the last voter")]
-    LastVoter(NodeId),
-    /// Another change is not finished.
-    #[error("another change of the membership is in progress")]
+    /// The change is not allowed as things are.
+    #[error(transparent)]
+    Objection(#[from] Objection),
+    /// The leader is to be removed, and nobody that stays can lead.
+    #[error(
+        "node {0} leads and no other voter that stays answers; promote another master first, \
+         then remove this one"
+    )]
+    NoHeir(NodeId),
+    /// Leadership was to be handed over first, and was not.
+    #[error("nothing was changed, leadership was not handed over: {0}")]
+    NotHandedOver(#[from] TransferError),
+    /// Another change is not finished, or was made meanwhile.
+    #[error("another change of the membership is in progress; look at the members and repeat")]
     InProgress,
     /// It may or may not have happened; the status tells.
-    #[error("the outcome of the change is unknown: {0}")]
+    #[error("the outcome of the change is unknown, look at the members: {0}")]
     OutcomeUnknown(String),
+}
+
+impl MemberError {
+    /// A word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotLeader => "not_leader",
+            Self::Silent { .. } => "silent",
+            Self::OtherNode { .. } => "other_node",
+            Self::OtherCluster { .. } => "other_cluster",
+            Self::IdTaken { .. } => "id_taken",
+            Self::Objection(objection) => objection.code(),
+            Self::NoHeir(_) => "no_heir",
+            Self::NotHandedOver(_) => "not_handed_over",
+            Self::InProgress => "in_progress",
+            Self::OutcomeUnknown(_) => "outcome_unknown",
+        }
+    }
+}
+
+/// Who belongs to the cluster, as one master knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// Whether this master leads; only then it knows who answers.
+    pub leads: bool,
+    /// Index of the entry that made the membership what it is.
+    pub index: Option<u64>,
+    /// Whether a change of voters is under way: the members are shown as they will be after it.
+    pub joint: bool,
+    /// Everybody, by number.
+    pub members: Vec<MemberView>,
+}
+
+/// One of [`Members`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// Its number.
+    pub node: NodeId,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// Its advertised host name.
+    pub hostname: String,
+    /// Where it speaks to other masters.
+    pub raft: String,
+    /// Where it speaks to clients.
+    pub http: String,
+    /// Where it speaks to agents.
+    pub agent: String,
+    /// Whether it has a vote; learners have none.
+    pub voter: bool,
+    /// As leader: whether it answered lately.
+    pub alive: Option<bool>,
+    /// As leader: how many entries it is behind.
+    pub lag_entries: Option<u64>,
+    /// As leader: how long ago it answered. `None` also when it never did since this master leads.
+    pub last_contact: Option<Duration>,
+}
+
+impl Members {
+    /// As decisions see them.
+    #[must_use]
+    pub fn seats(&self) -> Vec<Seat> {
+        let seat = |member: &MemberView| Seat {
+            node: member.node,
+            voter: member.voter,
+            alive: member.alive.unwrap_or(false),
+            lag_entries: member.lag_entries,
+        };
+        self.members.iter().map(seat).collect()
+    }
+
+    fn voters(&self) -> BTreeSet<NodeId> {
+        let voters = self.members.iter().filter(|member| member.voter);
+        voters.map(|member| member.node).collect()
+    }
 }
 
 type ChangeError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
@@ -88,61 +187,235 @@ fn change_error(error: ChangeError) -> MemberError {
         RaftError::APIError(ClientWriteError::ChangeMembershipError(Change::InProgress(_))) => {
             MemberError::InProgress
         }
+        RaftError::APIError(ClientWriteError::PreconditionFailed(_)) => MemberError::InProgress,
         other => MemberError::OutcomeUnknown(other.to_string()),
     }
 }
 
 impl Consensus {
-    /// Adds a master that is started and waits to be added, as a voter. Returns when it has caught
-    /// up and votes. As leader only.
+    /// Who belongs to the cluster; on the leader also how they are.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        self.members_at().0
+    }
+
+    /// The same, with the entry that a change has to be based on.
+    fn members_at(&self) -> (Members, Option<LogId>) {
+        let silence_max = SILENCE_MIN.max(self.election_max() * 3);
+        let own = self.node();
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = metrics.state == ServerState::Leader;
+        let at = *metrics.membership_config.log_id();
+        let membership = metrics.membership_config.membership();
+        let configs = membership.get_joint_config();
+        let voters = configs.last().cloned().unwrap_or_default();
+        let next = |index: Option<u64>| index.map_or(0, |index| index + 1);
+        let view = |(node, info): (&u64, &MemberInfo)| {
+            let is_own = *node == own.0;
+            let heard = metrics.heartbeat.as_ref().and_then(|all| *all.get(node)?);
+            let last_contact = match heard {
+                _ if leads && is_own => Some(Duration::ZERO),
+                heard => heard.map(|at| at.elapsed()),
+            };
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(node));
+            let lag = matched.map(|matched| {
+                let matched = next(matched.as_ref().map(|at| at.index));
+                next(metrics.last_log_index).saturating_sub(matched)
+            });
+            MemberView {
+                node: NodeId(*node),
+                incarnation: info.incarnation,
+                hostname: info.hostname.clone(),
+                raft: self.peers().raft_address(NodeId(*node), info),
+                http: info.http.clone(),
+                agent: info.agent.clone(),
+                voter: voters.contains(node),
+                alive: leads.then(|| last_contact.is_some_and(|age| age <= silence_max)),
+                lag_entries: if leads && is_own { Some(0) } else { lag },
+                last_contact,
+            }
+        };
+        let members = Members {
+            leads,
+            index: at.map(|at| at.index),
+            joint: configs.len() > 1,
+            members: membership.nodes().map(view).collect(),
+        };
+        (members, at)
+    }
+
+    /// Adds a master that is started and waits to be added, as a learner: it is sent everything
+    /// and has no vote. Returns when the cluster knows it, which is before it caught up. Does
+    /// nothing when it is a member already. As leader only.
     ///
     /// # Errors
     /// When this master does not lead, or the other one is not who it should be.
-    pub async fn add_master(&self, spec: &PeerSpec) -> Result<(), MemberError> {
+    pub async fn add_learner(&self, spec: &PeerSpec) -> Result<(), MemberError> {
+        self.finish_change().await?;
+        let (members, at) = self.leading()?;
         let info = self.look_at(spec).await?;
-        let raft = self.raft();
-        // Catching up blocks; the time it takes is the size of the state.
-        raft.add_learner(spec.id.0, info, true)
-            .await
-            .map_err(change_error)?;
-        raft.change_membership(
-            ChangeMembers::AddVoterIds(BTreeSet::from([spec.id.0])),
-            true,
-        )
-        .await
-        .map_err(change_error)?;
-        tracing::info!(peer = %spec.id, "added a master");
+        if members.members.iter().any(|known| known.node == spec.id) {
+            return Ok(());
+        }
+        let new = BTreeMap::from([(spec.id.0, info)]);
+        self.write_change(ChangeMembers::AddNodes(new), true, at)
+            .await?;
+        tracing::info!(peer = %spec.id, address = spec.raft, "added a master as a learner");
         Ok(())
     }
 
-    /// Removes a master, whether it lives or not. As leader only; a leader that removes itself
-    /// hands leadership over.
+    /// Gives votes, takes members away, or both as one step: a replacement. Does nothing when
+    /// everything is so already. `forced` names the members that are changed when the number of
+    /// voters may become even. As leader only.
+    ///
+    /// A leader that is to leave hands leadership over, changes nothing, and answers
+    /// [`MemberError::NotLeader`]: the next leader has to be asked.
     ///
     /// # Errors
-    /// When this master does not lead or the cluster cannot do without the other one.
-    pub async fn remove_master(&self, node: NodeId) -> Result<(), MemberError> {
-        let raft = self.raft();
-        let (is_voter, last) = {
-            let server = raft.server_metrics();
-            let server = server.borrow_watched();
-            let membership = server.membership_config.membership();
-            if membership.get_node(&node.0).is_none() {
-                return Err(MemberError::Unknown(node));
-            }
-            let voters: BTreeSet<u64> = membership.voter_ids().collect();
-            (voters.contains(&node.0), voters.len() == 1)
-        };
-        let gone = BTreeSet::from([node.0]);
-        let change = match (is_voter, last) {
-            (true, true) => return Err(MemberError::LastVoter(node)),
-            (true, false) => ChangeMembers::RemoveVoters(gone),
-            (false, _) => ChangeMembers::RemoveNodes(gone),
-        };
-        raft.change_membership(change, false)
-            .await
-            .map_err(change_error)?;
-        tracing::info!(peer = %node, "removed a master");
+    /// When this master does not lead (any more), or the change is not allowed. Only
+    /// [`MemberError::OutcomeUnknown`] leaves open whether something was changed; repeating the
+    /// change is safe then.
+    pub async fn change_members(
+        &self,
+        change: &Change,
+        forced: &BTreeSet<NodeId>,
+    ) -> Result<(), MemberError> {
+        self.finish_change().await?;
+        let (members, at, voters) = self.decide(change, forced).await?;
+        if change.remove.contains(&self.node()) {
+            return Err(self.step_aside(&members, &voters).await);
+        }
+        let before = members.voters();
+        let learners: BTreeSet<u64> = change.remove.difference(&before).map(|n| n.0).collect();
+        let mut at = at;
+        if !learners.is_empty() {
+            self.write_change(ChangeMembers::RemoveNodes(learners), true, at)
+                .await?;
+            at = self.leading()?.1;
+        }
+        if voters != before {
+            let voters = voters.iter().map(|node| node.0).collect();
+            self.write_change(ChangeMembers::ReplaceAllVoters(voters), false, at)
+                .await?;
+        }
+        let ids = |all: &BTreeSet<NodeId>| decide::Ids(all.clone()).to_string();
+        tracing::info!(
+            promoted = ids(&change.promote),
+            removed = ids(&change.remove),
+            voters = ids(&voters),
+            "changed the membership"
+        );
         Ok(())
+    }
+
+    /// Hands leadership to the best other voter, or to the one named. Gives the new leader's
+    /// number as asked for; another one may win all the same. As leader only.
+    ///
+    /// # Errors
+    /// When this master does not lead, or nobody took over.
+    pub async fn hand_over(&self, to: Option<NodeId>) -> Result<NodeId, MemberError> {
+        let (members, _) = self.leading()?;
+        let heir = match to {
+            Some(to) => to,
+            None => self.heir(&members, &members.voters())?,
+        };
+        match self.transfer_leader(heir).await {
+            Ok(()) => Ok(heir),
+            Err(TransferError::NotLeader) => Err(MemberError::NotLeader),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The members, while this master leads.
+    fn leading(&self) -> Result<(Members, Option<LogId>), MemberError> {
+        let (members, at) = self.members_at();
+        if members.leads {
+            Ok((members, at))
+        } else {
+            Err(MemberError::NotLeader)
+        }
+    }
+
+    /// Completes a change of voters that an earlier leader left half-way.
+    async fn finish_change(&self) -> Result<(), MemberError> {
+        let (members, at) = self.leading()?;
+        if !members.joint {
+            return Ok(());
+        }
+        self.write_change(ChangeMembers::AddVoterIds(BTreeSet::new()), false, at)
+            .await?;
+        tracing::info!("completed a change of the membership that was left half-way");
+        Ok(())
+    }
+
+    /// Decides, and looks again for a moment where that may help.
+    async fn decide(
+        &self,
+        change: &Change,
+        forced: &BTreeSet<NodeId>,
+    ) -> Result<(Members, Option<LogId>, BTreeSet<NodeId>), MemberError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let (members, at) = self.leading()?;
+            match decide::check(&members.seats(), change, forced) {
+                Ok(voters) => return Ok((members, at, voters)),
+                Err(objection)
+                    if objection.may_pass() && tokio::time::Instant::now() < deadline => {}
+                Err(objection) => return Err(objection.into()),
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The voter among `staying` that answers and has most of the log, besides this master.
+    fn heir(&self, members: &Members, staying: &BTreeSet<NodeId>) -> Result<NodeId, MemberError> {
+        let own = self.node();
+        let candidates = members.members.iter().filter(|member| {
+            member.node != own
+                && member.voter
+                && member.alive == Some(true)
+                && staying.contains(&member.node)
+        });
+        candidates
+            .min_by_key(|member| (member.lag_entries.unwrap_or(u64::MAX), member.node))
+            .map(|member| member.node)
+            .ok_or(MemberError::NoHeir(own))
+    }
+
+    /// Hands leadership to somebody who stays. Tells what to answer.
+    async fn step_aside(&self, members: &Members, staying: &BTreeSet<NodeId>) -> MemberError {
+        let heir = match self.heir(members, staying) {
+            Ok(heir) => heir,
+            Err(error) => return error,
+        };
+        tracing::info!(heir = %heir, "this leader is to be removed and hands leadership over");
+        match self.transfer_leader(heir).await {
+            Ok(()) | Err(TransferError::NotLeader) => MemberError::NotLeader,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Writes a change, if the membership is still the one made at `at`.
+    async fn write_change(
+        &self,
+        change: ChangeMembers<u64, MemberInfo>,
+        retain: bool,
+        at: Option<LogId>,
+    ) -> Result<(), MemberError> {
+        let unchanged = Precondition::LastMembershipLogId {
+            last_membership_log_id: at,
+        };
+        let writing = self
+            .raft()
+            .change_membership_if(change, retain, [unchanged]);
+        match tokio::time::timeout(CHANGE_TIMEOUT, writing).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(change_error(error)),
+            Err(_) => Err(MemberError::OutcomeUnknown(format!(
+                "not committed within {CHANGE_TIMEOUT:?}"
+            ))),
+        }
     }
 
     /// Asks the master to add who it is, and whether it may be added.

@@ -40,6 +40,11 @@ pub const SNAPSHOT_BYTES: &str = "regency_raft_snapshot_bytes";
 /// Counter: campaigns because the leader's sockets broke, with label [`OUTCOME`]: `elected`,
 /// `undecided`, `false_alarm`.
 pub const FAST_ELECTIONS: &str = "regency_raft_fast_elections_total";
+/// Counter: things in the log on disk that were repaired when it was opened, with label [`PART`].
+pub const LOG_REPAIRS: &str = "regency_raft_log_repairs_total";
+/// Label of [`LOG_REPAIRS`]: `tail` (an entry at the end that was never completely written was cut
+/// off), `meta` (one of two equal slots with vote and markers).
+pub const PART: &str = "part";
 /// Gauge: 1 when this master stopped because of a failure.
 pub const HALTED: &str = "regency_raft_halted";
 
@@ -66,6 +71,7 @@ pub fn describe() {
         FAST_ELECTIONS,
         "Campaigns because the leader's sockets broke"
     );
+    describe_counter!(LOG_REPAIRS, "Repairs of the log when it was opened");
     describe_gauge!(HALTED, "1 when this master stopped because of a failure");
 }
 
@@ -75,6 +81,10 @@ pub(crate) fn synced(took: Duration) {
 
 pub(crate) fn appended(entries: usize) {
     histogram!(APPEND_BATCH_ENTRIES).record(entries as f64);
+}
+
+pub(crate) fn log_repaired(part: &'static str) {
+    counter!(LOG_REPAIRS, PART => part).increment(1);
 }
 
 pub(crate) fn proposal(outcome: &'static str, took: Duration) {

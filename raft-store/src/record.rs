@@ -57,6 +57,11 @@ impl Kind {
             _ => return None,
         })
     }
+
+    /// Whether such a record is an entry of the log.
+    pub(crate) fn is_entry(self) -> bool {
+        matches!(self, Self::Blank | Self::Proposal | Self::Membership)
+    }
 }
 
 /// Position of an entry.

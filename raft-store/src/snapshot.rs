@@ -1,35 +1,29 @@
 //! Snapshots: plain files, written aside, synced, and renamed into place.
 //!
-//! A file is: magic (8 bytes), format version (4), least reader version (4), length of the header
-//! (4), CRC-32 of the header (4), the header (a `SnapshotHeader` message), the body (the state in
-//! its stored form). Numbers are big-endian. The newest two are kept, so that one damaged file
-//! does not cost a master its place.
+//! What is in a file is the business of `format`; what one can say about a file
+//! without a master, of `facts`. The newest two are kept, so that one damaged file does not cost a
+//! master its place.
+
+mod facts;
+mod format;
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use prost::Message as _;
-use regency_rpc::proto::regency::raft::v1 as proto;
 use regency_state::State;
 use regency_types::ClusterId;
 
-use crate::convert;
 use crate::metrics;
 use crate::types::{LogId, SnapshotMeta};
 
-const MAGIC: [u8; 8] = *b"RGNCYSNP";
-/// Version that is written.
-const FORMAT: u32 = 1;
-/// Oldest program version that can read what is written, in terms of [`FORMAT`].
-const READER_MIN: u32 = 1;
-const PREFIX_BYTES: usize = 24;
-/// A header is a membership and a few numbers.
-const HEADER_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub use facts::{SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot};
+pub(crate) use format::load;
+
 /// Snapshots that stay on disk.
 const KEEP: usize = 2;
 
@@ -62,13 +56,31 @@ pub enum SnapshotError {
     /// It was written by a newer program.
     #[error(
         "snapshot {path} needs a program that reads format {needs}, this one reads format \
-         {FORMAT}; upgrade this master"
+         {reads}; upgrade this program"
     )]
     TooNew {
         /// The file.
         path: PathBuf,
         /// What it needs.
         needs: u32,
+        /// What this program reads.
+        reads: u32,
+    },
+    /// The state in it is that of a newer program.
+    #[error("snapshot {path} was written by a newer program ({detail}); upgrade this program")]
+    NotUnderstood {
+        /// The file.
+        path: PathBuf,
+        /// What this program does not know.
+        detail: String,
+    },
+    /// It is whole, and its state breaks a rule of the state machine.
+    #[error("the state in snapshot {path} breaks a rule: {detail}")]
+    BrokenRule {
+        /// The file.
+        path: PathBuf,
+        /// Which rule, and what breaks it.
+        detail: String,
     },
     /// It is of another cluster.
     #[error("snapshot {path} is of cluster {found}, this master belongs to cluster {expected}")]
@@ -88,6 +100,8 @@ impl From<SnapshotError> for io::Error {
             SnapshotError::Io { source, .. } => source.kind(),
             SnapshotError::Damaged { .. }
             | SnapshotError::TooNew { .. }
+            | SnapshotError::NotUnderstood { .. }
+            | SnapshotError::BrokenRule { .. }
             | SnapshotError::OtherCluster { .. } => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
@@ -177,26 +191,10 @@ impl SnapshotStore {
         state: &State,
     ) -> Result<SnapshotFile, SnapshotError> {
         let begun = Instant::now();
-        let body = regency_stored::encode_state(state);
-        let header = proto::SnapshotHeader {
-            cluster_id: convert::cluster_to_proto(cluster),
-            last_log_id: meta.last_log_id.as_ref().map(convert::log_id_to_proto),
-            last_membership: Some(convert::stored_membership_to_proto(&meta.last_membership)),
-            body_bytes: body.len() as u64,
-            body_crc32: crc32fast::hash(&body),
-            state_digest: Bytes::copy_from_slice(
-                &regency_stored::state_digest(state).to_be_bytes(),
-            ),
-            written_by: self.version.to_string(),
-        }
-        .encode_to_vec();
-
         let path = self.path_of(meta.last_log_id.as_ref());
         let aside = path.with_extension(ASIDE);
         let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
-        file.write_all(&prefix(&header))
-            .and_then(|()| file.write_all(&header))
-            .and_then(|()| file.write_all(&body))
+        format::write(&mut file, cluster, meta, state, &self.version)
             .and_then(|()| file.sync_all())
             .map_err(io_error("write", &aside))?;
         self.put_in_place(&aside, &path)?;
@@ -324,181 +322,5 @@ impl Drop for Receiving {
     }
 }
 
-fn prefix(header: &[u8]) -> [u8; PREFIX_BYTES] {
-    let mut prefix = [0; PREFIX_BYTES];
-    prefix[..8].copy_from_slice(&MAGIC);
-    prefix[8..12].copy_from_slice(&FORMAT.to_be_bytes());
-    prefix[12..16].copy_from_slice(&READER_MIN.to_be_bytes());
-    // Bounded by the number of members.
-    let len = u32::try_from(header.len()).unwrap_or(u32::MAX);
-    prefix[16..20].copy_from_slice(&len.to_be_bytes());
-    prefix[20..].copy_from_slice(&crc32fast::hash(header).to_be_bytes());
-    prefix
-}
-
-/// Reads a whole snapshot and checks everything that can be checked about it.
-pub(crate) fn load(
-    snapshot: &SnapshotFile,
-    cluster: Option<ClusterId>,
-) -> Result<Loaded, SnapshotError> {
-    let path = &snapshot.path;
-    let damaged = |detail: String| SnapshotError::Damaged {
-        path: path.to_path_buf(),
-        detail,
-    };
-    let mut file = File::open(path)
-        .or_else(|_| snapshot.file.try_clone())
-        .map_err(io_error("open", path))?;
-    let mut prefix = [0; PREFIX_BYTES];
-    file.read_exact(&mut prefix)
-        .map_err(|e| damaged(e.to_string()))?;
-    let number = |at: usize| {
-        u32::from_be_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]])
-    };
-    if prefix[..8] != MAGIC {
-        return Err(damaged("it does not begin like a snapshot".to_owned()));
-    }
-    if number(12) > FORMAT {
-        return Err(SnapshotError::TooNew {
-            path: path.to_path_buf(),
-            needs: number(12),
-        });
-    }
-    let header_bytes = number(16) as usize;
-    if header_bytes > HEADER_BYTES_MAX {
-        return Err(damaged(format!(
-            "a header of {header_bytes} bytes is impossible"
-        )));
-    }
-    let mut header = vec![0; header_bytes];
-    file.read_exact(&mut header)
-        .map_err(|e| damaged(e.to_string()))?;
-    if crc32fast::hash(&header) != number(20) {
-        return Err(damaged(
-            "the checksum of the header does not match".to_owned(),
-        ));
-    }
-    let header =
-        proto::SnapshotHeader::decode(header.as_slice()).map_err(|e| damaged(e.to_string()))?;
-    let found =
-        convert::cluster_from_proto(&header.cluster_id).map_err(|e| damaged(e.to_string()))?;
-    if let Some(expected) = cluster.filter(|expected| *expected != found) {
-        return Err(SnapshotError::OtherCluster {
-            path: path.to_path_buf(),
-            found,
-            expected,
-        });
-    }
-    let body_offset = (PREFIX_BYTES + header_bytes) as u64;
-    if snapshot.bytes != body_offset + header.body_bytes {
-        return Err(damaged(format!(
-            "it has {} bytes, not {}",
-            snapshot.bytes,
-            body_offset + header.body_bytes
-        )));
-    }
-    let mut body = Vec::new();
-    file.read_to_end(&mut body)
-        .map_err(io_error("read", path))?;
-    if crc32fast::hash(&body) != header.body_crc32 {
-        return Err(damaged(
-            "the checksum of the state does not match".to_owned(),
-        ));
-    }
-    let state = regency_stored::decode_state(&body).map_err(|e| damaged(e.to_string()))?;
-    if header.state_digest
-        != regency_stored::state_digest(&state)
-            .to_be_bytes()
-            .as_slice()
-    {
-        return Err(damaged("the digest of the state does not match".to_owned()));
-    }
-    let membership = header
-        .last_membership
-        .as_ref()
-        .ok_or_else(|| damaged("it has no membership".to_owned()))?;
-    Ok(Loaded {
-        meta: SnapshotMeta {
-            last_log_id: header.last_log_id.as_ref().map(convert::log_id_from_proto),
-            last_membership: convert::stored_membership_from_proto(membership)
-                .map_err(|e| damaged(e.to_string()))?,
-        },
-        state,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::log_id;
-
-    fn meta(index: u64) -> SnapshotMeta {
-        SnapshotMeta {
-            last_log_id: Some(log_id(2, index)),
-            last_membership: Default::default(),
-        }
-    }
-
-    #[test]
-    fn the_newest_whole_snapshot_is_used_and_two_are_kept() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let store = SnapshotStore::open(dir.path(), "test").expect("opens");
-        assert!(store.load_newest(None).expect("empty").is_none());
-        let state = State::default();
-        for index in [5, 7, 9] {
-            store
-                .write(ClusterId(1), &meta(index), &state)
-                .expect("written");
-        }
-        let files = store.files().expect("listed");
-        assert_eq!(files.len(), KEEP);
-        let (newest, _) = store
-            .load_newest(Some(ClusterId(1)))
-            .expect("read")
-            .expect("some");
-        assert_eq!(newest.meta, meta(9));
-
-        // One flipped bit in the body of the newest.
-        let mut bytes = std::fs::read(&files[1]).expect("readable");
-        *bytes.last_mut().expect("not empty") ^= 1;
-        std::fs::write(&files[1], bytes).expect("writable");
-        let (older, _) = store
-            .load_newest(Some(ClusterId(1)))
-            .expect("read")
-            .expect("some");
-        assert_eq!(older.meta, meta(7));
-    }
-
-    #[test]
-    fn a_snapshot_of_another_cluster_or_a_newer_program_is_refused() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let store = SnapshotStore::open(dir.path(), "test").expect("opens");
-        let file = store
-            .write(ClusterId(1), &meta(5), &State::default())
-            .expect("written");
-        assert!(matches!(
-            load(&file, Some(ClusterId(2))),
-            Err(SnapshotError::OtherCluster { .. })
-        ));
-        let mut bytes = std::fs::read(&*file.path).expect("readable");
-        bytes[15] = 99;
-        std::fs::write(&*file.path, bytes).expect("writable");
-        assert!(matches!(
-            load(&file, Some(ClusterId(1))),
-            Err(SnapshotError::TooNew { needs: 99, .. })
-        ));
-    }
-
-    #[test]
-    fn what_an_interrupted_write_left_is_removed() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let half = dir.path().join("half.writing");
-        std::fs::write(&half, "half").expect("writable");
-        let store = SnapshotStore::open(dir.path(), "test").expect("opens");
-        assert!(!half.exists());
-        let mut receiving = store.receive(3).expect("made");
-        receiving.write(b"half").expect("written");
-        drop(receiving);
-        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 0);
-    }
-}
+mod tests;

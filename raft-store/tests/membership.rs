@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Cluster, eventually, leadership};
-use regency_raft_store::{IdentityError, MemberError, Role, StartError};
+use regency_raft_store::members::decide::{Change, Objection};
+use regency_raft_store::{Consensus, IdentityError, MemberError, Role, StartError};
 use regency_types::NodeId;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,11 +160,13 @@ async fn a_lost_master_is_replaced_by_one_with_a_new_number() {
     cluster.set_peers(all.clone());
     cluster.start(3).await;
     let master = cluster.master(leader);
-    master
-        .remove_master(all[lost].id)
-        .await
-        .expect("removed while it is dead");
-    master.add_master(&all[3]).await.expect("added");
+    master.add_learner(&all[3]).await.expect("added");
+    let replace = change([4], [all[lost].id.0]);
+    eventually_async(
+        "the new one has caught up and the lost one is replaced",
+        || change_members(master, &replace),
+    )
+    .await;
     cluster.sees(3, 1..=10).await;
     let status = cluster.master(leader).status();
     let voters: Vec<_> = status
@@ -201,15 +206,100 @@ async fn a_number_that_was_used_cannot_be_given_to_another_directory() {
     let spec = cluster.peer(wiped).clone();
     let error = cluster
         .master(leader)
-        .add_master(&spec)
+        .add_learner(&spec)
         .await
         .expect_err("taken");
     assert!(matches!(error, MemberError::IdTaken { .. }), "{error}");
-    let unknown = cluster.master(leader).remove_master(NodeId(9)).await;
-    assert_eq!(unknown, Err(MemberError::Unknown(NodeId(9))));
     let follower = cluster.master(3 - leader - wiped);
+    let none = BTreeSet::new();
     assert_eq!(
-        follower.remove_master(spec.id).await,
+        follower
+            .change_members(&change([], [spec.id.0]), &none)
+            .await,
         Err(MemberError::NotLeader)
     );
+    let leader = cluster.master(leader);
+    assert_eq!(
+        leader.change_members(&change([], [9]), &none).await,
+        Err(Objection::Unknown(NodeId(9)).into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_removed_hands_over_and_then_learns_it() {
+    let mut cluster = Cluster::new(4);
+    let all: Vec<_> = (0..4).map(|i| cluster.peer(i).clone()).collect();
+    cluster.set_peers(all[..3].to_vec());
+    for i in 0..3 {
+        cluster.start(i).await;
+    }
+    cluster.write(1).await;
+    cluster.set_peers(all.clone());
+    cluster.start(3).await;
+    let old = cluster.leader().await;
+    let leader = cluster.master(old).clone();
+    leader.add_learner(&all[3]).await.expect("added");
+    cluster.sees(3, [1]).await;
+    let replace = change([4], [all[old].id.0]);
+    let none = BTreeSet::new();
+    assert_eq!(
+        leader.change_members(&replace, &none).await,
+        Err(MemberError::NotLeader)
+    );
+    let new = cluster.leader().await;
+    assert_ne!(new, old, "leadership was handed over");
+    let next = cluster.master(new);
+    assert_eq!(next.members().seats().len(), 4, "nothing was changed yet");
+    eventually_async("the next leader carries it out", || {
+        change_members(next, &replace)
+    })
+    .await;
+    let index = tokio::time::timeout(common::DEADLINE, leader.removed()).await;
+    let removal = next.members().index;
+    assert_eq!(index.ok(), removal, "it learns which entry removed it");
+    let seats = next.members().seats();
+    assert_eq!(seats.iter().filter(|seat| seat.voter).count(), 3);
+    assert!(
+        seats.iter().all(|seat| seat.node != all[old].id),
+        "{seats:?}"
+    );
+    // Doing it again changes nothing more than saying that there is nobody to remove.
+    assert_eq!(
+        next.change_members(&replace, &none).await,
+        Err(Objection::Unknown(all[old].id).into())
+    );
+    let removed = next.removed();
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(1), removed).await;
+    assert!(waited.is_err(), "a member stays");
+}
+
+fn change<const N: usize, const M: usize>(promote: [u64; N], remove: [u64; M]) -> Change {
+    Change {
+        promote: promote.into_iter().map(NodeId).collect(),
+        remove: remove.into_iter().map(NodeId).collect(),
+    }
+}
+
+/// Carries a change out, or `None` while somebody has not caught up.
+async fn change_members(master: &Consensus, change: &Change) -> Option<()> {
+    match master.change_members(change, &BTreeSet::new()).await {
+        Ok(()) => Some(()),
+        Err(MemberError::Objection(Objection::Behind { .. } | Objection::Silent(_))) => None,
+        Err(error) => panic!("not changed: {error}"),
+    }
+}
+
+async fn eventually_async<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let all = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(common::DEADLINE, all).await;
+    found.unwrap_or_else(|_| panic!("timed out: {what}"))
 }

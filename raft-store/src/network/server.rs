@@ -9,6 +9,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use regency_rpc::MESSAGE_BYTES_MAX;
 use regency_rpc::proto::regency::raft::v1 as proto;
 use regency_rpc::proto::regency::raft::v1::raft_server::{Raft as RaftRpc, RaftServer};
+use regency_types::NodeId;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -17,7 +18,7 @@ use super::Gate;
 use crate::convert::{self, ConvertError};
 use crate::leadership::LeaderContact;
 use crate::snapshot::SnapshotStore;
-use crate::types::{MemberInfo, Membership, Raft, StoredMembership};
+use crate::types::{Member, MemberInfo, Membership, Raft, StoredMembership};
 
 /// Appends of one stream that are decoded ahead.
 const APPENDS_AHEAD: usize = 16;
@@ -82,10 +83,19 @@ impl RaftRpc for RaftService {
         _request: Request<proto::IdentifyRequest>,
     ) -> Result<Response<proto::IdentifyResponse>, Status> {
         let identity = self.gate.identity();
-        let last = match self.raft.get() {
-            Some(raft) => raft.metrics().borrow_watched().last_log_index,
-            None => None,
+        let (last, committed) = match self.raft.get() {
+            Some(raft) => {
+                let metrics = raft.metrics();
+                let metrics = metrics.borrow_watched();
+                let committed = Arc::clone(&metrics.committed_membership_config);
+                (metrics.last_log_index, committed)
+            }
+            None => (None, Arc::default()),
         };
+        let members = committed.membership().nodes().map(|(node, info)| Member {
+            node: NodeId(*node),
+            incarnation: info.incarnation,
+        });
         Ok(Response::new(proto::IdentifyResponse {
             member: Some(convert::member_to_proto(identity.member())),
             cluster_id: identity
@@ -98,6 +108,8 @@ impl RaftRpc for RaftService {
             hostname: self.own.hostname.clone(),
             last_log_index: last.unwrap_or(0),
             version: self.version.clone(),
+            members: members.map(convert::member_to_proto).collect(),
+            membership_index: committed.log_id().as_ref().map_or(0, |at| at.index),
         }))
     }
 

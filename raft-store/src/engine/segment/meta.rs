@@ -1,0 +1,328 @@
+//! Vote, commit index, purge marker and durable end, in one small file with two slots.
+//!
+//! Both slots hold the same; each is written and synced on its own, the first one before the
+//! second. A crash while one is written leaves the other whole, with what was acknowledged before
+//! or already with what was being written. Writing them in turn instead would cost half as many
+//! syncs, but then a newest slot that was damaged later looks like one that was never finished,
+//! and a vote would be forgotten without a word.
+//!
+//! | offset in a slot | size | what |
+//! |---|---|---|
+//! | 0 | 4 | magic `RGMT` |
+//! | 4 | 1 | format version, 1 |
+//! | 5 | 1 | flags: 1 vote, 2 committed, 4 purged, 8 durable, 16 the vote is committed |
+//! | 6 | 2 | 0 |
+//! | 8 | 8 | sequence number |
+//! | 16 | 16 | vote: term, node id |
+//! | 32 | 16 | committed: term, index |
+//! | 48 | 16 | purged: term, index |
+//! | 64 | 24 | durable: term, index, check value of the chain |
+//! | 88 | 4 | CRC-32 of bytes 0 to 87 |
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use regency_rpc::proto::regency::raft::v1 as proto;
+
+use super::frame::{Chain, number};
+use crate::convert;
+use crate::engine::EngineError;
+use crate::record::Position;
+use crate::types::Vote;
+
+/// Name of the file.
+pub(super) const FILE: &str = "meta";
+/// The slots lie in different blocks, so that no write touches both.
+pub(super) const SLOT_DISTANCE_BYTES: usize = 4096;
+const SLOT_BYTES: usize = 92;
+const CRC_AT: usize = 88;
+const MAGIC: [u8; 4] = *b"RGMT";
+const VERSION: u8 = 1;
+
+/// What the file says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<Position>,
+    pub(super) purged: Option<Position>,
+    /// An entry that was durable when this was written; entries up to it may never be cut.
+    pub(super) durable: Option<Durable>,
+}
+
+/// An entry that is certainly on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Durable {
+    pub(super) at: Position,
+    pub(super) chain: Chain,
+}
+
+/// The open file.
+pub(super) struct MetaFile {
+    file: File,
+    sequence: u64,
+}
+
+impl MetaFile {
+    /// Makes the file of an empty log.
+    pub(super) fn create(dir: &Path) -> Result<Self, EngineError> {
+        let (path, aside) = (dir.join(FILE), dir.join("meta.new"));
+        let mut bytes = vec![0; 2 * SLOT_DISTANCE_BYTES];
+        let slot = encode(1, &Meta::default());
+        for at in [0, SLOT_DISTANCE_BYTES] {
+            bytes[at..at + SLOT_BYTES].copy_from_slice(&slot);
+        }
+        let write = || -> io::Result<File> {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&aside)?;
+            file.write_all_at(&bytes, 0)?;
+            file.sync_all()?;
+            std::fs::rename(&aside, &path)?;
+            File::open(dir)?.sync_all()?;
+            Ok(file)
+        };
+        let file = write().map_err(EngineError::io("make", &path))?;
+        Ok(Self { file, sequence: 1 })
+    }
+
+    /// Reads the file; a slot that a crash or a fault spoilt is repaired from the other. `None`
+    /// when there is no file.
+    pub(super) fn open(dir: &Path) -> Result<Option<(Self, Meta)>, EngineError> {
+        let path = dir.join(FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(EngineError::io("read", path)(error)),
+        };
+        let damaged = |detail: String| EngineError::Damaged {
+            path: path.clone(),
+            detail,
+        };
+        let slots = [0, SLOT_DISTANCE_BYTES]
+            .map(|at| decode(bytes.get(at..at + SLOT_BYTES).unwrap_or_default()));
+        let (sequence, meta, bad) = match &slots {
+            [Ok(first), Ok(second)] if first == second => (first.0, first.1, None),
+            // The first slot is written first.
+            [Ok(first), Ok(second)] if first.0 == second.0 + 1 => (first.0, first.1, Some(1)),
+            [Ok(first), Ok(second)] => {
+                return Err(damaged(format!(
+                    "its slots with sequence numbers {} and {} contradict each other",
+                    first.0, second.0
+                )));
+            }
+            [Ok(first), Err(_)] => (first.0, first.1, Some(1)),
+            [Err(_), Ok(second)] => (second.0, second.1, Some(0)),
+            [Err(first), Err(second)] => {
+                return Err(damaged(format!(
+                    "both of its slots are unreadable: {first}; {second}"
+                )));
+            }
+        };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(EngineError::io("open", &path))?;
+        let mut meta_file = Self { file, sequence };
+        if let Some(bad) = bad {
+            tracing::warn!(
+                path = %path.display(),
+                slot = bad,
+                "a slot was not completely written or is damaged; repaired from the other one"
+            );
+            crate::metrics::log_repaired("meta");
+            meta_file
+                .write_slot(bad, &meta)
+                .map_err(EngineError::io("repair", &path))?;
+        }
+        Ok(Some((meta_file, meta)))
+    }
+
+    /// Replaces what the file says; durable on return.
+    pub(super) fn save(&mut self, meta: &Meta) -> io::Result<()> {
+        self.sequence += 1;
+        self.write_slot(0, meta)?;
+        self.write_slot(1, meta)
+    }
+
+    fn write_slot(&mut self, slot: usize, meta: &Meta) -> io::Result<()> {
+        let at = (slot * SLOT_DISTANCE_BYTES) as u64;
+        self.file.write_all_at(&encode(self.sequence, meta), at)?;
+        self.file.sync_data()
+    }
+}
+
+fn encode(sequence: u64, meta: &Meta) -> [u8; SLOT_BYTES] {
+    let mut out = [0; SLOT_BYTES];
+    let mut flags = 0;
+    let mut put = |at: usize, value: u64| out[at..at + 8].copy_from_slice(&value.to_be_bytes());
+    put(8, sequence);
+    if let Some(vote) = &meta.vote {
+        let vote = convert::vote_to_proto(vote);
+        flags |= 1 | if vote.committed { 16 } else { 0 };
+        put(16, vote.term);
+        put(24, vote.node_id);
+    }
+    let durable = meta.durable.map(|durable| durable.at);
+    for (flag, at, position) in [
+        (2, 32, meta.committed),
+        (4, 48, meta.purged),
+        (8, 64, durable),
+    ] {
+        if let Some(position) = position {
+            flags |= flag;
+            put(at, position.term);
+            put(at + 8, position.index);
+        }
+    }
+    put(80, meta.durable.map_or(0, |durable| durable.chain.0));
+    out[..4].copy_from_slice(&MAGIC);
+    out[4] = VERSION;
+    out[5] = flags;
+    let crc = crc32fast::hash(&out[..CRC_AT]);
+    out[CRC_AT..].copy_from_slice(&crc.to_be_bytes());
+    out
+}
+
+fn decode(slot: &[u8]) -> Result<(u64, Meta), String> {
+    if slot.len() < SLOT_BYTES {
+        return Err(format!("{} bytes instead of {SLOT_BYTES}", slot.len()));
+    }
+    if slot[..4] != MAGIC {
+        return Err("it does not begin like a slot".to_owned());
+    }
+    if crc32fast::hash(&slot[..CRC_AT]).to_be_bytes() != slot[CRC_AT..SLOT_BYTES] {
+        return Err("its checksum does not match".to_owned());
+    }
+    if slot[4] != VERSION {
+        return Err(format!(
+            "it was written in format {}, this program reads format {VERSION}",
+            slot[4]
+        ));
+    }
+    let has = |flag: u8| slot[5] & flag != 0;
+    let position = |flag: u8, at: usize| {
+        has(flag).then(|| Position {
+            term: number(slot, at),
+            index: number(slot, at + 8),
+        })
+    };
+    Ok((
+        number(slot, 8),
+        Meta {
+            vote: has(1).then(|| {
+                convert::vote_from_proto(&proto::Vote {
+                    term: number(slot, 16),
+                    node_id: number(slot, 24),
+                    committed: has(16),
+                })
+            }),
+            committed: position(2, 32),
+            purged: position(4, 48),
+            durable: position(8, 64).map(|at| Durable {
+                at,
+                chain: Chain(number(slot, 80)),
+            }),
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(term: u64) -> Meta {
+        let at = |index| Position { term, index };
+        Meta {
+            vote: Some(Vote::new_committed(term, 2)),
+            committed: Some(at(30)),
+            purged: Some(at(10)),
+            durable: Some(Durable {
+                at: at(40),
+                chain: Chain(99),
+            }),
+        }
+    }
+
+    fn open(dir: &Path) -> Meta {
+        MetaFile::open(dir).expect("readable").expect("there").1
+    }
+
+    #[test]
+    fn what_was_saved_is_read_again() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        assert!(MetaFile::open(dir.path()).expect("readable").is_none());
+        let mut file = MetaFile::create(dir.path()).expect("made");
+        assert_eq!(open(dir.path()), Meta::default());
+        file.save(&meta(3)).expect("saved");
+        assert_eq!(open(dir.path()), meta(3));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_repaired_with_nothing_forgotten() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut file = MetaFile::create(dir.path()).expect("made");
+        file.save(&meta(3)).expect("saved");
+        file.save(&meta(4)).expect("saved");
+        let path = dir.path().join(FILE);
+        let good = std::fs::read(&path).expect("readable");
+        for at in (0..SLOT_BYTES).chain(SLOT_DISTANCE_BYTES..SLOT_DISTANCE_BYTES + SLOT_BYTES) {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bad).expect("writable");
+            assert_eq!(open(dir.path()), meta(4), "byte {at}");
+            assert_eq!(std::fs::read(&path).expect("readable"), good, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_a_crash_stopped_leaves_the_old_or_the_new() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join(FILE);
+        let mut file = MetaFile::create(dir.path()).expect("made");
+        file.save(&meta(3)).expect("saved");
+        let old = std::fs::read(&path).expect("readable");
+        file.save(&meta(4)).expect("saved");
+        let new = std::fs::read(&path).expect("readable");
+        for cut in 0..old.len() {
+            let mixed = [&new[..cut], &old[cut..]].concat();
+            std::fs::write(&path, mixed).expect("writable");
+            let read = open(dir.path());
+            assert!(read == meta(3) || read == meta(4), "cut at {cut}");
+            assert!(cut < SLOT_BYTES || read == meta(4), "cut at {cut}");
+            if cut == SLOT_BYTES + 1 {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn slots_that_contradict_each_other_or_are_both_bad_are_damage() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join(FILE);
+        let mut file = MetaFile::create(dir.path()).expect("made");
+        let stale = std::fs::read(&path).expect("readable");
+        file.save(&meta(3)).expect("saved");
+        file.save(&meta(4)).expect("saved");
+        let good = std::fs::read(&path).expect("readable");
+        let refused = |bytes: Vec<u8>| {
+            std::fs::write(&path, bytes).expect("writable");
+            match MetaFile::open(dir.path()) {
+                Err(error) => error.to_string(),
+                Ok(_) => panic!("it was accepted"),
+            }
+        };
+        let mixed = [&good[..SLOT_DISTANCE_BYTES], &stale[SLOT_DISTANCE_BYTES..]].concat();
+        assert!(refused(mixed).contains("contradict"));
+        let mut bad = good;
+        bad[20] ^= 1;
+        bad[SLOT_DISTANCE_BYTES + 20] ^= 1;
+        assert!(refused(bad).contains("both"));
+        assert!(refused(Vec::new()).contains("both"));
+    }
+}
