@@ -37,7 +37,7 @@ mod tag {
 #[must_use]
 pub fn encode_state(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(state, |record| bytes.extend_from_slice(record));
+    write_state(state, |piece| bytes.extend_from_slice(piece));
     bytes
 }
 
@@ -45,10 +45,40 @@ pub fn encode_state(state: &State) -> Vec<u8> {
 /// Not a proof against an adversary.
 #[must_use]
 pub fn state_digest(state: &State) -> u128 {
-    let mut hasher = Xxh3Default::new();
-    hasher.update(&STATE_VERSION.to_le_bytes());
-    write(state, |record| hasher.update(record));
-    hasher.digest128()
+    let mut digester = StateDigester::default();
+    write_state(state, |piece| digester.update(piece));
+    digester.finish()
+}
+
+/// Computes [`state_digest`] from the pieces of [`write_state`], for whoever writes a state down
+/// and wants its digest from the same pass.
+pub struct StateDigester(Xxh3Default);
+
+impl std::fmt::Debug for StateDigester {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateDigester").finish_non_exhaustive()
+    }
+}
+
+impl Default for StateDigester {
+    fn default() -> Self {
+        let mut hasher = Xxh3Default::new();
+        hasher.update(&STATE_VERSION.to_le_bytes());
+        Self(hasher)
+    }
+}
+
+impl StateDigester {
+    /// Takes the next piece; where pieces are cut does not matter.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of the state that was given.
+    #[must_use]
+    pub fn finish(&self) -> u128 {
+        self.0.digest128()
+    }
 }
 
 /// The state that was stored.
@@ -68,8 +98,9 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, StoredError> {
     State::from_parts(load_parts(message)?).map_err(|e| StoredError::malformed("State", e))
 }
 
-/// Gives the encoded state in pieces.
-fn write(state: &State, mut sink: impl FnMut(&[u8])) {
+/// Gives the bytes of [`encode_state`] in pieces, so that a big state needs no second copy in
+/// memory.
+pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
     let head = proto::State {
         version: STATE_VERSION,
         min_reader_version: STATE_MIN_READER_VERSION,
