@@ -13,5 +13,5 @@ pub mod query;
 mod rpc;
 mod run;
 
-pub use flags::MasterFlags;
+pub use flags::{MasterFlags, Peer};
 pub use run::run;

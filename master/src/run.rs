@@ -104,6 +104,14 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
             tracing::info!(signal = %signal.context("cannot wait for signals")?, "stopping");
             Ok(())
         }
+        index = consensus.removed() => {
+            tracing::info!(
+                log_index = index,
+                "this master was removed from the cluster and stops; its data directory is of no \
+                 use any more"
+            );
+            Ok(())
+        }
         reason = consensus.halted() => Err(anyhow!("this master halted: {reason}")),
         ended = supervisor => match ended {
             Ok(()) => Ok(()),

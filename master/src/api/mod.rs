@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | `/api/v1/scheduler` | the Mesos v1 scheduler API | `scheduler` |
 //! | `/regency/status` | this master's view of the cluster, for tools | `status` |
+//! | `/regency/members` and below | the members, for those who run the cluster | `admin` |
 //! | everything else | operator API, legacy endpoints, health, metrics | [`operator`] |
 
+mod admin;
 mod answer;
 mod cx;
 pub mod operator;
@@ -25,6 +27,7 @@ pub(crate) fn router(cx: ApiCx) -> Router {
         .route("/api/v1/scheduler", any(scheduler::call))
         .route("/master/api/v1/scheduler", any(scheduler::call))
         .route("/regency/status", get(status::status))
+        .merge(admin::routes())
         .with_state(cx.clone());
     let operator = operator::routes().with_state(operator::Here::new(cx));
     own.merge(operator)

@@ -1,6 +1,6 @@
 //! Frameworks that leave, and frameworks that are awaited after a change of leader.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,32 +78,49 @@ async fn expire_if_due(leader: &Leader, framework: &FrameworkId) {
     }
 }
 
-/// What to do about frameworks that are subscribed in the state and have no stream here, as long
-/// as this leader has served.
-pub(crate) fn overdue(
-    state: &State,
-    streams: &BTreeSet<FrameworkId>,
-    serving: Duration,
-    offer_grace: Duration,
-    framework_grace: Duration,
-) -> Vec<Command> {
-    let mut commands = Vec::new();
-    for framework in state.frameworks() {
-        let Some(stream) = missing(framework, streams) else {
-            continue;
-        };
-        if serving >= framework_grace {
-            commands.push(Command::FrameworkDisconnected(FrameworkDisconnected {
-                framework: framework.id.clone(),
-                stream,
-            }));
-        } else if serving >= offer_grace && !framework.offers.is_empty() {
-            commands.push(Command::RescindOffers(RescindOffers {
-                offers: framework.offers.iter().copied().collect(),
-            }));
+/// Frameworks that are subscribed in the state and have no stream here: which subscription is
+/// missing, and since when in monotonic milliseconds.
+///
+/// Counted per subscription, so that one which was committed a moment ago, and whose stream is about
+/// to be opened, is not taken for one that has been awaited since this leader's beginning.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited(BTreeMap<FrameworkId, (StreamId, u64)>);
+
+impl Awaited {
+    /// Looks at the state again, and says what to do about who is missing for too long.
+    pub(crate) fn look(
+        &mut self,
+        state: &State,
+        streams: &BTreeSet<FrameworkId>,
+        now_ms: u64,
+        offer_grace: Duration,
+        framework_grace: Duration,
+    ) -> Vec<Command> {
+        let before = std::mem::take(&mut self.0);
+        let mut commands = Vec::new();
+        for framework in state.frameworks() {
+            let Some(stream) = missing(framework, streams) else {
+                continue;
+            };
+            let since_ms = match before.get(&framework.id) {
+                Some((known, since_ms)) if *known == stream => *since_ms,
+                _ => now_ms,
+            };
+            self.0.insert(framework.id.clone(), (stream, since_ms));
+            let missed = Duration::from_millis(now_ms.saturating_sub(since_ms));
+            if missed >= framework_grace {
+                commands.push(Command::FrameworkDisconnected(FrameworkDisconnected {
+                    framework: framework.id.clone(),
+                    stream,
+                }));
+            } else if missed >= offer_grace && !framework.offers.is_empty() {
+                commands.push(Command::RescindOffers(RescindOffers {
+                    offers: framework.offers.iter().copied().collect(),
+                }));
+            }
         }
+        commands
     }
-    commands
 }
 
 fn missing(framework: &Framework, streams: &BTreeSet<FrameworkId>) -> Option<StreamId> {
@@ -114,6 +131,7 @@ fn missing(framework: &Framework, streams: &BTreeSet<FrameworkId>) -> Option<Str
 
 /// Gives up frameworks that did not subscribe again in time.
 pub(crate) async fn await_all(leader: Arc<Leader>) {
+    let mut awaited = Awaited::default();
     let mut period = tokio::time::interval(AWAIT_PERIOD);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -125,10 +143,10 @@ pub(crate) async fn await_all(leader: Arc<Leader>) {
             .map(|s| s.framework.clone())
             .collect();
         let config = &leader.config;
-        let commands = overdue(
+        let commands = awaited.look(
             &leader.state().state,
             &streams,
-            Duration::from_millis(leader.serving_ms()),
+            leader.clock.monotonic_ms(),
             config.offer_grace,
             config.framework_grace,
         );
@@ -158,12 +176,25 @@ mod tests {
     use crate::query::fixture::Cluster;
     use regency_state::model::Capabilities;
 
-    const OFFER_GRACE: Duration = Duration::from_secs(30);
-    const FRAMEWORK_GRACE: Duration = Duration::from_secs(75);
+    fn look(
+        awaited: &mut Awaited,
+        state: &State,
+        streams: &BTreeSet<FrameworkId>,
+        seconds: u64,
+    ) -> Vec<Command> {
+        let (offer_grace, framework_grace) = (Duration::from_secs(30), Duration::from_secs(75));
+        awaited.look(state, streams, seconds * 1000, offer_grace, framework_grace)
+    }
 
-    fn after(state: &State, streams: &BTreeSet<FrameworkId>, seconds: u64) -> Vec<Command> {
-        let serving = Duration::from_secs(seconds);
-        overdue(state, streams, serving, OFFER_GRACE, FRAMEWORK_GRACE)
+    fn disconnected(state: &State, framework: &FrameworkId) -> Command {
+        let stream = state
+            .framework(framework)
+            .and_then(|f| f.stream())
+            .expect("subscribed");
+        Command::FrameworkDisconnected(FrameworkDisconnected {
+            framework: framework.clone(),
+            stream,
+        })
     }
 
     #[test]
@@ -172,29 +203,32 @@ mod tests {
         let agent = cluster.agent(1, "cpus:1");
         let framework = cluster.subscribe("eng", Capabilities::default());
         let offer = cluster.offer(&framework, "eng", &agent, "cpus:1");
-        let nobody = BTreeSet::new();
-        assert_eq!(after(&cluster.state, &nobody, 29), []);
+        let (nobody, mut awaited) = (BTreeSet::new(), Awaited::default());
+        assert_eq!(look(&mut awaited, &cluster.state, &nobody, 100), []);
+        assert_eq!(look(&mut awaited, &cluster.state, &nobody, 129), []);
         assert_eq!(
-            after(&cluster.state, &nobody, 30),
+            look(&mut awaited, &cluster.state, &nobody, 130),
             [Command::RescindOffers(RescindOffers {
                 offers: vec![offer]
             })]
         );
-        let stream = cluster
-            .state
-            .framework(&framework)
-            .and_then(|f| f.stream())
-            .expect("the framework is subscribed");
-        assert_eq!(
-            after(&cluster.state, &nobody, 75),
-            [Command::FrameworkDisconnected(FrameworkDisconnected {
-                framework: framework.clone(),
-                stream
-            })]
-        );
-        assert_eq!(
-            after(&cluster.state, &BTreeSet::from([framework]), 1000),
-            []
-        );
+        let expected = disconnected(&cluster.state, &framework);
+        assert_eq!(look(&mut awaited, &cluster.state, &nobody, 175), [expected]);
+        let here = BTreeSet::from([framework]);
+        assert_eq!(look(&mut awaited, &cluster.state, &here, 1000), []);
+    }
+
+    #[test]
+    fn a_subscription_whose_stream_is_about_to_open_is_not_one_that_was_long_awaited() {
+        let mut cluster = Cluster::new();
+        let capabilities = Capabilities::default();
+        let framework = cluster.subscribe("eng", capabilities);
+        let (nobody, mut awaited) = (BTreeSet::new(), Awaited::default());
+        assert_eq!(look(&mut awaited, &cluster.state, &nobody, 0), []);
+        // It subscribes again under this leader; the stream is not in the registry yet.
+        cluster.subscribe_as(Some(framework.clone()), "eng", capabilities);
+        assert_eq!(look(&mut awaited, &cluster.state, &nobody, 80), []);
+        let expected = disconnected(&cluster.state, &framework);
+        assert_eq!(look(&mut awaited, &cluster.state, &nobody, 155), [expected]);
     }
 }
