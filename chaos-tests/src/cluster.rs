@@ -66,6 +66,8 @@ pub struct Cluster {
     events: Arc<Mutex<Vec<Value>>>,
     /// Members that the test started again.
     restarted: Vec<Child>,
+    /// Pids of members that stand still.
+    frozen: Vec<i32>,
     http: Http,
     _turn: TurnGuard<'static, ()>,
 }
@@ -108,6 +110,7 @@ impl Cluster {
             ready,
             events,
             restarted: Vec::new(),
+            frozen: Vec::new(),
             http: Http::default(),
             _turn: turn,
         }
@@ -252,6 +255,26 @@ impl Cluster {
         .await;
     }
 
+    /// SIGSTOP: the process holds all its connections, and says nothing.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn freeze(&mut self, member: Member) {
+        let pid = self.info(member).pid;
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("a process to freeze");
+        self.frozen.push(pid);
+    }
+
+    /// SIGCONT: the process goes on as if no time had passed.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn thaw(&mut self, member: Member) {
+        let pid = self.info(member).pid;
+        kill(Pid::from_raw(pid), Signal::SIGCONT).expect("a frozen process");
+        self.frozen.retain(|frozen| *frozen != pid);
+    }
+
     /// Starts a killed member again, with the same command line.
     ///
     /// # Panics
@@ -318,6 +341,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.show_logs();
+        }
+        for pid in &self.frozen {
+            // Left by a test that failed. It could not end in order.
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGCONT);
         }
         if matches!(self.local.try_wait(), Ok(None)) {
             // It also ends what was started again here, and tasks.

@@ -5,4 +5,5 @@ mod api;
 mod blackout;
 mod command_lines;
 mod failover;
+mod frozen;
 mod local;
