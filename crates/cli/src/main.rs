@@ -50,6 +50,9 @@ enum Command {
     Agent(commands::agent::Flags),
     /// Run a whole cluster on this machine, with a demonstration framework, and kill its leaders.
     Local(local::LocalFlags),
+    /// Save the state of a cluster, or look at what was saved.
+    #[command(subcommand)]
+    Snapshot(commands::snapshot::Snapshot),
     /// Print the version.
     Version,
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Master(flags) => commands::master::run(flags, &program.logs),
         Command::Agent(flags) => commands::agent::run(flags, &program.logs),
         Command::Local(flags) => local::main(flags, &program.logs),
+        Command::Snapshot(command) => commands::snapshot::run(command),
         Command::Version => commands::version::run(),
     };
     result.unwrap_or_else(|error| errors::failed(&error))

@@ -1,7 +1,8 @@
-//! Commands that hand over to one component.
+//! Commands: those that run one component, and those that talk to a cluster or read its files.
 
 pub(crate) mod agent;
 pub(crate) mod master;
+pub(crate) mod snapshot;
 pub(crate) mod version;
 
 use anyhow::Context;
