@@ -7,3 +7,4 @@ mod command_lines;
 mod failover;
 mod frozen;
 mod local;
+mod snapshots;
