@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use regency_raft_store::{PeerSpec, Timing};
+use regency_raft_store::{EngineKind, PeerSpec, Timing};
 use regency_types::NodeId;
 
 /// Flags of `regency master`. Durations take units: `50ms`, `15secs`, `1mins`.
@@ -18,6 +18,11 @@ pub struct MasterFlags {
     /// Directory for the replicated log, snapshots and identity; made when missing.
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
+
+    /// What keeps the log on disk: `sled` or `segment`. Chosen once, when the data directory is
+    /// first used.
+    #[arg(long, default_value_t = EngineKind::Sled, value_name = "ENGINE")]
+    pub log_engine: EngineKind,
 
     /// Every master of the cluster, this one included, as others reach it:
     /// `ID=HOST:RAFT_PORT:HTTP_PORT:AGENT_PORT`, separated by commas.

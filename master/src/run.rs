@@ -69,7 +69,10 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         process,
         version: VERSION.to_owned(),
         timing: flags.timing(),
-        log: LogConfig::default(),
+        log: LogConfig {
+            engine: flags.log_engine,
+            ..LogConfig::default()
+        },
         limits: Limits::default(),
         threads: RAFT_THREADS,
     };
@@ -185,6 +188,7 @@ fn shown_flags(flags: &MasterFlags) -> BTreeMap<String, String> {
         ("ip".to_owned(), flags.ip.to_string()),
         ("port".to_owned(), flags.port.to_string()),
         ("work_dir".to_owned(), flags.data_dir.display().to_string()),
+        ("log_engine".to_owned(), flags.log_engine.to_string()),
         (
             "allocation_interval".to_owned(),
             duration(flags.allocation_interval),

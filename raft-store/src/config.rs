@@ -77,12 +77,42 @@ impl Default for Timing {
     }
 }
 
-/// What keeps the log on disk.
+/// What keeps the log on disk. Chosen once, when a data directory is first used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EngineKind {
     /// The sled database.
     #[default]
     Sled,
+    /// Our own segment files.
+    Segment,
+}
+
+impl EngineKind {
+    /// Its name in flags and on disk.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Segment => "segment",
+        }
+    }
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for EngineKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Sled, Self::Segment]
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| format!("'{text}' is no log engine; there are sled and segment"))
+    }
 }
 
 /// The log and its snapshots.

@@ -14,10 +14,9 @@ use regency_types::{ClusterId, ClusterTime, Incarnation, NodeId};
 use tokio::sync::{Semaphore, watch};
 
 use crate::bootstrap::Bootstrap;
-use crate::config::{Config, ConfigError, EngineKind, Limits, LogConfig, Timing};
+use crate::config::{Config, ConfigError, Limits, LogConfig, Timing};
 use crate::effects::{EffectReceiver, EffectSink};
-use crate::engine::sled::SledEngine;
-use crate::engine::{EngineError, LogEngine, Recovered};
+use crate::engine::{self, EngineError, LogEngine, Recovered};
 use crate::fast_election::FastElection;
 use crate::foreign;
 use crate::identity::{Identity, IdentityError};
@@ -168,16 +167,8 @@ fn open(
     version: &str,
     mint: &dyn IdMint,
 ) -> Result<Opened, StartError> {
-    let identity = Identity::open(dir, node, mint)?;
-    let (engine, recovered) = match log.engine {
-        EngineKind::Sled => SledEngine::open(&dir.join("log"))?,
-    };
-    if let Some(index) = recovered.unfinished {
-        tracing::warn!(
-            log_index = index,
-            "removed an entry that a crash left incomplete; nobody was told about it"
-        );
-    }
+    let identity = Identity::open(dir, node, log.engine, mint)?;
+    let (engine, recovered) = engine::open(log.engine, &dir.join("log"))?;
     let snapshots = SnapshotStore::open(&dir.join("snapshots"), version)?;
     let newest = snapshots.load_newest(identity.cluster())?;
     let snapshot = newest
@@ -194,7 +185,7 @@ fn open(
     }
     Ok(Opened {
         identity,
-        engine: Box::new(engine),
+        engine,
         recovered,
         snapshots,
         newest,

@@ -15,6 +15,7 @@ use regency_runtime::IdMint;
 use regency_types::{ClusterId, Incarnation, NodeId};
 use tokio::sync::watch;
 
+use crate::config::EngineKind;
 use crate::types::Member;
 
 const FILE: &str = "identity";
@@ -51,6 +52,20 @@ pub enum IdentityError {
         /// Who asked for it.
         expected: NodeId,
     },
+    /// The log in the directory is kept by another engine.
+    #[error(
+        "{path} keeps its log with the engine '{found}', but this master is started with \
+         '{expected}'; start it with --log-engine {found}, or replace it by a new member with an \
+         empty directory"
+    )]
+    OtherEngine {
+        /// The directory.
+        path: PathBuf,
+        /// What it was made with.
+        found: EngineKind,
+        /// What was asked for.
+        expected: EngineKind,
+    },
     /// A peer says that this directory should belong to another cluster.
     #[error(
         "this directory belongs to cluster {found}, not to cluster {expected}; check the list of \
@@ -86,6 +101,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Iden
 pub(crate) struct Identity {
     dir: PathBuf,
     member: Member,
+    engine: EngineKind,
     cluster: watch::Sender<Option<ClusterId>>,
     /// Makes writes of the file exclusive.
     writing: Mutex<()>,
@@ -93,8 +109,14 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Opens the directory for `node`; makes it, and mints its incarnation, when it is new.
-    pub(crate) fn open(dir: &Path, node: NodeId, mint: &dyn IdMint) -> Result<Self, IdentityError> {
+    /// Opens the directory for `node` with a log kept by `engine`; makes it, and mints its
+    /// incarnation, when it is new.
+    pub(crate) fn open(
+        dir: &Path,
+        node: NodeId,
+        engine: EngineKind,
+        mint: &dyn IdMint,
+    ) -> Result<Self, IdentityError> {
         std::fs::create_dir_all(dir).map_err(io_error("make", dir))?;
         let lock_path = dir.join(LOCK);
         let lock = File::options()
@@ -109,7 +131,7 @@ impl Identity {
         })?;
 
         let path = dir.join(FILE);
-        let (member, cluster) = match std::fs::read_to_string(&path) {
+        let (member, found, cluster) = match std::fs::read_to_string(&path) {
             Ok(text) => parse(&text).map_err(|detail| IdentityError::Damaged {
                 path: path.clone(),
                 detail,
@@ -119,8 +141,8 @@ impl Identity {
                     node,
                     incarnation: mint.incarnation(),
                 };
-                write(dir, member, None)?;
-                (member, None)
+                write(dir, member, engine, None)?;
+                (member, engine, None)
             }
             Err(error) => return Err(io_error("read", &path)(error)),
         };
@@ -131,9 +153,17 @@ impl Identity {
                 expected: node,
             });
         }
+        if found != engine {
+            return Err(IdentityError::OtherEngine {
+                path: dir.to_path_buf(),
+                found,
+                expected: engine,
+            });
+        }
         Ok(Self {
             dir: dir.to_path_buf(),
             member,
+            engine,
             cluster: watch::Sender::new(cluster),
             writing: Mutex::new(()),
             _lock: lock,
@@ -164,7 +194,7 @@ impl Identity {
                 expected: cluster,
             }),
             None => {
-                write(&self.dir, self.member, Some(cluster))?;
+                write(&self.dir, self.member, self.engine, Some(cluster))?;
                 self.cluster.send_replace(Some(cluster));
                 tracing::info!(cluster_id = %cluster, "this data directory now belongs to a cluster");
                 Ok(())
@@ -173,11 +203,15 @@ impl Identity {
     }
 }
 
-fn render(member: Member, cluster: Option<ClusterId>) -> String {
+fn render(member: Member, engine: EngineKind, cluster: Option<ClusterId>) -> String {
     let mut text = format!(
         "{FIRST_LINE}\nnode {}\nincarnation {}\n",
         member.node, member.incarnation
     );
+    // Directories from before there was a choice have no such line.
+    if engine != EngineKind::Sled {
+        let _ = writeln!(text, "log {engine}");
+    }
     if let Some(cluster) = cluster {
         let _ = writeln!(text, "cluster {cluster}");
     }
@@ -186,7 +220,8 @@ fn render(member: Member, cluster: Option<ClusterId>) -> String {
     text
 }
 
-fn parse(text: &str) -> Result<(Member, Option<ClusterId>), String> {
+fn parse(text: &str) -> Result<(Member, EngineKind, Option<ClusterId>), String> {
+    let mut engine = EngineKind::Sled;
     let (mut node, mut incarnation, mut cluster, mut crc) = (None, None, None, None);
     let mut lines = text.lines();
     if lines.next() != Some(FIRST_LINE) {
@@ -203,6 +238,7 @@ fn parse(text: &str) -> Result<(Member, Option<ClusterId>), String> {
                 incarnation = Some(value.parse::<Incarnation>().map_err(|e| bad(&e))?);
             }
             "cluster" => cluster = Some(value.parse::<ClusterId>().map_err(|e| bad(&e))?),
+            "log" => engine = value.parse().map_err(|e| bad(&e))?,
             "crc32" => crc = Some(value.to_owned()),
             _ => return Err(format!("line '{line}' is unknown")),
         }
@@ -218,14 +254,19 @@ fn parse(text: &str) -> Result<(Member, Option<ClusterId>), String> {
     if crc.as_deref() != Some(&format!("{:08x}", crc32fast::hash(body.as_bytes()))) {
         return Err("the checksum does not match".to_owned());
     }
-    Ok((member, cluster))
+    Ok((member, engine, cluster))
 }
 
-fn write(dir: &Path, member: Member, cluster: Option<ClusterId>) -> Result<(), IdentityError> {
+fn write(
+    dir: &Path,
+    member: Member,
+    engine: EngineKind,
+    cluster: Option<ClusterId>,
+) -> Result<(), IdentityError> {
     let path = dir.join(FILE);
     let aside = dir.join("identity.new");
     let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
-    file.write_all(render(member, cluster).as_bytes())
+    file.write_all(render(member, engine, cluster).as_bytes())
         .and_then(|()| file.sync_all())
         .map_err(io_error("write", &aside))?;
     std::fs::rename(&aside, &path).map_err(io_error("replace", &path))?;
@@ -247,7 +288,7 @@ mod tests {
     use regency_runtime::CountingIds;
 
     fn open(dir: &Path, node: u64, mint: &CountingIds) -> Result<Identity, IdentityError> {
-        Identity::open(dir, NodeId(node), mint)
+        Identity::open(dir, NodeId(node), EngineKind::Sled, mint)
     }
 
     #[test]
@@ -270,6 +311,34 @@ mod tests {
             .to_string();
         assert!(text.contains("node 1") && text.contains("node 2"), "{text}");
         assert!(!text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn a_directory_stays_with_its_log_engine() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mint = CountingIds::default();
+        let open = |engine| Identity::open(dir.path(), NodeId(1), engine, &mint);
+        let identity = open(EngineKind::Segment).expect("new");
+        identity.join(ClusterId(5)).expect("joins");
+        drop(identity);
+        let text = open(EngineKind::Sled).expect_err("other").to_string();
+        assert!(
+            text.contains("'segment'") && text.contains("'sled'"),
+            "{text}"
+        );
+        assert!(!text.contains('\n'), "{text}");
+        open(EngineKind::Segment).expect("the same again");
+    }
+
+    #[test]
+    fn a_directory_from_before_there_was_a_choice_keeps_its_log_in_sled() {
+        let member = Member {
+            node: NodeId(1),
+            incarnation: CountingIds::default().incarnation(),
+        };
+        let text = render(member, EngineKind::Sled, None);
+        assert!(!text.contains("log"), "{text}");
+        assert_eq!(parse(&text), Ok((member, EngineKind::Sled, None)));
     }
 
     #[test]

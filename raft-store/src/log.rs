@@ -239,11 +239,12 @@ impl Shared {
                 }
                 (entries, on_disk, log.removals)
             };
-            let records = self.disk.read(on_disk.clone(), bytes_max)?;
+            let records = self.disk.read(on_disk.clone(), bytes_max);
             if self.read().removals != removals {
-                // What was read may have been removed under our hands: look again.
+                // What was read, or could not be, may have been removed under our hands: look again.
                 continue;
             }
+            let records = records?;
             let complete =
                 bytes_max != usize::MAX || records.len() as u64 == on_disk.end - on_disk.start;
             let contiguous = records

@@ -301,11 +301,12 @@ mod tests {
     use regency_types::{ClusterId, ClusterTime, Incarnation, NodeId, WallTime};
 
     use super::*;
+    use crate::config::EngineKind;
     use crate::types::{EncodedProposal, Entry, log_id};
 
     fn machine(dir: &std::path::Path) -> Machine {
-        let identity =
-            Identity::open(dir, NodeId(1), &CountingIds::default()).expect("new directory");
+        let identity = Identity::open(dir, NodeId(1), EngineKind::Sled, &CountingIds::default())
+            .expect("new directory");
         identity.join(ClusterId(1)).expect("joins");
         let store = SnapshotStore::open(&dir.join("snapshots"), "test").expect("opens");
         Machine::new(store, None, Arc::new(identity), EffectSink::new(16))

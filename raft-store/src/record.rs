@@ -154,6 +154,14 @@ impl Record {
         Ok(HEADER_BYTES + len)
     }
 
+    /// The position that a header claims. At least [`HEADER_BYTES`] bytes are needed.
+    pub(crate) fn position(header: &[u8]) -> Position {
+        Position {
+            term: number(header, 6),
+            index: number(header, 14),
+        }
+    }
+
     /// The record that `bytes` are, wholly.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let need = Self::needed_bytes(bytes)?;
@@ -175,10 +183,7 @@ impl Record {
         let kind = Kind::from_number(bytes[3]).ok_or(RecordError::Kind(bytes[3]))?;
         Ok(Self {
             kind,
-            at: Position {
-                term: number(bytes, 6),
-                index: number(bytes, 14),
-            },
+            at: Self::position(bytes),
             payload: Bytes::copy_from_slice(&bytes[HEADER_BYTES..]),
         })
     }

@@ -1,12 +1,14 @@
 //! The one door through which everything durable passes, and what lies behind it.
 
+pub(crate) mod segment;
 pub(crate) mod sled;
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::EngineKind;
 use crate::record::{Position, Record, RecordError};
 use crate::types::Vote;
 
@@ -95,9 +97,59 @@ pub enum EngineError {
         /// What is wrong.
         detail: String,
     },
+    /// An entry is not what was written.
+    #[error(
+        "the log is damaged: entry {index} in {file} at offset {offset}: {detail}; this master must \
+         not vote with it: remove it from the cluster, move its data directory aside, and add it as \
+         a new master with an empty directory, under a node id never used before"
+    )]
+    DamagedAt {
+        /// The file.
+        file: PathBuf,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// Index of the entry.
+        index: u64,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// Opens or makes the log in `dir` and checks every record in it.
+pub(crate) fn open(
+    kind: EngineKind,
+    dir: &Path,
+) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
+    let (engine, recovered): (Box<dyn LogEngine>, _) = match kind {
+        EngineKind::Sled => {
+            let (engine, recovered) = sled::SledEngine::open(dir)?;
+            (Box::new(engine), recovered)
+        }
+        EngineKind::Segment => {
+            let (engine, recovered) = segment::SegmentEngine::open(dir)?;
+            (Box::new(engine), recovered)
+        }
+    };
+    if let Some(index) = recovered.unfinished {
+        crate::metrics::log_repaired("tail");
+        tracing::warn!(
+            log_index = index,
+            "removed an entry that a crash left incomplete; nobody was told about it"
+        );
+    }
+    Ok((engine, recovered))
 }
 
 impl EngineError {
+    fn damaged_at(file: &Path, offset: u64, index: u64, detail: String) -> Self {
+        Self::DamagedAt {
+            file: file.to_path_buf(),
+            offset,
+            index,
+            detail,
+        }
+    }
+
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io {
@@ -112,3 +164,8 @@ impl EngineError {
 pub(crate) fn damaged(what: impl std::fmt::Display, error: RecordError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {error}"))
 }
+
+#[cfg(test)]
+mod flip_tests;
+#[cfg(test)]
+mod tests;

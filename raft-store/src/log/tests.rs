@@ -8,13 +8,14 @@ use regency_runtime::RandomIds;
 use regency_types::{ClusterId, NodeId};
 
 use super::*;
+use crate::config::EngineKind;
 use crate::effects::EffectSink;
-use crate::engine::sled::SledEngine;
+use crate::engine;
 use crate::identity::Identity;
 use crate::machine::Machine;
 use crate::snapshot::SnapshotStore;
 
-struct Builder;
+struct Builder(EngineKind);
 
 /// The suite begins some logs behind index 0, which no cluster does and our store refuses: they
 /// get blank entries before that.
@@ -81,14 +82,14 @@ impl StoreBuilder<TypeConfig, FromZero, Machine, tempfile::TempDir> for Builder 
         &self,
     ) -> Result<(tempfile::TempDir, FromZero, Machine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let (engine, recovered) = SledEngine::open(&dir.path().join("log")).expect("opens");
+        let (engine, recovered) = engine::open(self.0, &dir.path().join("log")).expect("opens");
         let bounds = LogBounds {
             // Nearly nothing is cached, so that the suite reads from the disk.
             cache_bytes_max: 1,
             append_bytes_max: 64,
         };
-        let (log, _writer) = LogStore::new(Box::new(engine), &recovered, bounds).expect("starts");
-        let identity = Identity::open(dir.path(), NodeId(0), &RandomIds).expect("opens");
+        let (log, _writer) = LogStore::new(engine, &recovered, bounds).expect("starts");
+        let identity = Identity::open(dir.path(), NodeId(0), self.0, &RandomIds).expect("opens");
         identity.join(ClusterId(1)).expect("joins");
         let snapshots = SnapshotStore::open(&dir.path().join("snapshots"), "test").expect("opens");
         let machine = Machine::new(snapshots, None, Arc::new(identity), EffectSink::new(16));
@@ -97,8 +98,17 @@ impl StoreBuilder<TypeConfig, FromZero, Machine, tempfile::TempDir> for Builder 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_consensus_library_accepts_this_store() {
-    Suite::test_all(Builder).await.expect("the suite passes");
+async fn the_consensus_library_accepts_this_store_over_sled() {
+    Suite::test_all(Builder(EngineKind::Sled))
+        .await
+        .expect("the suite passes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consensus_library_accepts_this_store_over_segments() {
+    Suite::test_all(Builder(EngineKind::Segment))
+        .await
+        .expect("the suite passes");
 }
 
 fn proposal(term: u64, index: u64, payload_bytes: usize) -> Entry {
@@ -110,13 +120,13 @@ fn proposal(term: u64, index: u64, payload_bytes: usize) -> Entry {
     }
 }
 
-fn store(dir: &std::path::Path, cache_bytes_max: usize) -> (LogStore, WriterEnd) {
-    let (engine, recovered) = SledEngine::open(dir).expect("opens");
+fn store(kind: EngineKind, dir: &std::path::Path, cache_bytes_max: usize) -> (LogStore, WriterEnd) {
+    let (engine, recovered) = engine::open(kind, dir).expect("opens");
     let bounds = LogBounds {
         cache_bytes_max,
         append_bytes_max: 1000,
     };
-    LogStore::new(Box::new(engine), &recovered, bounds).expect("starts")
+    LogStore::new(engine, &recovered, bounds).expect("starts")
 }
 
 async fn range(log: &mut LogStore, range: Range<u64>) -> Vec<u64> {
@@ -127,8 +137,14 @@ async fn range(log: &mut LogStore, range: Range<u64>) -> Vec<u64> {
 
 #[tokio::test]
 async fn reads_span_disk_and_memory_without_a_seam() {
+    for kind in [EngineKind::Sled, EngineKind::Segment] {
+        reads_span_disk_and_memory(kind).await;
+    }
+}
+
+async fn reads_span_disk_and_memory(kind: EngineKind) {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (mut log, writer) = store(dir.path(), 20 * (ENTRY_OVERHEAD_BYTES + 100));
+    let (mut log, writer) = store(kind, dir.path(), 20 * (ENTRY_OVERHEAD_BYTES + 100));
     for index in 0..100 {
         log.blocking_append([proposal(1, index, 100)])
             .await
@@ -156,7 +172,7 @@ async fn reads_span_disk_and_memory_without_a_seam() {
     drop((log, reader));
     writer.join();
 
-    let (mut log, writer) = store(dir.path(), 1000);
+    let (mut log, writer) = store(kind, dir.path(), 1000);
     let state = log.get_log_state().await.expect("read");
     assert_eq!(state.last_purged_log_id, Some(log_id(1, 49)));
     assert_eq!(state.last_log_id, Some(log_id(2, 60)));
@@ -172,7 +188,7 @@ async fn reads_span_disk_and_memory_without_a_seam() {
 #[tokio::test]
 async fn an_entry_that_leaves_a_hole_is_refused() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (mut log, _writer) = store(dir.path(), 1000);
+    let (mut log, _writer) = store(EngineKind::Sled, dir.path(), 1000);
     log.blocking_append([proposal(1, 0, 1)])
         .await
         .expect("appended");

@@ -158,10 +158,7 @@ mod tests {
         let rest = &bytes[frame.bytes..];
         assert_eq!(decode(rest, first).expect("whole").chain, second);
         assert_eq!(claimed_chain(rest), second);
-        assert!(matches!(
-            decode(rest, Chain::START),
-            Err(FrameError::Chain)
-        ));
+        assert!(matches!(decode(rest, Chain::START), Err(FrameError::Chain)));
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl MetaFile {
         Ok(Some((meta_file, meta)))
     }
 
+    /// Whether nothing was ever saved.
+    pub(super) fn is_new(&self) -> bool {
+        self.sequence == 1
+    }
+
     /// Replaces what the file says; durable on return.
     pub(super) fn save(&mut self, meta: &Meta) -> io::Result<()> {
         self.sequence += 1;
