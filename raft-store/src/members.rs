@@ -262,7 +262,18 @@ impl Consensus {
         self.write_change(ChangeMembers::AddNodes(new), true, at)
             .await?;
         tracing::info!(peer = %spec.id, address = spec.raft, "added a master as a learner");
+        // A courtesy to whoever looks next: a member that was never heard counts as dead.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.never_heard(spec.id) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
         Ok(())
+    }
+
+    fn never_heard(&self, node: NodeId) -> bool {
+        let members = self.members();
+        let mut members = members.members.iter();
+        members.any(|member| member.node == node && member.last_contact.is_none())
     }
 
     /// Gives votes, takes members away, or both as one step: a replacement. Does nothing when

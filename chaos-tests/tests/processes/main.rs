@@ -7,4 +7,5 @@ mod command_lines;
 mod failover;
 mod frozen;
 mod local;
+mod members;
 mod snapshots;

@@ -53,6 +53,8 @@ enum Command {
     /// Save the state of a cluster, or look at what was saved.
     #[command(subcommand)]
     Snapshot(commands::snapshot::Snapshot),
+    /// Show or change who belongs to a running cluster.
+    Members(commands::members::Flags),
     /// Print the version.
     Version,
 }
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Agent(flags) => commands::agent::run(flags, &program.logs),
         Command::Local(flags) => local::main(flags, &program.logs),
         Command::Snapshot(command) => commands::snapshot::run(command),
+        Command::Members(flags) => commands::members::run(flags),
         Command::Version => commands::version::run(),
     };
     result.unwrap_or_else(|error| errors::failed(&error))

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod master;
+pub(crate) mod members;
 pub(crate) mod snapshot;
 pub(crate) mod version;
 

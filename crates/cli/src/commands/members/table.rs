@@ -1,0 +1,155 @@
+//! Members as a person reads them.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::api::{Health, Member, Members};
+
+/// Columns of a terminal that everything fits in.
+const WIDTH: u16 = 100;
+
+/// A table of the members, and what else is to be known about it.
+pub(super) fn members(members: &Members) -> String {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header([
+            "id",
+            "role",
+            "alive",
+            "lag",
+            "last contact",
+            "raft",
+            "http",
+            "agents",
+        ]);
+    for member in &members.members {
+        table.add_row([
+            member.id.to_string(),
+            role(member).to_owned(),
+            match member.alive {
+                Some(true) => "yes",
+                Some(false) => "NO",
+                None => "?",
+            }
+            .to_owned(),
+            known(member.lag_entries.map(|lag| lag.to_string())),
+            known(member.last_contact_ms.map(|ms| format!("{ms} ms ago"))),
+            member.raft.clone(),
+            member.http.clone(),
+            member.agent.clone(),
+        ]);
+    }
+    let mut text = table.trim_fmt();
+    if members.joint {
+        text.push_str("\na change of voters is not finished; repeat it");
+    }
+    match members.leader {
+        Some(leader) if leader == members.node_id => {}
+        Some(leader) => text.push_str(&format!(
+            "\nas known by master {}, which follows master {leader}",
+            members.node_id
+        )),
+        None => text.push_str(&format!(
+            "\nas known by master {}, which knows no leader",
+            members.node_id
+        )),
+    }
+    text
+}
+
+/// What the leader thinks of the cluster.
+pub(super) fn judgement(health: &Health) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for problem in &health.problems {
+        lines.push(format!("problem: {problem}"));
+    }
+    lines.push(format!(
+        "{}: {} of {} voters answer; the cluster survives the loss of {} more ({} at best)",
+        if health.healthy {
+            "healthy"
+        } else {
+            "not healthy"
+        },
+        health.voters_alive,
+        health.voters,
+        health.tolerates,
+        health.tolerates_at_best
+    ));
+    lines.join("\n")
+}
+
+fn role(member: &Member) -> &'static str {
+    match (member.leader, member.voter) {
+        (true, _) => "leader",
+        (false, true) => "voter",
+        (false, false) => "learner",
+    }
+}
+
+fn known(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "?".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64, host: &str) -> Member {
+        Member {
+            id,
+            raft: format!("{host}:5060"),
+            http: format!("{host}:5050"),
+            agent: format!("{host}:5061"),
+            voter: id != 3,
+            leader: id == 1,
+            alive: Some(id != 2),
+            lag_entries: Some(1_000_000),
+            last_contact_ms: Some(123_456_789),
+        }
+    }
+
+    fn three(host: &str) -> Members {
+        Members {
+            node_id: 1,
+            leader: Some(1),
+            joint: false,
+            members: (1..=3).map(|id| member(id, host)).collect(),
+            raw: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn long_names_do_not_make_the_table_wider() {
+        let text = members(&three("a-rather-long-name.of-a-machine.example.org"));
+        for line in text.lines() {
+            assert!(line.chars().count() <= usize::from(WIDTH), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_shown_with_what_counts() {
+        let text = members(&three("m.example"));
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows.len(), 4, "{text}");
+        assert!(
+            rows[1].contains("leader") && rows[1].contains("yes"),
+            "{text}"
+        );
+        assert!(
+            rows[2].contains("voter") && rows[2].contains("NO"),
+            "{text}"
+        );
+        assert!(rows[3].contains("learner"), "{text}");
+        assert!(rows[1].contains("m.example:5060"), "{text}");
+    }
+
+    #[test]
+    fn who_is_not_the_leader_says_so() {
+        let mut members = three("h");
+        members.node_id = 2;
+        let text = super::members(&members);
+        assert!(text.contains("known by master 2"), "{text}");
+    }
+}
