@@ -9,8 +9,6 @@ use super::segment::SegmentEngine;
 use super::*;
 use crate::record::Kind;
 
-/// Flips for each way of ending the process.
-const FLIPS: usize = 200;
 const ENTRIES: u64 = 40;
 /// Entries that were synced together at last.
 const GROUP: u64 = 3;
@@ -27,25 +25,86 @@ fn vote() -> Vote {
     Vote::new_committed(7, 3)
 }
 
-fn fill(engine: &mut SegmentEngine) {
-    let last = ENTRIES - GROUP;
-    for index in 0..last {
-        engine.append(&[entry(index)]).expect("appended");
-        engine.sync().expect("synced");
-    }
-    engine.save_vote(&vote()).expect("saved");
-    engine
-        .append(&(last..ENTRIES).map(entry).collect::<Vec<_>>())
-        .expect("appended");
-    engine.sync().expect("synced");
+/// A log that is filled and then left in some way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Log {
+    /// Segments, closed in order.
+    Closed,
+    /// Segments of a process that was killed when it had synced a group of entries.
+    Killed,
+    /// A database of a process that was killed when it had synced a vote.
+    Sled,
 }
 
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let entries = std::fs::read_dir(dir).expect("listed");
-    entries
-        .map(|entry| entry.expect("listed").path())
-        .map(|path| (path.clone(), std::fs::read(&path).expect("readable")))
-        .collect()
+impl Log {
+    fn open(self, dir: &Path) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
+        if self == Self::Sled {
+            return open(EngineKind::Sled, dir);
+        }
+        let (engine, recovered) = SegmentEngine::open_sized(dir, 2048)?;
+        Ok((Box::new(engine), recovered))
+    }
+
+    /// The files of such a log.
+    fn files(self, dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let (mut engine, _) = self.open(dir).expect("opens");
+        let last = ENTRIES - GROUP;
+        for index in 0..last {
+            engine.append(&[entry(index)]).expect("appended");
+            engine.sync().expect("synced");
+        }
+        if self != Self::Sled {
+            engine.save_vote(&vote()).expect("saved");
+        }
+        engine
+            .append(&(last..ENTRIES).map(entry).collect::<Vec<_>>())
+            .expect("appended");
+        if self == Self::Sled {
+            engine.save_vote(&vote()).expect("saved");
+        }
+        engine.sync().expect("synced");
+        if self == Self::Closed {
+            drop(engine);
+        }
+        read_files(dir)
+    }
+
+    /// Entries that may be cut off with a word about it.
+    fn may_be_cut(self) -> u64 {
+        if self == Self::Killed { GROUP } else { 0 }
+    }
+}
+
+/// All files below a directory, by their path in it.
+fn read_files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(next) = dirs.pop() {
+        for entry in std::fs::read_dir(next).expect("listed") {
+            let path = entry.expect("listed").path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let bytes = std::fs::read(&path).expect("readable");
+                let name = path.strip_prefix(dir).expect("below").to_path_buf();
+                found.insert(name, bytes);
+            }
+        }
+    }
+    found
+}
+
+/// Steps of SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 8) as usize % n
+    }
 }
 
 /// What became of the flips.
@@ -56,54 +115,40 @@ struct Count {
     unchanged: usize,
 }
 
-fn flip_and_reopen(closed: bool, seed: u64) -> Count {
+fn flip_and_reopen(log: Log, flips: usize, seed: u64) -> Count {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (mut engine, _) = SegmentEngine::open_sized(dir.path(), 2048).expect("opens");
-    fill(&mut engine);
-    if closed {
-        drop(engine);
-    } else {
-        engine.abandon();
-    }
-    let good = files(dir.path());
-    let size: usize = good.values().map(Vec::len).sum();
+    let good = log.files(dir.path());
+    let place_of = |wanted: fn(u8) -> bool| -> Vec<(&PathBuf, usize)> {
+        let places = good.iter().flat_map(|(name, bytes)| {
+            let fitting = bytes.iter().enumerate().filter(move |(_, b)| wanted(**b));
+            fitting.map(move |(at, _)| (name, at))
+        });
+        places.collect()
+    };
+    let (filled, empty) = (place_of(|byte| byte != 0), place_of(|byte| byte == 0));
     let mut count = Count::default();
-    let mut random = seed;
-    for _ in 0..FLIPS {
-        // Steps of SplitMix64.
-        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let mut position = (mixed >> 8) as usize % size;
-        let (path, bytes) = good
-            .iter()
-            .find(|(_, bytes)| {
-                let here = position < bytes.len();
-                if !here {
-                    position -= bytes.len();
-                }
-                here
-            })
-            .expect("within the files");
-        let mut bad = bytes.clone();
-        bad[position] ^= 1 << (mixed % 8);
-        let left_over: Vec<_> = files(dir.path()).into_keys().collect();
-        for path in left_over {
-            std::fs::remove_file(path).expect("removed");
-        }
-        for (path, bytes) in &good {
+    let mut random = Random(seed);
+    for nth in 0..flips {
+        // Most of a preallocated file is empty.
+        let places = if nth % 4 == 0 { &empty } else { &filled };
+        let (name, at) = places[random.below(places.len())];
+        let bit = random.below(8);
+        let place = format!("seed {seed}, {log:?}: bit {bit} of byte {at} in {name:?}");
+        let dir = tempfile::tempdir().expect("temporary directory");
+        for (other, bytes) in &good {
+            let path = dir.path().join(other);
+            std::fs::create_dir_all(path.parent().expect("below")).expect("made");
+            let mut bytes = bytes.clone();
+            if other == name {
+                bytes[at] ^= 1 << bit;
+            }
             std::fs::write(path, bytes).expect("writable");
         }
-        std::fs::write(path, bad).expect("writable");
-        let place = format!("seed {seed}, {} at {position}", path.display());
-        let (engine, recovered) = match SegmentEngine::open_sized(dir.path(), 2048) {
-            Err(EngineError::DamagedAt { .. } | EngineError::Damaged { .. }) => {
+        let (engine, recovered) = match log.open(dir.path()) {
+            Err(_) => {
                 count.damage += 1;
                 continue;
             }
-            Err(other) => panic!("{place}: {other}"),
             Ok(opened) => opened,
         };
         assert_eq!(recovered.vote, Some(vote()), "{place}");
@@ -119,12 +164,10 @@ fn flip_and_reopen(closed: bool, seed: u64) -> Count {
             }
             Some(index) => {
                 assert_eq!(index, there, "{place}");
-                let least = if closed { ENTRIES } else { ENTRIES - GROUP };
-                assert!(there >= least, "{place}: {there} entries are left");
+                assert!(there + log.may_be_cut() >= ENTRIES, "{place}: {there} left");
                 count.cut += 1;
             }
         }
-        engine.abandon();
     }
     count
 }
@@ -135,10 +178,10 @@ fn a_flipped_bit_is_noticed_or_changes_nothing() {
     let seed = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
         .map_or(1, |since| since.as_nanos() as u64);
-    for closed in [true, false] {
-        println!("seed {seed}, closed {closed}");
-        let count = flip_and_reopen(closed, seed);
+    for (log, flips) in [(Log::Closed, 200), (Log::Killed, 200), (Log::Sled, 60)] {
+        println!("seed {seed}, {log:?}");
+        let count = flip_and_reopen(log, flips, seed);
         println!("{count:?}");
-        assert!(count.damage > 10, "seed {seed}: {count:?}");
+        assert!(count.damage > flips / 10, "seed {seed}: {count:?}");
     }
 }

@@ -1,7 +1,9 @@
 //! The one door through which everything durable passes, and what lies behind it.
 
+mod meta;
 pub(crate) mod segment;
 pub(crate) mod sled;
+mod witness;
 
 use std::io;
 use std::ops::Range;
@@ -123,6 +125,7 @@ pub(crate) fn open(
     let (engine, recovered): (Box<dyn LogEngine>, _) = match kind {
         EngineKind::Sled => {
             let (engine, recovered) = sled::SledEngine::open(dir)?;
+            let engine = witness::Witnessed::open(&dir.join("witness"), engine, &recovered)?;
             (Box::new(engine), recovered)
         }
         EngineKind::Segment => {
@@ -158,6 +161,11 @@ impl EngineError {
             source,
         }
     }
+}
+
+/// Makes created, renamed and removed names durable.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()
 }
 
 /// A fault within what an engine holds, as an I/O error for the library.

@@ -7,7 +7,7 @@
 //! 2. An entry says with which others it was synced. So what a crash cut short, and nobody was told
 //!    about, is told apart from what was damaged later: the first is cut off and said, the second is
 //!    an error (`segment/file.rs`, [`SegmentEngine::open`]).
-//! 3. Vote and markers lie in two equal slots, written one after the other (`segment/meta.rs`). One
+//! 3. Vote and markers lie in two equal slots, written one after the other (`meta.rs`). One
 //!    marker names an entry that was durable: nothing up to it is ever cut. It is renewed at most
 //!    every [`MARK_EVERY`] while entries come, and when the engine is closed in order.
 //! 4. A segment is complete and synced before the next one gets its name; names are synced. Segments
@@ -17,7 +17,6 @@
 
 mod file;
 mod frame;
-mod meta;
 
 use std::io;
 use std::ops::Range;
@@ -25,12 +24,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::file::{HEADER_BYTES, SegmentFile};
 use self::frame::{Chain, FRAME_BYTES_MIN, PREFIX_BYTES};
-use self::meta::{Durable, Meta, MetaFile};
-use super::{EngineError, LogEngine, LogRead, Recovered, damaged};
+use super::meta::{self, Durable, MARK_EVERY, Meta, MetaFile};
+use super::{EngineError, LogEngine, LogRead, Recovered, damaged, sync_dir};
 use crate::metrics;
 use crate::record::{Position, Record};
 use crate::types::Vote;
@@ -46,8 +45,6 @@ const SEGMENT_BYTES: u64 = if cfg!(test) {
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes that are read from the disk at once, unless one entry has more.
 const READ_BYTES_MAX: u64 = 1024 * 1024;
-/// How long the marker of what is durable, and the commit index, may stay behind.
-const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// The engine.
 pub(crate) struct SegmentEngine {
@@ -115,7 +112,7 @@ impl SegmentEngine {
         // A process that died may have left names behind that are not durable yet.
         for dir in [Some(dir), dir.parent()].into_iter().flatten() {
             if !dir.as_os_str().is_empty() {
-                file::sync_dir(dir).map_err(EngineError::io("sync", dir))?;
+                sync_dir(dir).map_err(EngineError::io("sync", dir))?;
             }
         }
         let files = file::list(dir).map_err(EngineError::io("list", dir))?;
@@ -170,7 +167,7 @@ impl SegmentEngine {
 
     /// Ends as a process that is killed does: without closing anything.
     #[cfg(test)]
-    pub(super) fn abandon(mut self) {
+    fn abandon(mut self) {
         self.broken = true;
     }
 
@@ -315,7 +312,7 @@ impl SegmentEngine {
     fn save_meta(&mut self) -> io::Result<()> {
         self.meta.durable = self.last.map(|at| Durable {
             at,
-            chain: self.chain,
+            chain: self.chain.0,
         });
         if self.meta != self.saved {
             self.meta_file.save(&self.meta)?;
@@ -445,7 +442,7 @@ impl SegmentEngine {
         self.save_meta()?;
         for segment in removed.iter().rev() {
             std::fs::remove_file(&segment.path)?;
-            file::sync_dir(&self.dir)?;
+            sync_dir(&self.dir)?;
         }
         SegmentFile::clear_behind(&file, end, capacity)
     }
@@ -503,7 +500,7 @@ impl LogEngine for SegmentEngine {
         self.guarded(|engine| {
             if let Some(path) = engine.doomed.pop() {
                 std::fs::remove_file(path)?;
-                file::sync_dir(&engine.dir)?;
+                sync_dir(&engine.dir)?;
             }
             Ok(!engine.doomed.is_empty())
         })

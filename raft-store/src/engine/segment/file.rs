@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::{self, Chain, number};
-use super::meta::Durable;
-use crate::engine::EngineError;
+use crate::engine::meta::Durable;
+use crate::engine::{EngineError, sync_dir};
 use crate::record::Position;
 
 /// Size of what lies ahead of the first frame.
@@ -169,7 +169,7 @@ impl SegmentFile {
             } else {
                 let marked = durable.filter(|durable| durable.at.index == index);
                 marked
-                    .filter(|durable| durable.at != at || durable.chain != frame.chain)
+                    .filter(|durable| durable.at != at || durable.chain != frame.chain.0)
                     .map(|_| "it is another entry than the one that was durable here".to_owned())
             };
             if let Some(detail) = wrong {
@@ -210,11 +210,6 @@ pub(super) fn prepare(path: &Path, bytes: u64) -> io::Result<()> {
         at += part as u64;
     }
     file.sync_all()
-}
-
-/// Makes created, renamed and removed names durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// The segments in a directory, with the index of the first entry of each, in order.

@@ -23,19 +23,21 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use regency_rpc::proto::regency::raft::v1 as proto;
 
-use super::frame::{Chain, number};
+use super::EngineError;
 use crate::convert;
-use crate::engine::EngineError;
 use crate::record::Position;
 use crate::types::Vote;
 
+/// How long the marker of what is durable, and the commit index, may stay behind.
+pub(super) const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Name of the file.
 pub(super) const FILE: &str = "meta";
 /// The slots lie in different blocks, so that no write touches both.
-pub(super) const SLOT_DISTANCE_BYTES: usize = 4096;
+const SLOT_DISTANCE_BYTES: usize = 4096;
 const SLOT_BYTES: usize = 92;
 const CRC_AT: usize = 88;
 const MAGIC: [u8; 4] = *b"RGMT";
@@ -55,7 +57,8 @@ pub(super) struct Meta {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Durable {
     pub(super) at: Position,
-    pub(super) chain: Chain,
+    /// Check value of the chain behind it; 0 for engines without one.
+    pub(super) chain: u64,
 }
 
 /// The open file.
@@ -185,7 +188,7 @@ fn encode(sequence: u64, meta: &Meta) -> [u8; SLOT_BYTES] {
             put(at + 8, position.index);
         }
     }
-    put(80, meta.durable.map_or(0, |durable| durable.chain.0));
+    put(80, meta.durable.map_or(0, |durable| durable.chain));
     out[..4].copy_from_slice(&MAGIC);
     out[4] = VERSION;
     out[5] = flags;
@@ -231,10 +234,16 @@ fn decode(slot: &[u8]) -> Result<(u64, Meta), String> {
             purged: position(4, 48),
             durable: position(8, 64).map(|at| Durable {
                 at,
-                chain: Chain(number(slot, 80)),
+                chain: number(slot, 80),
             }),
         },
     ))
+}
+
+fn number(bytes: &[u8], at: usize) -> u64 {
+    let mut raw = [0; 8];
+    raw.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_be_bytes(raw)
 }
 
 #[cfg(test)]
@@ -249,7 +258,7 @@ mod tests {
             purged: Some(at(10)),
             durable: Some(Durable {
                 at: at(40),
-                chain: Chain(99),
+                chain: 99,
             }),
         }
     }
