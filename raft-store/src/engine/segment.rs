@@ -8,8 +8,8 @@
 //!    about, is told apart from what was damaged later: the first is cut off and said, the second is
 //!    an error (`segment/file.rs`, [`SegmentEngine::open`]).
 //! 3. Vote and markers lie in two equal slots, written one after the other (`meta.rs`). One
-//!    marker names an entry that was durable: nothing up to it is ever cut. It is renewed at most
-//!    every [`MARK_EVERY`] while entries come, and when the engine is closed in order.
+//!    marker names an entry that was durable: nothing up to it is ever cut. It is renewed with the
+//!    vote, with a sync at most every [`MARK_EVERY`], and when the engine is closed in order.
 //! 4. A segment is complete and synced before the next one gets its name; names are synced. Segments
 //!    disappear from the end before a truncation cuts the one in the middle, and from the front only
 //!    behind a synced purge marker.

@@ -7,8 +7,8 @@
 //! with less is damaged.
 //!
 //! The vote is noted with each change. The durable entry is noted with it, when the engine is closed
-//! in order, and otherwise at most every [`MARK_EVERY`]: the loss of entries that are younger at the
-//! time of a crash can pass unnoticed.
+//! in order, and otherwise with a sync at most every [`MARK_EVERY`]: after a crash, the loss of entries
+//! that came later than the last note can pass unnoticed.
 
 use std::io;
 use std::path::{Path, PathBuf};
