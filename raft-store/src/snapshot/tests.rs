@@ -1,8 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use regency_state::model::AgentSpec;
-use regency_state::{BeginTerm, Command, MasterInfo, Proposal, RegisterAgent};
-use regency_types::{AgentEpoch, BootId, ClusterTime, Incarnation, NodeId, Term, WallTime};
+use regency_state::model::{AgentSpec, Capabilities, FrameworkSpec};
+use regency_state::{
+    BeginTerm, Command, Counters, MasterInfo, Proposal, RegisterAgent, SubscribeFramework,
+};
+use regency_types::{
+    AgentEpoch, BootId, ClusterTime, DurationMs, Incarnation, NodeId, StreamId, Term, WallTime,
+};
 
 use super::*;
 use crate::types::{MemberInfo, Membership, StoredMembership, log_id};
@@ -165,7 +169,7 @@ fn damage_anywhere_in_a_file_is_found() {
     ));
 }
 
-/// A state with an agent.
+/// A state with an agent and a framework.
 fn state(cluster: ClusterId) -> State {
     let mut state = State::default();
     let begin = Command::BeginTerm(BeginTerm {
@@ -192,7 +196,22 @@ fn state(cluster: ClusterId) -> State {
             version: "test".into(),
         },
     });
-    for command in [begin, register] {
+    let subscribe = Command::SubscribeFramework(SubscribeFramework {
+        framework: None,
+        spec: FrameworkSpec {
+            info: Bytes::new(),
+            name: "f".into(),
+            user: "root".into(),
+            principal: None,
+            roles: BTreeSet::from(["*".to_owned()]),
+            failover_timeout: DurationMs(1000),
+            checkpoint: false,
+            capabilities: Capabilities::default(),
+        },
+        suppressed: Vec::new(),
+        stream: StreamId(1),
+    });
+    for command in [begin, register, subscribe] {
         let proposal = Proposal {
             proposed_at: ClusterTime(1),
             wall: WallTime(1),
@@ -212,12 +231,11 @@ fn a_state_that_cannot_be_is_found_in_a_file_that_is_whole() {
     assert_eq!(verify_snapshot(&file.path).expect("whole").agents, 1);
 
     let mut parts = good.to_parts();
-    // A command was sent that nobody knows.
-    parts.agents[0].command_seq = 1;
+    parts.counters = Counters::default();
     let bad = State::from_parts(parts).expect("nothing dangles");
     let file = store.write(ClusterId(1), &meta(6), &bad).expect("written");
     inspect_snapshot(&file.path).expect("whole");
-    let error = verify_snapshot(&file.path).expect_err("a stream with a gap");
+    let error = verify_snapshot(&file.path).expect_err("a number given out again");
     assert!(matches!(error, SnapshotError::BrokenRule { .. }), "{error}");
 
     let file = store.write(ClusterId(2), &meta(7), &good).expect("written");

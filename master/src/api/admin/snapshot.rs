@@ -42,9 +42,7 @@ fn wants_consistent(uri: &Uri) -> Result<bool, String> {
             ("consistent", "true") => true,
             ("consistent", "false") => false,
             ("consistent", other) => {
-                return Err(format!(
-                    "'consistent' is 'true' or 'false', not '{other}'"
-                ));
+                return Err(format!("'consistent' is 'true' or 'false', not '{other}'"));
             }
             (other, _) => return Err(format!("'{other}' is no parameter of this path")),
         };
