@@ -1,6 +1,7 @@
 //! What happens to the cluster over time: leaders are killed and restarted, deaths are noticed,
 //! failovers are measured.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(crate) struct Conductor {
     pub(crate) sight: Option<watch::Receiver<Sight>>,
     /// Leave the dead alone.
     pub(crate) no_restart: bool,
+    /// Members that died while another one was waited for; their turn comes next.
+    pub(crate) waiting: VecDeque<Death>,
 }
 
 /// Starts the cluster and waits until it can be used: a leader serves, all agents are attached.
@@ -97,7 +100,11 @@ impl Conductor {
                     });
                 }
                 _ = deaths.tick() => {
-                    if let Some(death) = self.cluster.next_death()? {
+                    let death = match self.waiting.pop_front() {
+                        Some(death) => Some(death),
+                        None => self.cluster.next_death()?,
+                    };
+                    if let Some(death) = death {
                         self.on_death(death).await?;
                     }
                 }
@@ -228,10 +235,15 @@ impl Conductor {
             {
                 return Ok(());
             }
-            if let Some(death) = self.cluster.next_death()? {
-                self.board.emit(Event::Died(death));
+            match self.cluster.next_death()? {
+                Some(death) if death.kind == Kind::Master && death.id == id => {
+                    self.board.emit(Event::Died(death));
+                    sleep(DEAD_FOR).await;
+                    self.start_again(Kind::Master, id)?;
+                }
+                Some(death) => self.waiting.push_back(death),
+                None => sleep(AWAIT_PAUSE).await,
             }
-            sleep(AWAIT_PAUSE).await;
         }
     }
 

@@ -23,6 +23,7 @@ pub(crate) mod reap;
 mod run_dir;
 mod view;
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -130,6 +131,7 @@ async fn in_cluster(flags: &LocalFlags, mut cluster: Cluster, dir: &Path) -> any
         board: Arc::clone(&board),
         sight: demo.as_ref().map(|demo| demo.sight.clone()),
         no_restart: flags.no_restart,
+        waiting: VecDeque::new(),
     };
 
     let since = Instant::now();
