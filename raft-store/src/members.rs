@@ -292,7 +292,20 @@ impl Consensus {
         change: &Change,
         forced: &BTreeSet<NodeId>,
     ) -> Result<(), MemberError> {
-        self.finish_change().await?;
+        let completed = self.finish_change().await?;
+        let mut change = change.clone();
+        let mut forced = forced.clone();
+        if completed {
+            // Whoever left with that is not unknown, but gone as asked for.
+            let members = self.leading()?.0;
+            let is_there = |node: &NodeId| members.members.iter().any(|m| m.node == *node);
+            change.remove.retain(is_there);
+            forced.retain(is_there);
+            if change.names().is_empty() {
+                return Ok(());
+            }
+        }
+        let (change, forced) = (&change, &forced);
         let (members, at, voters) = self.decide(change, forced).await?;
         if change.remove.contains(&self.node()) {
             return Err(self.step_aside(&members, &voters).await);
@@ -348,16 +361,17 @@ impl Consensus {
         }
     }
 
-    /// Completes a change of voters that an earlier leader left half-way.
-    async fn finish_change(&self) -> Result<(), MemberError> {
+    /// Completes a change of voters that an earlier leader left half-way. Tells whether there was
+    /// one.
+    async fn finish_change(&self) -> Result<bool, MemberError> {
         let (members, at) = self.leading()?;
         if !members.joint {
-            return Ok(());
+            return Ok(false);
         }
         self.write_change(ChangeMembers::AddVoterIds(BTreeSet::new()), false, at)
             .await?;
         tracing::info!("completed a change of the membership that was left half-way");
-        Ok(())
+        Ok(true)
     }
 
     /// Decides, and looks again for a moment where that may help.

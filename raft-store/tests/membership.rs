@@ -273,6 +273,53 @@ async fn a_leader_that_is_removed_hands_over_and_then_learns_it() {
     assert!(waited.is_err(), "a member stays");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_left_half_way_is_completed_when_it_is_repeated() {
+    let mut cluster = Cluster::new(4);
+    let all: Vec<_> = (0..4).map(|i| cluster.peer(i).clone()).collect();
+    cluster.set_peers(all[..3].to_vec());
+    for i in 0..3 {
+        cluster.start(i).await;
+    }
+    cluster.write(1).await;
+    cluster.set_peers(all.clone());
+    cluster.start(3).await;
+    let leader = cluster.leader().await;
+    let (lost, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let master = cluster.master(leader).clone();
+    master.add_learner(&all[3]).await.expect("added");
+    cluster.sees(3, [1]).await;
+
+    // The step into the joint membership is written at the leader and cannot be committed; whoever
+    // asked for it goes away, so that nobody takes the step out of it.
+    cluster.kill(lost);
+    cluster.kill(other);
+    let replace = change([4], [all[lost].id.0]);
+    let none = BTreeSet::new();
+    let asked = tokio::time::timeout(
+        std::time::Duration::from_millis(200),
+        master.change_members(&replace, &none),
+    );
+    assert!(asked.await.is_err(), "nothing can be committed");
+    assert!(master.members().joint);
+
+    // The other one makes a majority of both. Only the one with the entry can win.
+    cluster.start(other).await;
+    cluster.write(2).await;
+    assert_eq!(cluster.leader().await, leader);
+    assert!(master.members().joint, "nobody completes it unasked");
+    eventually_async("it is completed", || change_members(&master, &replace)).await;
+    let members = master.members();
+    assert!(!members.joint);
+    let seats = members.seats();
+    let voters: BTreeSet<u64> = seats.iter().filter(|s| s.voter).map(|s| s.node.0).collect();
+    let expected = [leader, other, 3].map(|i| all[i].id.0);
+    assert_eq!(voters, BTreeSet::from(expected));
+    assert_eq!(seats.len(), 3, "the lost one is gone: {seats:?}");
+    cluster.write(3).await;
+    cluster.sees(3, [2, 3]).await;
+}
+
 fn change<const N: usize, const M: usize>(promote: [u64; N], remove: [u64; M]) -> Change {
     Change {
         promote: promote.into_iter().map(NodeId).collect(),

@@ -30,6 +30,8 @@ async fn one_master_becomes_three_and_members_are_replaced_and_removed_under_wri
     // 1 -> 3. Two would be worse than one.
     let mut two = all.start(2, dir.path());
     let mut three = all.start(3, dir.path());
+    all.answers(2).await;
+    all.answers(3).await;
     operator.done(&["add", &all.spec(2)]).await;
     operator.done(&["add", &all.spec(3)]).await;
     let refused = operator.refused(&["promote", "2"]).await;
@@ -64,6 +66,7 @@ async fn one_master_becomes_three_and_members_are_replaced_and_removed_under_wri
     let refused = operator.refused(&["remove", "2", "--force=2"]).await;
     assert!(refused.contains("1 of 2 voters"), "{refused}");
     let mut four = all.start(4, dir.path());
+    all.answers(4).await;
     operator.done(&["replace", "3", &all.spec(4)]).await;
     assert_eq!(operator.voters().await, [1, 2, 4]);
     wiped.kill();
@@ -130,6 +133,16 @@ impl Places {
     fn spec(&self, id: u16) -> String {
         let [raft, http, agent] = self.ports(id);
         format!("{id}={HOST}:{raft}:{http}:{agent}")
+    }
+
+    /// Waits until a master is there.
+    async fn answers(&self, id: u16) {
+        let (http, address) = (Http::default(), self.http(id));
+        until("a master that was started answers", || async {
+            let answer = http.get(&address, "/livez", PATIENCE).await;
+            answer.is_ok().then_some(())
+        })
+        .await;
     }
 
     /// Starts a master that waits to be added. It is told about itself and the first one only.

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 use self::api::{Cluster, Failure, Health, Members};
 
+/// How long a master to add is awaited when it does not answer: it may just have been started.
+const START_WAIT: Duration = Duration::from_secs(5);
 /// Pause before a master that has not caught up is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -207,7 +209,7 @@ async fn add(cluster: &Cluster, master: &Peer) -> Result<Members, Failure> {
         "http": spec.http,
         "agent": spec.agent,
     });
-    cluster.change("", &body).await
+    when_ready(cluster, "", &body, START_WAIT).await
 }
 
 async fn replace(
@@ -222,7 +224,13 @@ async fn replace(
         "master {old} does not belong to this cluster, nothing was changed; look at 'regency \
          members list'"
     );
-    add(cluster, new).await?;
+    let members = add(cluster, new).await?;
+    let votes = |id| members.members.iter().any(|m| m.id == id && m.voter);
+    let is_there = |id| members.members.iter().any(|m| m.id == id);
+    if votes(new.id) && !is_there(old) {
+        // An earlier attempt had been left half-way; adding completed it.
+        return Ok(members);
+    }
     let body = json!({"old": old, "new": new.id, "force": change.force});
     when_ready(cluster, "replace", &body, change.wait)
         .await
@@ -234,7 +242,7 @@ async fn replace(
         })
 }
 
-/// Carries out a change that gives votes, as soon as everybody who gets one has caught up.
+/// Carries out a change as soon as everybody it is about answers and has caught up.
 async fn when_ready(
     cluster: &Cluster,
     change: &str,
