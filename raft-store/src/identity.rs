@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use crate::config::EngineKind;
 use crate::types::Member;
 
-const FILE: &str = "identity";
-const LOCK: &str = "lock";
+pub(crate) const FILE: &str = "identity";
+pub(crate) const LOCK: &str = "lock";
 const FIRST_LINE: &str = "regency master 1";
 
 /// Why a data directory cannot be used.
@@ -87,7 +87,10 @@ pub enum IdentityError {
     },
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
+pub(crate) fn io_error(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> IdentityError {
     let path = path.to_path_buf();
     move |source| IdentityError::Io {
         action,
@@ -220,7 +223,8 @@ fn render(member: Member, engine: EngineKind, cluster: Option<ClusterId>) -> Str
     text
 }
 
-fn parse(text: &str) -> Result<(Member, EngineKind, Option<ClusterId>), String> {
+/// What the file says.
+pub(crate) fn parse(text: &str) -> Result<(Member, EngineKind, Option<ClusterId>), String> {
     let mut engine = EngineKind::Sled;
     let (mut node, mut incarnation, mut cluster, mut crc) = (None, None, None, None);
     let mut lines = text.lines();

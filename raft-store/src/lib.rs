@@ -33,6 +33,7 @@ mod machine;
 pub mod members;
 pub mod metrics;
 mod network;
+pub mod offline;
 mod propose;
 mod reader;
 mod record;

@@ -55,6 +55,9 @@ enum Command {
     Snapshot(commands::snapshot::Snapshot),
     /// Show or change who belongs to a running cluster.
     Members(commands::members::Flags),
+    /// Look into the data directory of a master that does not run.
+    #[command(subcommand)]
+    Raft(commands::raft::Raft),
     /// Print the version.
     Version,
 }
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Local(flags) => local::main(flags, &program.logs),
         Command::Snapshot(command) => commands::snapshot::run(command),
         Command::Members(flags) => commands::members::run(flags),
+        Command::Raft(command) => commands::raft::run(command),
         Command::Version => commands::version::run(),
     };
     result.unwrap_or_else(|error| errors::failed(&error))

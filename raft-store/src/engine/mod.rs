@@ -144,6 +144,17 @@ pub(crate) fn open(
 }
 
 impl EngineError {
+    /// The same about files that were copied from `original` to `copy`.
+    pub(crate) fn elsewhere(mut self, copy: &Path, original: &Path) -> Self {
+        let (Self::Io { path, .. }
+        | Self::Damaged { path, .. }
+        | Self::DamagedAt { file: path, .. }) = &mut self;
+        if let Ok(rest) = path.strip_prefix(copy) {
+            *path = original.join(rest);
+        }
+        self
+    }
+
     fn damaged_at(file: &Path, offset: u64, index: u64, detail: String) -> Self {
         Self::DamagedAt {
             file: file.to_path_buf(),
