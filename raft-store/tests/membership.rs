@@ -274,9 +274,20 @@ async fn a_leader_that_is_removed_hands_over_and_then_learns_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_left_half_way_is_completed_when_it_is_repeated() {
-    let mut cluster = Cluster::new(4);
-    let all: Vec<_> = (0..4).map(|i| cluster.peer(i).clone()).collect();
+async fn a_replacement_left_half_way_is_completed_when_it_is_repeated() {
+    repeat_half_way(|lost| change([4], [lost]), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promotions_left_half_way_are_completed_when_they_are_repeated() {
+    repeat_half_way(|_| change([4, 5], []), true).await;
+}
+
+/// Makes a change of three voters and two learners, of which only the first of its two steps gets
+/// committed, and then makes it again. `stays`: whether the voter that is lost stays a member.
+async fn repeat_half_way(change: impl Fn(u64) -> Change, stays: bool) {
+    let mut cluster = Cluster::new(5);
+    let all: Vec<_> = (0..5).map(|i| cluster.peer(i).clone()).collect();
     cluster.set_peers(all[..3].to_vec());
     for i in 0..3 {
         cluster.start(i).await;
@@ -284,38 +295,42 @@ async fn a_change_left_half_way_is_completed_when_it_is_repeated() {
     cluster.write(1).await;
     cluster.set_peers(all.clone());
     cluster.start(3).await;
+    cluster.start(4).await;
     let leader = cluster.leader().await;
     let (lost, other) = ((leader + 1) % 3, (leader + 2) % 3);
     let master = cluster.master(leader).clone();
-    master.add_learner(&all[3]).await.expect("added");
-    cluster.sees(3, [1]).await;
+    for i in [3, 4] {
+        master.add_learner(&all[i]).await.expect("added");
+        cluster.sees(i, [1]).await;
+    }
+    let change = change(all[lost].id.0);
 
     // The step into the joint membership is written at the leader and cannot be committed; whoever
     // asked for it goes away, so that nobody takes the step out of it.
     cluster.kill(lost);
     cluster.kill(other);
-    let replace = change([4], [all[lost].id.0]);
-    let none = BTreeSet::new();
     let asked = tokio::time::timeout(
         std::time::Duration::from_millis(200),
-        master.change_members(&replace, &none),
-    );
-    assert!(asked.await.is_err(), "nothing can be committed");
+        master.change_members(&change, &BTreeSet::new()),
+    )
+    .await;
+    assert!(asked.is_err(), "nothing can be committed: {asked:?}");
     assert!(master.members().joint);
 
     // The other one makes a majority of both. Only the one with the entry can win.
     cluster.start(other).await;
     cluster.write(2).await;
-    assert_eq!(cluster.leader().await, leader);
     assert!(master.members().joint, "nobody completes it unasked");
-    eventually_async("it is completed", || change_members(&master, &replace)).await;
+    eventually_async("it is completed", || change_members(&master, &change)).await;
     let members = master.members();
     assert!(!members.joint);
     let seats = members.seats();
-    let voters: BTreeSet<u64> = seats.iter().filter(|s| s.voter).map(|s| s.node.0).collect();
-    let expected = [leader, other, 3].map(|i| all[i].id.0);
-    assert_eq!(voters, BTreeSet::from(expected));
-    assert_eq!(seats.len(), 3, "the lost one is gone: {seats:?}");
+    let voters: BTreeSet<_> = seats.iter().filter(|s| s.voter).map(|s| s.node).collect();
+    let mut expected: BTreeSet<_> = all[..3].iter().map(|peer| peer.id).collect();
+    expected.extend(&change.promote);
+    expected.retain(|node| !change.remove.contains(node));
+    assert_eq!(voters, expected);
+    assert_eq!(seats.iter().any(|s| s.node == all[lost].id), stays);
     cluster.write(3).await;
     cluster.sees(3, [2, 3]).await;
 }
