@@ -128,6 +128,9 @@ pub struct LogConfig {
     pub keep_entries: u64,
     /// Most bytes of entries in one message to a follower.
     pub append_bytes_max: usize,
+    /// Masters compare their states after each entry whose index is a multiple of this. The same
+    /// on all of them, or they have nothing to compare.
+    pub state_hash_every_entries: u64,
 }
 
 impl Default for LogConfig {
@@ -138,6 +141,7 @@ impl Default for LogConfig {
             snapshot_every_entries: 10_000,
             keep_entries: 10_000,
             append_bytes_max: 1024 * 1024,
+            state_hash_every_entries: 1_000,
         }
     }
 }

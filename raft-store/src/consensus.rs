@@ -13,6 +13,7 @@ use regency_state::{Command, MasterInfo, Proposal, Verdict};
 use regency_types::{ClusterId, ClusterTime, Incarnation, NodeId};
 use tokio::sync::{Semaphore, watch};
 
+use crate::audit::Audit;
 use crate::bootstrap::Bootstrap;
 use crate::config::{Config, ConfigError, Limits, LogConfig, Timing};
 use crate::effects::{EffectReceiver, EffectSink};
@@ -60,6 +61,7 @@ struct Inner {
     states: StateReader,
     effects: EffectSink,
     contact: Arc<LeaderContact>,
+    audit: Arc<Audit>,
     writer: Arc<WriterEnd>,
     stop_server: watch::Sender<bool>,
     /// Everything of replication runs here, on threads of its own, so that no load of the rest of
@@ -297,11 +299,13 @@ impl Consensus {
             LogStore::new(opened.engine, &opened.recovered, bounds).map_err(StartError::Threads)?;
         let disk = log.watch();
         let effects = EffectSink::new(config.limits.effect_batches_max);
+        let audit = Audit::new(config.log.state_hash_every_entries);
         let machine = Machine::new(
             opened.snapshots.clone(),
             opened.newest,
             Arc::clone(&identity),
             effects.clone(),
+            Arc::clone(&audit),
         );
         let states = machine.states();
         let gate = Arc::new(Gate::new(Arc::clone(&identity)));
@@ -336,6 +340,7 @@ impl Consensus {
             raft: slot,
             snapshots: opened.snapshots,
             contact: Arc::clone(&contact),
+            audit: Arc::clone(&audit),
             stopping: stopping.clone(),
             own: own_info.clone(),
             version: config.version.clone(),
@@ -400,6 +405,7 @@ impl Consensus {
             states: StateReader::new(states),
             effects,
             contact,
+            audit,
             writer: Arc::new(writer),
             stop_server,
             runtime: Mutex::new(None),
@@ -823,6 +829,14 @@ impl Consensus {
 
     pub(crate) fn raft(&self) -> &Raft {
         &self.inner.raft
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    pub(crate) fn networks(&self) -> &PeerNetworks {
+        &self.inner.networks
     }
 
     pub(crate) fn peers(&self) -> &Peers {

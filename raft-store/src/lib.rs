@@ -17,6 +17,7 @@
 //! - A restarted master never leads in a term it led before (`enable_leader_restore` is off).
 //! - A member is a node id with the incarnation of its data directory; see `identity`.
 
+mod audit;
 mod bootstrap;
 pub mod config;
 mod consensus;
@@ -43,6 +44,7 @@ mod status;
 mod term;
 mod types;
 
+pub use audit::AuditedState;
 pub use config::{Config, ConfigError, EngineKind, Limits, LogConfig, PeerSpec, Timing};
 pub use consensus::{Consensus, ReadError, StartError, TransferError};
 pub use effects::{EffectBatch, EffectReceiver, EffectsLost};

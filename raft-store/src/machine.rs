@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use regency_state::{Applied, Proposal, Refusal, State, Verdict};
+use regency_state::{Applied, Command, Proposal, Refusal, State, Verdict};
 use regency_types::Term;
 use tokio::sync::watch;
 
+use crate::audit::Audit;
 use crate::effects::{EffectBatch, EffectSink};
 use crate::identity::Identity;
 use crate::metrics;
@@ -49,6 +50,7 @@ pub(crate) struct Machine {
     effects: EffectSink,
     store: SnapshotStore,
     identity: Arc<Identity>,
+    audit: Arc<Audit>,
     /// [`State::apply`], but for tests of what happens when it panics.
     apply: fn(&mut State, &Proposal) -> Applied,
 }
@@ -60,6 +62,7 @@ impl Machine {
         newest: Option<(Loaded, SnapshotFile)>,
         identity: Arc<Identity>,
         effects: EffectSink,
+        audit: Arc<Audit>,
     ) -> Self {
         let mut machine = Self {
             state: State::default(),
@@ -74,6 +77,7 @@ impl Machine {
             effects,
             store,
             identity,
+            audit,
             apply: State::apply,
         };
         if let Some((loaded, file)) = newest {
@@ -122,6 +126,9 @@ impl Machine {
         match std::panic::catch_unwind(AssertUnwindSafe(|| apply(&mut next, &proposal))) {
             Ok(applied) => {
                 self.state = next;
+                if matches!(proposal.command, Command::ReportStateHash(_)) {
+                    self.compare()?;
+                }
                 Ok(applied)
             }
             Err(panic) => {
@@ -141,6 +148,15 @@ impl Machine {
                 })
             }
         }
+    }
+
+    /// Stops this master when the others have another state than it has.
+    fn compare(&self) -> io::Result<()> {
+        let compared = self.audit.check(&self.state, self.membership.membership());
+        compared.map_err(|outvoted| {
+            tracing::error!("{outvoted}");
+            io::Error::new(io::ErrorKind::InvalidData, outvoted)
+        })
     }
 }
 
@@ -200,6 +216,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     }
                 }
                 self.applied = Some(at);
+                self.audit.look(at.index, &self.state);
                 if let Some(responder) = responder {
                     answers.push((responder, Answer { verdict }));
                 }
@@ -297,19 +314,22 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 mod tests {
     use bytes::Bytes;
     use regency_runtime::CountingIds;
-    use regency_state::{BeginTerm, Command, ExpireFilters, MasterInfo};
+    use regency_state::{BeginTerm, ExpireFilters, MasterInfo, ReportStateHash};
     use regency_types::{ClusterId, ClusterTime, Incarnation, NodeId, WallTime};
 
     use super::*;
     use crate::config::EngineKind;
     use crate::types::{EncodedProposal, Entry, log_id};
 
+    const AUDIT_EVERY: u64 = 4;
+
     fn machine(dir: &std::path::Path) -> Machine {
         let identity = Identity::open(dir, NodeId(1), EngineKind::Sled, &CountingIds::default())
             .expect("new directory");
         identity.join(ClusterId(1)).expect("joins");
         let store = SnapshotStore::open(&dir.join("snapshots"), "test").expect("opens");
-        Machine::new(store, None, Arc::new(identity), EffectSink::new(16))
+        let (effects, audit) = (EffectSink::new(16), Audit::new(AUDIT_EVERY));
+        Machine::new(store, None, Arc::new(identity), effects, audit)
     }
 
     fn begin_term() -> Command {
@@ -422,5 +442,74 @@ mod tests {
         assert_eq!(loaded.state.now(), ClusterTime(5));
         let current = machine.get_current_snapshot().await.expect("read");
         assert_eq!(current.expect("there").meta, snapshot.meta);
+    }
+
+    /// A machine of three voters that has digested its state after entry [`AUDIT_EVERY`].
+    async fn audited(dir: &std::path::Path) -> (Machine, u128) {
+        let mut machine = machine(dir);
+        let info = crate::types::MemberInfo::default();
+        let members = (1..=3).map(|node| (node, info.clone()));
+        let membership = crate::types::Membership::new(
+            vec![std::collections::BTreeSet::from([1, 2, 3])],
+            members.collect::<std::collections::BTreeMap<_, _>>(),
+        );
+        machine.membership =
+            StoredMembership::new(Some(log_id(1, 0)), membership.expect("all are known"));
+        let entries = (1..=AUDIT_EVERY).map(|index| (index, proposal(begin_term(), index)));
+        apply(&mut machine, entries.collect())
+            .await
+            .expect("applied");
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        while machine.audit.digest(AUDIT_EVERY).is_none() {
+            assert!(tokio::time::Instant::now() < deadline, "no digest");
+            tokio::task::yield_now().await;
+        }
+        let digest = regency_stored::state_digest(&machine.state);
+        assert_eq!(machine.audit.digest(AUDIT_EVERY), Some(digest));
+        (machine, digest)
+    }
+
+    fn report(index: u64, node: u64, digest: u128) -> (u64, Bytes) {
+        let command = Command::ReportStateHash(ReportStateHash {
+            node: NodeId(node),
+            index: AUDIT_EVERY,
+            schema: regency_stored::STATE_VERSION,
+            digest,
+        });
+        (index, proposal(command, 100))
+    }
+
+    #[tokio::test]
+    async fn a_master_whose_state_is_not_that_of_the_majority_stops() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (mut machine, own) = audited(dir.path()).await;
+        apply(&mut machine, vec![report(5, 1, own), report(6, 2, own + 1)])
+            .await
+            .expect("nobody has a majority");
+        assert_eq!(machine.audit.judged(), None);
+        let error = apply(&mut machine, vec![report(7, 3, own + 1)])
+            .await
+            .expect_err("it is outvoted");
+        assert!(error.to_string().contains("entry 4"), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+        assert_eq!(machine.applied, Some(log_id(1, 6)));
+    }
+
+    #[tokio::test]
+    async fn a_master_with_the_majority_goes_on_whatever_one_says() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (mut machine, own) = audited(dir.path()).await;
+        let said = vec![
+            report(5, 2, own + 1),
+            report(6, 1, own),
+            report(7, 3, own),
+            // Who has no vote does not count, nor does a second word.
+            report(8, 4, own + 1),
+            report(9, 1, own + 1),
+        ];
+        apply(&mut machine, said).await.expect("it is right");
+        let judged = machine.audit.judged().expect("two agree");
+        assert_eq!((judged.index, judged.digest), (AUDIT_EVERY, own));
+        assert_eq!(judged.n_agree, 2);
     }
 }

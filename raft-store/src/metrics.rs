@@ -48,6 +48,13 @@ pub const PART: &str = "part";
 /// Gauge: 1 when this master stopped because of a failure.
 pub const HALTED: &str = "regency_raft_halted";
 
+/// Histogram: time to digest the state for a comparison.
+pub const STATE_DIGEST_SECONDS: &str = "regency_raft_state_digest_seconds";
+/// Gauge: index of the last entry after which a majority had the state that this master has.
+pub const STATE_AGREED_INDEX: &str = "regency_raft_state_agreed_index";
+/// Gauge: 1 while another master reports another state, and no majority says which is right.
+pub const STATE_DIFFERS: &str = "regency_raft_state_differs";
+
 /// Tells the recorder what the names mean.
 pub fn describe() {
     describe_gauge!(TERM, "The highest term this master knows");
@@ -72,6 +79,15 @@ pub fn describe() {
         "Campaigns because the leader's sockets broke"
     );
     describe_counter!(LOG_REPAIRS, "Repairs of the log when it was opened");
+    describe_histogram!(STATE_DIGEST_SECONDS, "Time to digest the state");
+    describe_gauge!(
+        STATE_AGREED_INDEX,
+        "Index after which a majority had the same state as this master"
+    );
+    describe_gauge!(
+        STATE_DIFFERS,
+        "1 while masters report different states without a majority"
+    );
     describe_gauge!(HALTED, "1 when this master stopped because of a failure");
 }
 
@@ -105,6 +121,17 @@ pub(crate) fn poison() {
 pub(crate) fn snapshot_written(took: Duration, bytes: u64) {
     histogram!(SNAPSHOT_SECONDS).record(took);
     gauge!(SNAPSHOT_BYTES).set(bytes as f64);
+}
+
+pub(crate) fn state_digested(took: Duration) {
+    histogram!(STATE_DIGEST_SECONDS).record(took);
+}
+
+pub(crate) fn state_compared(agreed: Option<u64>, differs: bool) {
+    if let Some(index) = agreed {
+        gauge!(STATE_AGREED_INDEX).set(index as f64);
+    }
+    gauge!(STATE_DIFFERS).set(f64::from(u8::from(differs)));
 }
 
 pub(crate) fn indexes(last_log: Option<u64>, applied: Option<u64>) {

@@ -1,7 +1,7 @@
 //! The one way the state changes.
 
 use crate::command::{Command, Proposal};
-use crate::commands::{agent, framework, offer, report, task, term};
+use crate::commands::{agent, framework, hash, offer, report, task, term};
 use crate::effect::Effect;
 use crate::outcome::{Outcome, Refusal, Verdict};
 use crate::state::State;
@@ -84,6 +84,7 @@ impl State {
             Command::SuppressOffers(c) => framework::suppress(self, c),
             Command::KillTask(c) => task::kill(self, c),
             Command::AcknowledgeUpdate(c) => task::acknowledge(self, c),
+            Command::ReportStateHash(c) => hash::report(self, c),
         }
     }
 }

@@ -51,6 +51,7 @@ pub enum Command {
     SuppressOffers(SuppressOffers),
     KillTask(KillTask),
     AcknowledgeUpdate(AcknowledgeUpdate),
+    ReportStateHash(ReportStateHash),
 }
 
 impl Command {
@@ -80,6 +81,7 @@ impl Command {
             Self::SuppressOffers(_) => "suppress_offers",
             Self::KillTask(_) => "kill_task",
             Self::AcknowledgeUpdate(_) => "acknowledge_update",
+            Self::ReportStateHash(_) => "report_state_hash",
         }
     }
 
@@ -125,6 +127,19 @@ pub struct BeginTerm {
     pub term: Term,
     /// Who leads.
     pub master: MasterInfo,
+}
+
+/// What the state of one master was at an entry, so that masters find out when they differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportStateHash {
+    /// Whose state it was.
+    pub node: NodeId,
+    /// Log index of the last entry in it.
+    pub index: u64,
+    /// Version of the form that was digested; digests of different ones cannot be compared.
+    pub schema: u32,
+    /// Digest of the state.
+    pub digest: u128,
 }
 
 /// An agent without an id asks for one. Asking again with the same epoch gives the same id.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet, Vector};
 use regency_resources::Resources;
 use regency_types::{
-    AgentEpoch, AgentId, ClusterId, ClusterTime, FrameworkId, OfferId, TaskKey, Term, WallTime,
+    AgentEpoch, AgentId, ClusterId, ClusterTime, FrameworkId, NodeId, OfferId, TaskKey, Term,
+    WallTime,
 };
 
 use crate::bounds;
-use crate::command::MasterInfo;
+use crate::command::{MasterInfo, ReportStateHash};
 use crate::model::{
     Agent, CompletedFramework, ConsumedOffer, Consumption, Framework, MasterStatus, Offer,
     StatusRecord, Task,
@@ -56,6 +57,8 @@ pub struct State {
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
     pub(crate) consumed: OrdMap<OfferId, ConsumedOffer>,
+    /// Digests by log index, schema and master.
+    pub(crate) hashes: OrdMap<(u64, u32, NodeId), u128>,
 }
 
 /// Reading.
@@ -183,6 +186,18 @@ impl State {
                 .own_number(id)
                 .is_some_and(|n| n < self.counters.framework)
                 || self.completed.iter().any(|c| &c.framework.id == id))
+    }
+
+    /// What masters said their states were, by index, schema and master.
+    pub fn state_hashes(&self) -> impl DoubleEndedIterator<Item = ReportStateHash> {
+        self.hashes
+            .iter()
+            .map(|((index, schema, node), digest)| ReportStateHash {
+                node: *node,
+                index: *index,
+                schema: *schema,
+                digest: *digest,
+            })
     }
 
     /// The number in a framework id of this cluster.
@@ -377,6 +392,8 @@ pub struct Parts {
     pub offers: Vec<Offer>,
     /// Consumed offers that are remembered.
     pub consumed: Vec<(OfferId, ConsumedOffer)>,
+    /// What masters said their states were.
+    pub hashes: Vec<ReportStateHash>,
 }
 
 /// Why parts do not make a state.
@@ -406,6 +423,11 @@ impl State {
             counters: parts.counters,
             completed: parts.completed.into_iter().map(Arc::new).collect(),
             consumed: parts.consumed.into_iter().collect(),
+            hashes: parts
+                .hashes
+                .into_iter()
+                .map(|h| ((h.index, h.schema, h.node), h.digest))
+                .collect(),
             ..Self::default()
         };
         for mut agent in parts.agents {
@@ -502,6 +524,7 @@ impl State {
                 .iter()
                 .map(|(id, c)| (*id, c.clone()))
                 .collect(),
+            hashes: self.state_hashes().collect(),
         }
     }
 }

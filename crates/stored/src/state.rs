@@ -31,6 +31,7 @@ mod tag {
     pub(super) const TASKS: u8 = 11;
     pub(super) const OFFERS: u8 = 12;
     pub(super) const CONSUMED: u8 = 13;
+    pub(super) const HASHES: u8 = 14;
 }
 
 /// The stored form of the state. Equal states give equal bytes.
@@ -136,6 +137,9 @@ pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
     for (id, consumed) in state.consumed_offers() {
         record(tag::CONSUMED, &store_consumed(id, consumed));
     }
+    for hash in state.state_hashes() {
+        record(tag::HASHES, &hash.store());
+    }
 }
 
 /// A message that can be appended to another one as one of its fields.
@@ -182,6 +186,7 @@ fn load_parts(message: proto::State) -> Result<Parts, StoredError> {
         tasks,
         offers,
         consumed,
+        hashes: load_all(message.hashes)?,
     };
     check_order(&parts)?;
     Ok(parts)
@@ -232,6 +237,10 @@ fn check_order(parts: &Parts) -> Result<(), StoredError> {
     ascending(
         "State.consumed",
         parts.consumed.iter().map(|(id, _): &(OfferId, _)| *id),
+    )?;
+    ascending(
+        "State.hashes",
+        parts.hashes.iter().map(|h| (h.index, h.schema, h.node)),
     )?;
     let epochs: BTreeSet<_> = parts.agents.iter().map(|a| a.epoch).collect();
     if epochs.len() != parts.agents.len() {

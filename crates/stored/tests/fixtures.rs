@@ -39,6 +39,10 @@ fn states_of_version_1_are_read() {
     let full = decode_state(&read("state-full.bin")).unwrap();
     assert_eq!(full.to_parts(), samples::state().to_parts());
     assert_eq!(full, samples::state());
+    assert_eq!(
+        decode_state(&read("state-hashed.bin")),
+        Ok(samples::hashed())
+    );
     assert_eq!(decode_state(&read("state-empty.bin")), Ok(State::default()));
 }
 

@@ -39,8 +39,18 @@ pub(crate) struct StatusBody {
     tasks_active: usize,
     tasks_unreachable: usize,
     updates_unacknowledged: u64,
+    /// The newest comparison of this master's state with that of the others.
+    state_hash: Option<StateHashBody>,
     halted: Option<String>,
     members: Vec<MemberBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct StateHashBody {
+    index: u64,
+    digest: String,
+    /// Voters that reported the same.
+    agree: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,6 +115,11 @@ pub(crate) async fn status(State(cx): State<ApiCx>) -> Json<StatusBody> {
             .filter(|t| t.state == regency_types::TaskState::Unreachable)
             .count(),
         updates_unacknowledged: state.frameworks().map(|f| f.n_unacked).sum(),
+        state_hash: cx.consensus.audited().map(|audited| StateHashBody {
+            index: audited.index,
+            digest: format!("{:032x}", audited.digest),
+            agree: audited.n_agree,
+        }),
         halted: status.halted,
         members: status
             .members

@@ -92,7 +92,9 @@ impl StoreBuilder<TypeConfig, FromZero, Machine, tempfile::TempDir> for Builder 
         let identity = Identity::open(dir.path(), NodeId(0), self.0, &RandomIds).expect("opens");
         identity.join(ClusterId(1)).expect("joins");
         let snapshots = SnapshotStore::open(&dir.path().join("snapshots"), "test").expect("opens");
-        let machine = Machine::new(snapshots, None, Arc::new(identity), EffectSink::new(16));
+        let audit = crate::audit::Audit::new(1_000);
+        let effects = EffectSink::new(16);
+        let machine = Machine::new(snapshots, None, Arc::new(identity), effects, audit);
         Ok((dir, FromZero(log), machine))
     }
 }

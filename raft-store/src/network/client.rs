@@ -525,6 +525,39 @@ pub(crate) async fn read_index(
     }
 }
 
+/// Asks a member what its state was after an entry: schema and digest. `Ok(None)`: it does not
+/// know, or not any more.
+pub(crate) async fn state_hash(
+    networks: &PeerNetworks,
+    node: u64,
+    info: &MemberInfo,
+    index: u64,
+    timeout: Duration,
+) -> Result<Option<(u32, u128)>, String> {
+    let network = networks.network(node, info, Purpose::Control);
+    let envelope = network.envelope().map_err(|error| error.to_string())?;
+    let mut client = network
+        .client(Purpose::Control)
+        .map_err(|error| error.to_string())?;
+    let request = proto::StateHashRequest {
+        envelope: Some(envelope),
+        index,
+    };
+    let answer = tokio::time::timeout(timeout, client.state_hash(request))
+        .await
+        .map_err(|_| format!("no answer within {timeout:?}"))?
+        .map_err(|status| describe(&status))?
+        .into_inner();
+    let Some(digest) = answer.digest else {
+        return Ok(None);
+    };
+    let digest: [u8; 16] = digest
+        .as_ref()
+        .try_into()
+        .map_err(|_| format!("a digest of {} bytes", digest.len()))?;
+    Ok(Some((answer.schema, u128::from_be_bytes(digest))))
+}
+
 /// Why an attendance ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {

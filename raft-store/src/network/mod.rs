@@ -8,7 +8,7 @@ mod client;
 mod peers;
 mod server;
 
-pub(crate) use client::{Left, PeerNetworks, attend, identify, read_index};
+pub(crate) use client::{Left, PeerNetworks, attend, identify, read_index, state_hash};
 pub(crate) use peers::Peers;
 pub(crate) use server::{RaftService, Slot};
 

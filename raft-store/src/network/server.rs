@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Gate;
+use crate::audit::Audit;
 use crate::convert::{self, ConvertError};
 use crate::leadership::LeaderContact;
 use crate::snapshot::SnapshotStore;
@@ -33,6 +34,7 @@ pub(crate) struct RaftService {
     pub(crate) raft: Slot,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) contact: Arc<LeaderContact>,
+    pub(crate) audit: Arc<Audit>,
     /// Changes when this master stops.
     pub(crate) stopping: watch::Receiver<bool>,
     /// What this master says of itself.
@@ -297,6 +299,19 @@ impl RaftRpc for RaftService {
         };
         Ok(Response::new(proto::ReadIndexResponse {
             result: Some(answer),
+        }))
+    }
+
+    async fn state_hash(
+        &self,
+        request: Request<proto::StateHashRequest>,
+    ) -> Result<Response<proto::StateHashResponse>, Status> {
+        let message = request.into_inner();
+        self.admit(message.envelope.as_ref()).await?;
+        let digest = self.audit.digest(message.index);
+        Ok(Response::new(proto::StateHashResponse {
+            schema: regency_stored::STATE_VERSION,
+            digest: digest.map(|digest| digest.to_be_bytes().to_vec().into()),
         }))
     }
 

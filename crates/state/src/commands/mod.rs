@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod framework;
+pub(crate) mod hash;
 pub(crate) mod offer;
 pub(crate) mod report;
 pub(crate) mod task;

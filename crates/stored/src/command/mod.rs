@@ -2,6 +2,7 @@
 
 mod agent;
 mod framework;
+mod hash;
 mod offer;
 mod report;
 mod task;
@@ -9,8 +10,8 @@ mod task;
 use regency_state::{
     AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ClearSuspicion, Command,
     DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
-    IssueOffers, KillTask, MarkAgentUnreachable, RegisterAgent, ReregisterAgent, RescindOffers,
-    ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents,
+    IssueOffers, KillTask, MarkAgentUnreachable, RegisterAgent, ReportStateHash, ReregisterAgent,
+    RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents,
     TeardownFramework,
 };
 
@@ -43,6 +44,7 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::SuppressOffers(c) => Choice::SuppressOffers(c.store()),
         Command::KillTask(c) => Choice::KillTask(c.store()),
         Command::AcknowledgeUpdate(c) => Choice::AcknowledgeUpdate(c.store()),
+        Command::ReportStateHash(c) => Choice::ReportStateHash(c.store()),
     }
 }
 
@@ -74,5 +76,6 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::SuppressOffers(m) => Command::SuppressOffers(SuppressOffers::load(m)?),
         Choice::KillTask(m) => Command::KillTask(KillTask::load(m)?),
         Choice::AcknowledgeUpdate(m) => Command::AcknowledgeUpdate(AcknowledgeUpdate::load(m)?),
+        Choice::ReportStateHash(m) => Command::ReportStateHash(ReportStateHash::load(m)?),
     })
 }

@@ -224,6 +224,12 @@ pub(crate) fn commands() -> Vec<Command> {
             agent,
             uuid: UpdateUuid(77),
         }),
+        Command::ReportStateHash(ReportStateHash {
+            node: NodeId(2),
+            index: 1000,
+            schema: 1,
+            digest: 0x0102_0304,
+        }),
     ]
 }
 
@@ -438,6 +444,23 @@ pub(crate) fn state() -> State {
                 )
             })
             .collect(),
+        // There were none when the fixture was made; `hashed` has some.
+        hashes: Vec::new(),
+    })
+    .expect("the sample's records fit together")
+}
+
+/// A state with what masters said of theirs.
+pub(crate) fn hashed() -> State {
+    let said = |node, index| ReportStateHash {
+        node: NodeId(node),
+        index,
+        schema: 1,
+        digest: u128::from(index) << 64,
+    };
+    State::from_parts(Parts {
+        hashes: vec![said(1, 1000), said(2, 1000), said(1, 2000)],
+        ..state().to_parts()
     })
     .expect("the sample's records fit together")
 }
@@ -458,6 +481,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-full.bin".to_owned(),
         regency_stored::encode_state(&state()),
+    ));
+    all.push((
+        "state-hashed.bin".to_owned(),
+        regency_stored::encode_state(&hashed()),
     ));
     all
 }

@@ -4,10 +4,10 @@ use regency_state::{
     AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ClearSuspicion, Command,
     DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
     IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation, RegisterAgent,
-    ReportedUpdate, ReregisterAgent, RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework,
-    SuppressOffers, SuspectAgents, TaskReport, TaskSpec, TeardownFramework,
+    ReportStateHash, ReportedUpdate, ReregisterAgent, RescindOffers, ResyncAgent, ReviveOffers,
+    SubscribeFramework, SuppressOffers, SuspectAgents, TaskReport, TaskSpec, TeardownFramework,
 };
-use regency_types::{AgentEpoch, BootId, ClusterId, OfferId, StreamId, Term};
+use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
 use super::record::{agent_spec, framework_spec, master_info};
 use super::{
@@ -17,7 +17,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 22;
+pub const N_COMMANDS: usize = 23;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -45,6 +45,7 @@ pub const fn place_of(command: &Command) -> usize {
         Command::SuppressOffers(_) => 19,
         Command::KillTask(_) => 20,
         Command::AcknowledgeUpdate(_) => 21,
+        Command::ReportStateHash(_) => 22,
     }
 }
 
@@ -104,6 +105,7 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
             agent: agent_id(rng),
             uuid: uuid(rng),
         }),
+        22 => Command::ReportStateHash(state_hash(rng)),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
     }
 }
@@ -159,6 +161,16 @@ fn of_offer(rng: &mut Rng, place: usize) -> Command {
             offers: rng.several(4, offer_id),
         }),
         _ => Command::ExpireFilters(ExpireFilters),
+    }
+}
+
+/// Some master's word about its state.
+pub(super) fn state_hash(rng: &mut Rng) -> ReportStateHash {
+    ReportStateHash {
+        node: NodeId(rng.any_size()),
+        index: rng.any_size(),
+        schema: rng.below(3) as u32,
+        digest: rng.wide_number(),
     }
 }
 

@@ -11,7 +11,9 @@ use regency_state::model::{
     Consumption, Filter, Framework, FrameworkPhase, FrameworkSpec, MasterStatus, Offer,
     PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate,
 };
-use regency_state::{Counters, MasterInfo, Outcome, Parts, Refusal, TermRecord, Verdict};
+use regency_state::{
+    Counters, MasterInfo, Outcome, Parts, Refusal, ReportStateHash, TermRecord, Verdict,
+};
 use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Incarnation, NodeId, OfferId, StreamId,
     TaskKey, Term,
@@ -53,6 +55,11 @@ pub fn parts(rng: &mut Rng) -> Parts {
         .several(6, |rng| (OfferId(rng.any_size()), consumed(rng)))
         .into_iter()
         .collect();
+    let hashes: BTreeMap<_, ReportStateHash> = rng
+        .several(6, super::command::state_hash)
+        .into_iter()
+        .map(|h| ((h.index, h.schema, h.node), h))
+        .collect();
     Parts {
         cluster: rng.maybe(|rng| ClusterId(rng.wide_number())),
         now: time(rng),
@@ -78,6 +85,7 @@ pub fn parts(rng: &mut Rng) -> Parts {
         tasks: tasks.into_values().collect(),
         offers: offers.into_values().collect(),
         consumed: consumed.into_iter().collect(),
+        hashes: hashes.into_values().collect(),
     }
 }
 

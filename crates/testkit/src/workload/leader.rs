@@ -3,8 +3,8 @@
 use regency_resources::{Milli, Resources};
 use regency_state::{
     BeginTerm, ClearSuspicion, Command, ExpireFilters, ExpireFramework, ExpireOffers,
-    FrameworkDisconnected, IssueOffers, MarkAgentUnreachable, MasterInfo, OfferPlan, RescindOffers,
-    State, SuspectAgents,
+    FrameworkDisconnected, IssueOffers, MarkAgentUnreachable, MasterInfo, OfferPlan,
+    ReportStateHash, RescindOffers, State, SuspectAgents,
 };
 use regency_types::{
     AgentId, ClusterId, ClusterTime, DurationMs, FrameworkId, Incarnation, NodeId, OfferId, Term,
@@ -39,6 +39,16 @@ impl Workload {
                 agent: format!("m{node}:5061"),
                 version: "1".to_owned(),
             },
+        })
+    }
+
+    /// What some master says its state was; they do not always agree.
+    pub(super) fn report_state_hash(&mut self) -> Command {
+        Command::ReportStateHash(ReportStateHash {
+            node: NodeId(1 + self.rng.below(5)),
+            index: self.now.0 / 10_000 * 1000,
+            schema: 1,
+            digest: u128::from(self.rng.below(2)),
         })
     }
 

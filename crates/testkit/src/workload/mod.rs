@@ -105,6 +105,7 @@ impl Workload {
             50..=57 => self.leader_tidies(state),
             58..=93 => self.scheduler_acts(state),
             94..=96 => self.repeat(),
+            97 => Some(self.report_state_hash()),
             _ => {
                 // Time passes, so that deadlines come.
                 self.now += DurationMs(self.rng.below(20_000));

@@ -72,6 +72,7 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
             }
         }
         Command::RescindOffers(c) => c.offers.push(OfferId(rng.any_size())),
+        Command::ReportStateHash(c) => c.index = number(rng, c.index),
         Command::KillTask(c) => c.grace = rng.maybe(|rng| DurationMs(rng.any_size())),
         _ => {}
     }
