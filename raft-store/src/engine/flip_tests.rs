@@ -178,7 +178,7 @@ fn a_flipped_bit_is_noticed_or_changes_nothing() {
     let seed = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
         .map_or(1, |since| since.as_nanos() as u64);
-    for (log, flips) in [(Log::Closed, 200), (Log::Killed, 200), (Log::Sled, 60)] {
+    for (log, flips) in [(Log::Closed, 100), (Log::Killed, 100), (Log::Sled, 40)] {
         println!("seed {seed}, {log:?}");
         let count = flip_and_reopen(log, flips, seed);
         println!("{count:?}");
