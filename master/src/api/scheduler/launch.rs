@@ -63,6 +63,18 @@ fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
     if info.container.as_ref().is_some_and(|c| c.docker.is_some()) {
         return Err("Task uses a Docker container, which this version does not run".to_owned());
     }
+    // Refused rather than ignored: a task that nobody checks must not look like one that is.
+    for (asked, field) in [
+        (info.health_check.is_some(), "health_check"),
+        (info.check.is_some(), "check"),
+        (info.max_completion_time.is_some(), "max_completion_time"),
+    ] {
+        if asked {
+            return Err(format!(
+                "Task has '{field}', which this version does not heed"
+            ));
+        }
+    }
     let allocated = resources::from_wire(&info.resources)
         .map_err(|error| format!("Task uses invalid resources: {error}"))?;
     if let Some(other) = allocated.role.filter(|other| other != role) {
@@ -111,4 +123,68 @@ fn check_grace(info: &TaskInfo) -> Result<(), String> {
         return Err("Task's 'kill_policy.grace_period' must be non-negative".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regency_wire::v1::value::{Scalar, Type as ValueType};
+    use regency_wire::v1::{self, DurationInfo, HealthCheck, Resource};
+
+    fn task(change: impl FnOnce(&mut TaskInfo)) -> LaunchSpec {
+        let mut info = TaskInfo {
+            name: "t".into(),
+            task_id: v1::TaskId { value: "t".into() },
+            agent_id: v1::AgentId { value: "a".into() },
+            resources: vec![Resource {
+                name: "cpus".into(),
+                r#type: ValueType::Scalar as i32,
+                scalar: Some(Scalar { value: 1.0 }),
+                ..Resource::default()
+            }],
+            command: Some(CommandInfo {
+                value: Some("true".into()),
+                ..CommandInfo::default()
+            }),
+            ..TaskInfo::default()
+        };
+        change(&mut info);
+        spec(info, "*")
+    }
+
+    fn refusal(change: impl FnOnce(&mut TaskInfo)) -> String {
+        match task(change) {
+            LaunchSpec::Invalid { message, .. } => message,
+            LaunchSpec::Valid(spec) => panic!("accepted: {spec:?}"),
+        }
+    }
+
+    #[test]
+    fn a_command_task_is_accepted() {
+        let LaunchSpec::Valid(spec) = task(|_| {}) else {
+            panic!("refused")
+        };
+        assert_eq!(spec.resources.to_string(), "cpus:1");
+    }
+
+    #[test]
+    fn what_this_version_does_not_do_is_refused_by_name() {
+        let health = |info: &mut TaskInfo| info.health_check = Some(HealthCheck::default().into());
+        assert!(refusal(health).contains("'health_check'"));
+        let limit = |info: &mut TaskInfo| {
+            info.max_completion_time = Some(DurationInfo { nanoseconds: 1 });
+        };
+        assert!(refusal(limit).contains("'max_completion_time'"));
+        assert!(refusal(|info| info.command = None).contains("CommandInfo"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let bad_id = |info: &mut TaskInfo| info.task_id.value = "a/b".into();
+        assert!(refusal(bad_id).contains("'a/b'"));
+        let negative = |info: &mut TaskInfo| {
+            info.resources[0].scalar = Some(Scalar { value: -1.0 });
+        };
+        assert!(refusal(negative).contains("cpus"));
+    }
 }
