@@ -116,3 +116,15 @@ async fn a_close_with_an_error_says_it_last() {
         ["HEARTBEAT", "OFFERS", "ERROR"]
     );
 }
+
+#[tokio::test]
+async fn a_stream_that_comes_after_the_end_of_the_term_ends_at_once() {
+    let mut opened = open(1 << 20);
+    let (departures, _) = mpsc::unbounded_channel();
+    let streams = super::Streams::new(departures);
+    streams.close_all();
+    streams.insert(std::sync::Arc::clone(&opened.stream));
+    assert!(streams.all().is_empty());
+    assert_eq!(events(&mut opened.body).await, ["HEARTBEAT", "OFFERS"]);
+    assert!(opened.body.next().await.is_none(), "the stream ended");
+}

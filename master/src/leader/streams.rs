@@ -10,10 +10,17 @@ use super::frameworks::Departure;
 use super::stream::FrameworkStream;
 use crate::metrics;
 
+#[derive(Debug, Default)]
+struct Open {
+    streams: BTreeMap<FrameworkId, Arc<FrameworkStream>>,
+    /// The term is over: no stream is opened any more.
+    closed: bool,
+}
+
 /// At most one stream per framework: the newest subscription.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    open: Mutex<BTreeMap<FrameworkId, Arc<FrameworkStream>>>,
+    open: Mutex<Open>,
     pub(crate) departures: mpsc::UnboundedSender<Departure>,
 }
 
@@ -25,15 +32,21 @@ impl Streams {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<FrameworkId, Arc<FrameworkStream>>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a stream the framework's; the one it had is told so and ends.
+    /// Makes a stream the framework's; the one it had is told so and ends. After the term is over
+    /// the new one ends at once, without a word.
     pub(crate) fn insert(&self, stream: Arc<FrameworkStream>) {
         let old = {
             let mut open = self.lock();
-            let old = open.insert(stream.framework.clone(), stream);
+            if open.closed {
+                drop(open);
+                stream.close(None);
+                return;
+            }
+            let old = open.streams.insert(stream.framework.clone(), stream);
             count(&open);
             old
         };
@@ -44,7 +57,7 @@ impl Streams {
 
     /// The framework's stream.
     pub(crate) fn get(&self, framework: &FrameworkId) -> Option<Arc<FrameworkStream>> {
-        self.lock().get(framework).cloned()
+        self.lock().streams.get(framework).cloned()
     }
 
     /// Takes the framework's stream away if it is this one.
@@ -54,24 +67,25 @@ impl Streams {
         stream: StreamId,
     ) -> Option<Arc<FrameworkStream>> {
         let mut open = self.lock();
-        if open.get(framework)?.id != stream {
+        if open.streams.get(framework)?.id != stream {
             return None;
         }
-        let removed = open.remove(framework);
+        let removed = open.streams.remove(framework);
         count(&open);
         removed
     }
 
     /// All streams.
     pub(crate) fn all(&self) -> Vec<Arc<FrameworkStream>> {
-        self.lock().values().cloned().collect()
+        self.lock().streams.values().cloned().collect()
     }
 
-    /// Ends all streams without a word: drivers abort on an ERROR event.
+    /// Ends all streams, now and for ever, without a word: drivers abort on an ERROR event.
     pub(crate) fn close_all(&self) {
         let all = {
             let mut open = self.lock();
-            let all = std::mem::take(&mut *open);
+            open.closed = true;
+            let all = std::mem::take(&mut open.streams);
             count(&open);
             all
         };
@@ -81,6 +95,6 @@ impl Streams {
     }
 }
 
-fn count(open: &BTreeMap<FrameworkId, Arc<FrameworkStream>>) {
-    ::metrics::gauge!(metrics::STREAMS_OPEN).set(open.len() as f64);
+fn count(open: &Open) {
+    ::metrics::gauge!(metrics::STREAMS_OPEN).set(open.streams.len() as f64);
 }

@@ -68,7 +68,7 @@ pub(super) async fn subscribe(
     tracing::info!(framework_id = %framework, "framework subscribed");
     let state = leader.state();
     let Some(term) = state.state.term() else {
-        return refused(content, stream, "This master does not lead");
+        return answer::no_leader();
     };
     let subscribed = Event::subscribed((&framework).into(), query::master::info(&term.master));
     events.open(&[subscribed, Event::heartbeat()], || {
