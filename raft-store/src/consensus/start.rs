@@ -1,0 +1,339 @@
+//! Opening a data directory and starting everything that replicates.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use regency_rpc::{Listener, serve};
+use regency_runtime::{Clock, IdMint, RandomIds};
+use regency_state::MasterInfo;
+use regency_types::NodeId;
+use tokio::sync::{Semaphore, watch};
+
+use super::propose::PERMIT_BYTES;
+use super::{Consensus, Inner};
+use crate::audit::Audit;
+use crate::bootstrap::Bootstrap;
+use crate::config::{Config, ConfigError, LogConfig, Timing};
+use crate::effects::EffectSink;
+use crate::engine::{self, EngineError, LogEngine, Recovered};
+use crate::fast_election::FastElection;
+use crate::foreign;
+use crate::identity::{Identity, IdentityError};
+use crate::leadership::{LeaderContact, Leadership};
+use crate::log::{LogBounds, LogStore};
+use crate::machine::Machine;
+use crate::metrics;
+use crate::network::{Gate, PeerNetworks, Peers, RaftService, Slot};
+use crate::reader::StateReader;
+use crate::snapshot::{Loaded, SnapshotError, SnapshotFile, SnapshotStore};
+use crate::term::TermTask;
+use crate::types::{MemberInfo, Raft};
+
+/// Why a master could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error("the configuration cannot work")]
+    Config(#[from] ConfigError),
+    /// The data directory is not usable by this master.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The log is not usable.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The snapshots are not usable.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Entries were removed from the log, and no snapshot that holds them can be read.
+    #[error(
+        "the log begins after entry {purged}, but the newest readable snapshot ends at \
+         {snapshot:?}: this master lost part of its state; remove it from the cluster, move its \
+         data directory aside, and add it as a new master under a node id never used before"
+    )]
+    StateLost {
+        /// Last entry that was removed from the log.
+        purged: u64,
+        /// Last entry in the newest readable snapshot.
+        snapshot: Option<u64>,
+    },
+    /// Threads could not be made.
+    #[error("cannot start threads for replication")]
+    Threads(#[source] std::io::Error),
+    /// The consensus core refused what it found.
+    #[error("replication cannot start: {0}")]
+    Core(String),
+}
+
+/// What was opened on disk.
+struct Opened {
+    identity: Identity,
+    engine: Box<dyn LogEngine>,
+    recovered: Recovered,
+    snapshots: SnapshotStore,
+    newest: Option<(Loaded, SnapshotFile)>,
+}
+
+fn open(
+    dir: &Path,
+    node: NodeId,
+    log: &LogConfig,
+    version: &str,
+    mint: &dyn IdMint,
+) -> Result<Opened, StartError> {
+    let identity = Identity::open(dir, node, log.engine, mint)?;
+    let (engine, recovered) = engine::open(log.engine, &dir.join("log"))?;
+    let snapshots = SnapshotStore::open(&dir.join("snapshots"), version)?;
+    let newest = snapshots.load_newest(identity.cluster())?;
+    let snapshot = newest
+        .as_ref()
+        .and_then(|(loaded, _)| loaded.meta.last_log_id)
+        .map(|at| at.index);
+    if let Some(purged) = recovered.purged
+        && snapshot.is_none_or(|snapshot| snapshot < purged.index)
+    {
+        return Err(StartError::StateLost {
+            purged: purged.index,
+            snapshot,
+        });
+    }
+    Ok(Opened {
+        identity,
+        engine,
+        recovered,
+        snapshots,
+        newest,
+    })
+}
+
+fn library_config(timing: &Timing, log: &LogConfig) -> Result<openraft::Config, StartError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let election_max = ms(timing.election_max);
+    openraft::Config {
+        cluster_name: "regency".to_owned(),
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: election_max,
+        max_payload_entries: 1024,
+        snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(log.snapshot_every_entries),
+        max_in_snapshot_log_to_keep: log.keep_entries,
+        purge_batch_size: 256,
+        // How long a leader without a majority goes on calling itself one to those it reaches: a
+        // bridge between two halves would otherwise hear it for ever and elect nobody.
+        quorum_loss_probe_interval: Some(election_max.saturating_mul(2)),
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        backoff: "20ms 40ms ..500ms".to_owned(),
+        ..openraft::Config::default()
+    }
+    .validate()
+    .map_err(|error| StartError::Core(error.to_string()))
+}
+
+impl Consensus {
+    /// Starts this master's part: opens its data directory, serves other masters, and founds or
+    /// finds its cluster. Returns before there is a leader.
+    ///
+    /// # Errors
+    /// When the directory cannot be used; nothing is left running then.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::start_with(config, clock, Arc::new(RandomIds)).await
+    }
+
+    /// As [`Self::start`], with ids from `mint`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        mint: Arc<dyn IdMint>,
+    ) -> Result<Self, StartError> {
+        config.check()?;
+        metrics::describe();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads)
+            .thread_name("raft")
+            .enable_all()
+            .build()
+            .map_err(StartError::Threads)?;
+        let started = runtime.spawn(Self::set_up(config, clock, mint)).await;
+        match started {
+            Ok(Ok(mut inner)) => {
+                inner.runtime = Mutex::new(Some(runtime));
+                Ok(Self {
+                    inner: Arc::new(inner),
+                })
+            }
+            Ok(Err(error)) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(StartError::Core(error.to_string()))
+            }
+        }
+    }
+
+    /// Everything of [`Self::start_with`] that happens on replication's own runtime.
+    async fn set_up(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        mint: Arc<dyn IdMint>,
+    ) -> Result<Inner, StartError> {
+        let library = Arc::new(library_config(&config.timing, &config.log)?);
+        let opened = {
+            let (dir, node, log) = (config.data_dir.clone(), config.node, config.log);
+            let (version, mint) = (config.version.clone(), Arc::clone(&mint));
+            tokio::task::spawn_blocking(move || open(&dir, node, &log, &version, mint.as_ref()))
+                .await
+                .map_err(|error| StartError::Core(error.to_string()))??
+        };
+        let own = config
+            .own()
+            .ok_or(ConfigError::SelfMissing(config.node))?
+            .clone();
+        let identity = Arc::new(opened.identity);
+        let own_info = MemberInfo {
+            incarnation: identity.member().incarnation,
+            raft: own.raft.clone(),
+            http: own.http.clone(),
+            agent: own.agent.clone(),
+            hostname: config.hostname.clone(),
+        };
+        let bounds = LogBounds {
+            cache_bytes_max: config.log.cache_bytes_max,
+            append_bytes_max: config.log.append_bytes_max,
+        };
+        let (log, writer) =
+            LogStore::new(opened.engine, &opened.recovered, bounds).map_err(StartError::Threads)?;
+        let disk = log.watch();
+        let effects = EffectSink::new(config.limits.effect_batches_max);
+        let audit = Audit::new(config.log.state_hash_every_entries);
+        let machine = Machine::new(
+            opened.snapshots.clone(),
+            opened.newest,
+            Arc::clone(&identity),
+            effects.clone(),
+            Arc::clone(&audit),
+        );
+        let states = machine.states();
+        let gate = Arc::new(Gate::new(Arc::clone(&identity)));
+        let peers = Arc::new(Peers::new(&config.peers));
+        foreign::check(&identity, &peers).await?;
+        let networks = PeerNetworks {
+            gate: Arc::clone(&gate),
+            peers: Arc::clone(&peers),
+        };
+        let raft = Raft::build(config.node.0, library, networks.clone(), log, machine)
+            .await
+            .map_err(|error| StartError::Core(error.to_string()))?;
+        raft.run();
+
+        let contact = Arc::new(LeaderContact::new());
+        let slot: Slot = Arc::new(OnceLock::new());
+        let _ = slot.set(raft.clone());
+        if config.timing.fast_election {
+            tokio::spawn(
+                FastElection {
+                    raft: raft.clone(),
+                    own: config.node,
+                    networks: networks.clone(),
+                    contact: Arc::clone(&contact),
+                }
+                .run(),
+            );
+        }
+        let (stop_server, stopping) = watch::channel(false);
+        let service = RaftService {
+            gate,
+            raft: slot,
+            snapshots: opened.snapshots,
+            contact: Arc::clone(&contact),
+            audit: Arc::clone(&audit),
+            stopping: stopping.clone(),
+            own: own_info.clone(),
+            version: config.version.clone(),
+        };
+        spawn_server(config.listener, service, stopping);
+
+        let (leadership, leadership_rx) = watch::channel(Leadership::nobody());
+        let (session, session_rx) = watch::channel(None);
+        let (halted, halted_rx) = watch::channel(None);
+        tokio::spawn(
+            TermTask {
+                raft: raft.clone(),
+                identity: Arc::clone(&identity),
+                peers: Arc::clone(&peers),
+                clock: Arc::clone(&clock),
+                contact: Arc::clone(&contact),
+                disk,
+                states: states.clone(),
+                master: MasterInfo {
+                    node: config.node,
+                    incarnation: identity.member().incarnation,
+                    process: config.process,
+                    hostname: config.hostname,
+                    http: own.http,
+                    agent: own.agent,
+                    version: config.version,
+                },
+                election_max: config.timing.election_max,
+                // Nobody else is elected by silence before: a follower campaigns no sooner.
+                support_max: config.timing.election_max + config.timing.election_min,
+                leadership,
+                session,
+                halted,
+            }
+            .run(),
+        );
+        tokio::spawn(
+            Bootstrap {
+                identity: Arc::clone(&identity),
+                raft: raft.clone(),
+                peers: Arc::clone(&peers),
+                own: own_info,
+                mint,
+                enabled: config.bootstrap,
+            }
+            .run(),
+        );
+        Ok(Inner {
+            raft,
+            identity,
+            peers,
+            networks,
+            clock,
+            timing: config.timing,
+            limits: config.limits,
+            in_flight: Semaphore::new(
+                (config.limits.in_flight_bytes_max / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS),
+            ),
+            leadership: leadership_rx,
+            session: session_rx,
+            halted: halted_rx,
+            states: StateReader::new(states),
+            effects,
+            contact,
+            audit,
+            writer: Arc::new(writer),
+            stop_server,
+            runtime: Mutex::new(None),
+        })
+    }
+}
+
+/// Serves other masters until `stopping` says so.
+fn spawn_server(listener: Listener, service: RaftService, mut stopping: watch::Receiver<bool>) {
+    let routes = tonic::service::Routes::new(service.into_server());
+    tokio::spawn(async move {
+        let stopped = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        if let Err(error) = serve(listener, routes, stopped).await {
+            tracing::error!(%error, "the server for other masters failed");
+        }
+    });
+}
