@@ -1,11 +1,14 @@
 //! What tests of several crates need: chance from a seed, arbitrary values of the replicated
-//! state machine's types, and a small imagined cluster that asks what a real one would ask.
+//! state machine's types, a small imagined cluster that asks what a real one would ask, and
+//! connections that can be broken at will.
 //!
 //! Nothing here is compiled into the program.
 
 pub mod arbitrary;
+mod proxy;
 mod rng;
 pub mod workload;
 
+pub use proxy::Proxy;
 pub use rng::Rng;
 pub use workload::Workload;

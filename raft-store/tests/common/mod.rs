@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "not every test file uses every part")]
 #![allow(unreachable_pub, reason = "shared by several test programs")]
 
+mod links;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use regency_state::model::AgentSpec;
 use regency_state::{Command, RegisterAgent, State};
 use regency_types::{AgentEpoch, BootId, NodeId};
 
+pub use links::Links;
+
 /// Longest wait for anything that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -27,6 +31,7 @@ pub struct Cluster {
     ports: Vec<SocketAddr>,
     spare: Vec<Option<Listener>>,
     running: Vec<Option<Consensus>>,
+    links: Links,
     pub log: LogConfig,
     pub timing: Timing,
     pub bootstrap: bool,
@@ -45,6 +50,7 @@ impl Cluster {
             ports: Vec::new(),
             spare: Vec::new(),
             running: Vec::new(),
+            links: Links::default(),
             log: LogConfig::default(),
             timing: Timing::default(),
             bootstrap: true,
@@ -63,6 +69,18 @@ impl Cluster {
             cluster.running.push(None);
         }
         cluster
+    }
+
+    /// As [`Self::new`], with a link for each master to each other one.
+    pub fn linked(n: usize) -> Self {
+        let mut cluster = Self::new(n);
+        cluster.links = Links::between(&cluster.ports);
+        cluster
+    }
+
+    /// What [`Self::linked`] made.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// `n` running masters.
@@ -98,7 +116,7 @@ impl Cluster {
             data_dir: self.dir(i),
             listener,
             hostname: format!("master{}", i + 1),
-            peers: self.peers.clone(),
+            peers: self.links.seen_from(i, &self.peers),
             bootstrap: self.bootstrap,
             process: uuid::Uuid::new_v4().as_u128(),
             version: "test".into(),
