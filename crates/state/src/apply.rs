@@ -1,7 +1,7 @@
 //! The one way the state changes.
 
 use crate::command::{Command, Proposal};
-use crate::commands::{agent, framework, hash, offer, report, task, term};
+use crate::commands::{agent, ancestry, framework, hash, inventory, offer, report, task, term};
 use crate::effect::Effect;
 use crate::outcome::{Outcome, Refusal, Verdict};
 use crate::state::State;
@@ -85,6 +85,8 @@ impl State {
             Command::KillTask(c) => task::kill(self, c),
             Command::AcknowledgeUpdate(c) => task::acknowledge(self, c),
             Command::ReportStateHash(c) => hash::report(self, c),
+            Command::ChangeCluster(c) => ancestry::change_cluster(self, *c),
+            Command::TakeInventory(c) => inventory::take(self, c),
         }
     }
 }

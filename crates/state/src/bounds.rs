@@ -40,5 +40,10 @@ pub const REFUSE_DEFAULT: DurationMs = DurationMs::from_secs(5);
 pub const FRAMEWORK_NUMBERS_ADOPTED_MAX: u64 = 1_000_000;
 /// Kills of one task that may wait for its agent; a further one replaces the last.
 pub const KILLS_WAITING_MAX: usize = 4;
+/// Clusters whose state this was that are remembered.
+pub const ANCESTORS_MAX: usize = 32;
+/// Numbers of launches that are left out when the state goes on as that of another cluster: more
+/// than the former one can have given out since.
+pub const GENERATIONS_SKIPPED: u64 = 1 << 32;
 /// Digests of masters' states that are kept, the newest of all: several rounds of a large cluster.
 pub const STATE_HASHES_MAX: usize = 64;

@@ -52,6 +52,8 @@ pub enum Command {
     KillTask(KillTask),
     AcknowledgeUpdate(AcknowledgeUpdate),
     ReportStateHash(ReportStateHash),
+    ChangeCluster(ChangeCluster),
+    TakeInventory(TakeInventory),
 }
 
 impl Command {
@@ -82,6 +84,8 @@ impl Command {
             Self::KillTask(_) => "kill_task",
             Self::AcknowledgeUpdate(_) => "acknowledge_update",
             Self::ReportStateHash(_) => "report_state_hash",
+            Self::ChangeCluster(_) => "change_cluster",
+            Self::TakeInventory(_) => "take_inventory",
         }
     }
 
@@ -241,6 +245,43 @@ pub struct ResyncAgent {
     pub report_seq: u64,
     /// All its tasks.
     pub tasks: Vec<TaskReport>,
+}
+
+/// The state goes on as that of another cluster: it was restored from a snapshot, or its masters
+/// lost their majority for good and one was made to go on alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeCluster {
+    /// Whose state it was.
+    pub from: ClusterId,
+    /// Whose it is from now on.
+    pub to: ClusterId,
+    /// The last entry that was made under the old id, as far as the proposer knows.
+    pub index: u64,
+}
+
+/// Everything an agent of a former cluster runs, with what the masters need to take over what they
+/// do not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakeInventory {
+    /// Whose.
+    pub agent: AgentId,
+    /// Its checkpoint directory.
+    pub epoch: AgentEpoch,
+    /// Highest report number it assigned.
+    pub report_seq: u64,
+    /// All its tasks.
+    pub tasks: Vec<InventoryTask>,
+}
+
+/// A task within a [`TakeInventory`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventoryTask {
+    /// How it is.
+    pub report: TaskReport,
+    /// What was launched; absent when that cannot be read. Such a task is not taken over.
+    pub spec: Option<TaskSpec>,
+    /// The role its resources were allocated to, when its description says so.
+    pub role: Option<String>,
 }
 
 /// A framework subscribes, for the first time or again.

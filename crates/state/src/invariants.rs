@@ -270,6 +270,7 @@ impl State {
     fn check_bounds(&self) -> Result<(), Violation> {
         let within = self.consumed.len() <= bounds::CONSUMED_OFFERS_MAX
             && self.hashes.len() <= bounds::STATE_HASHES_MAX
+            && self.ancestors.len() <= bounds::ANCESTORS_MAX
             && self.completed.len() <= bounds::COMPLETED_FRAMEWORKS_MAX
             && self.frameworks.values().all(|f| {
                 f.completed_tasks.len() <= bounds::COMPLETED_TASKS_PER_FRAMEWORK_MAX

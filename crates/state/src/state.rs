@@ -12,8 +12,8 @@ use regency_types::{
 use crate::bounds;
 use crate::command::{MasterInfo, ReportStateHash};
 use crate::model::{
-    Agent, CompletedFramework, ConsumedOffer, Consumption, Framework, MasterStatus, Offer,
-    StatusRecord, Task,
+    Agent, Ancestor, CompletedFramework, ConsumedOffer, Consumption, Framework, MasterStatus,
+    Offer, StatusRecord, Task,
 };
 
 /// Numbers that are handed out once and never again.
@@ -59,6 +59,8 @@ pub struct State {
     pub(crate) consumed: OrdMap<OfferId, ConsumedOffer>,
     /// Digests by log index, schema and master.
     pub(crate) hashes: OrdMap<(u64, u32, NodeId), u128>,
+    /// Clusters whose state this was, the oldest first.
+    pub(crate) ancestors: Vector<Ancestor>,
 }
 
 /// Reading.
@@ -67,6 +69,11 @@ impl State {
     #[must_use]
     pub fn cluster(&self) -> Option<ClusterId> {
         self.cluster
+    }
+
+    /// Clusters whose state this was before, the oldest first, bounded.
+    pub fn ancestors(&self) -> impl DoubleEndedIterator<Item = &Ancestor> {
+        self.ancestors.iter()
     }
 
     /// Cluster time at the newest entry.
@@ -185,6 +192,10 @@ impl State {
             && (self
                 .own_number(id)
                 .is_some_and(|n| n < self.counters.framework)
+                || self
+                    .ancestors
+                    .iter()
+                    .any(|a| number_of(a.cluster, id).is_some_and(|n| n < a.n_frameworks))
                 || self.completed.iter().any(|c| &c.framework.id == id))
     }
 
@@ -202,15 +213,19 @@ impl State {
 
     /// The number in a framework id of this cluster.
     pub(crate) fn own_number(&self, id: &FrameworkId) -> Option<u64> {
-        let cluster = self.cluster?;
-        let n = id
-            .as_str()
-            .strip_prefix(&cluster.to_string())?
-            .strip_prefix('-')?
-            .parse()
-            .ok()?;
-        (cluster.framework_id(n) == *id).then_some(n)
+        number_of(self.cluster?, id)
     }
+}
+
+/// The number in a framework id of that cluster.
+fn number_of(cluster: ClusterId, id: &FrameworkId) -> Option<u64> {
+    let n = id
+        .as_str()
+        .strip_prefix(&cluster.to_string())?
+        .strip_prefix('-')?
+        .parse()
+        .ok()?;
+    (cluster.framework_id(n) == *id).then_some(n)
 }
 
 /// Primitives for the command families. Each keeps every index true by itself.
@@ -394,6 +409,8 @@ pub struct Parts {
     pub consumed: Vec<(OfferId, ConsumedOffer)>,
     /// What masters said their states were.
     pub hashes: Vec<ReportStateHash>,
+    /// Clusters whose state this was, the oldest first.
+    pub ancestors: Vec<Ancestor>,
 }
 
 /// Why parts do not make a state.
@@ -428,6 +445,7 @@ impl State {
                 .into_iter()
                 .map(|h| ((h.index, h.schema, h.node), h.digest))
                 .collect(),
+            ancestors: parts.ancestors.into_iter().collect(),
             ..Self::default()
         };
         for mut agent in parts.agents {
@@ -525,6 +543,7 @@ impl State {
                 .map(|(id, c)| (*id, c.clone()))
                 .collect(),
             hashes: self.state_hashes().collect(),
+            ancestors: self.ancestors.iter().cloned().collect(),
         }
     }
 }

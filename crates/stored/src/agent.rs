@@ -47,6 +47,7 @@ impl Stored for Agent {
             spec,
             phase,
             suspect_since,
+            inventory_due,
             registered,
             reregistered,
             report_seq,
@@ -84,6 +85,7 @@ impl Stored for Agent {
                 .iter()
                 .map(|(seq, command)| store_command(*seq, command))
                 .collect(),
+            inventory_due: *inventory_due,
         }
     }
 
@@ -102,6 +104,7 @@ impl Stored for Agent {
             spec: AgentSpec::load(required(message.spec, "Agent.spec")?)?,
             phase,
             suspect_since: message.suspect_since_ms.map(ClusterTime),
+            inventory_due: message.inventory_due,
             registered: WallTime(message.registered_wall_ms),
             reregistered: message.reregistered_wall_ms.map(WallTime),
             report_seq: message.report_seq,

@@ -36,6 +36,6 @@ mod proto {
 pub use error::StoredError;
 pub use proposal::{COMMAND_MIN_READER_VERSION, COMMAND_VERSION, decode_proposal, encode_proposal};
 pub use state::{
-    STATE_MIN_READER_VERSION, STATE_VERSION, StateDigester, decode_state, encode_state,
-    state_digest, write_state,
+    STATE_MIN_READER_VERSION, STATE_READER_VERSION, STATE_VERSION, StateDigester, decode_state,
+    encode_state, state_digest, write_state,
 };

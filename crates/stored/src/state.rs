@@ -20,8 +20,13 @@ use crate::proto;
 
 /// The version of states this program writes.
 pub const STATE_VERSION: u32 = 1;
-/// The lowest version that understands what this program writes.
+/// The lowest version that understands what this program writes, unless it has ancestors.
 pub const STATE_MIN_READER_VERSION: u32 = 1;
+/// The version of states with ancestors, which an older program would read without them. All else
+/// in them is as in [`STATE_VERSION`], and so is the digest.
+const STATE_VERSION_WITH_ANCESTORS: u32 = 2;
+/// The highest version that is read.
+pub const STATE_READER_VERSION: u32 = STATE_VERSION_WITH_ANCESTORS;
 
 /// Field numbers of the repeated fields of `State`.
 mod tag {
@@ -32,6 +37,7 @@ mod tag {
     pub(super) const OFFERS: u8 = 12;
     pub(super) const CONSUMED: u8 = 13;
     pub(super) const HASHES: u8 = 14;
+    pub(super) const ANCESTORS: u8 = 15;
 }
 
 /// The stored form of the state. Equal states give equal bytes.
@@ -94,7 +100,7 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, StoredError> {
         "State.version",
         message.version,
         message.min_reader_version,
-        STATE_VERSION,
+        STATE_READER_VERSION,
     )?;
     State::from_parts(load_parts(message)?).map_err(|e| StoredError::malformed("State", e))
 }
@@ -102,9 +108,13 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, StoredError> {
 /// Gives the bytes of [`encode_state`] in pieces, so that a big state needs no second copy in
 /// memory.
 pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
+    let (version, min_reader_version) = match state.ancestors().next() {
+        None => (STATE_VERSION, STATE_MIN_READER_VERSION),
+        Some(_) => (STATE_VERSION_WITH_ANCESTORS, STATE_VERSION_WITH_ANCESTORS),
+    };
     let head = proto::State {
-        version: STATE_VERSION,
-        min_reader_version: STATE_MIN_READER_VERSION,
+        version,
+        min_reader_version,
         cluster: state.cluster().map(|c| store_u128(c.0)).unwrap_or_default(),
         now_ms: state.now().0,
         wall_ms: state.wall().0,
@@ -139,6 +149,9 @@ pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
     }
     for hash in state.state_hashes() {
         record(tag::HASHES, &hash.store());
+    }
+    for ancestor in state.ancestors() {
+        record(tag::ANCESTORS, &ancestor.store());
     }
 }
 
@@ -187,6 +200,7 @@ fn load_parts(message: proto::State) -> Result<Parts, StoredError> {
         offers,
         consumed,
         hashes: load_all(message.hashes)?,
+        ancestors: load_all(message.ancestors)?,
     };
     check_order(&parts)?;
     Ok(parts)

@@ -2,8 +2,8 @@
 
 use regency_state::{Command, ExpireFilters, Proposal, State};
 use regency_stored::{
-    COMMAND_VERSION, STATE_VERSION, StoredError, decode_proposal, decode_state, encode_proposal,
-    encode_state,
+    COMMAND_VERSION, STATE_READER_VERSION, StoredError, decode_proposal, decode_state,
+    encode_proposal, encode_state,
 };
 use regency_testkit::{Rng, arbitrary};
 use regency_types::{ClusterTime, WallTime};
@@ -58,15 +58,15 @@ fn what_says_that_it_needs_a_newer_reader_is_refused() {
     );
 
     let mut snapshot = encode_state(&State::default());
-    let newer = u8::try_from(STATE_VERSION + 1).unwrap();
+    let newer = u8::try_from(STATE_READER_VERSION + 1).unwrap();
     snapshot.extend(varint_field(1, newer));
     snapshot.extend(varint_field(2, newer));
     assert_eq!(
         decode_state(&snapshot),
         Err(StoredError::TooNew {
             what: "State",
-            min_reader_version: STATE_VERSION + 1,
-            reader_version: STATE_VERSION,
+            min_reader_version: STATE_READER_VERSION + 1,
+            reader_version: STATE_READER_VERSION,
         })
     );
 }

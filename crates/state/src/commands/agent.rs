@@ -53,6 +53,8 @@ pub(crate) fn register(state: &mut State, command: &RegisterAgent) -> Applied {
             spec: command.spec.clone(),
             phase: AgentPhase::Registered,
             suspect_since: None,
+            // It may be an agent of a former cluster that this state never knew.
+            inventory_due: !state.ancestors.is_empty(),
             registered: state.wall,
             reregistered: None,
             report_seq: 0,

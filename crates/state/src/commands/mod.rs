@@ -1,8 +1,10 @@
 //! One file per command family; each function is one arm of `apply`.
 
 pub(crate) mod agent;
+pub(crate) mod ancestry;
 pub(crate) mod framework;
 pub(crate) mod hash;
+pub(crate) mod inventory;
 pub(crate) mod offer;
 pub(crate) mod report;
 pub(crate) mod task;

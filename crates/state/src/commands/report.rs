@@ -27,6 +27,10 @@ pub(crate) fn apply_reports(state: &mut State, command: &ApplyReports) -> Applie
         let Some(agent) = state.agent_mut(&command.agent) else {
             break;
         };
+        if agent.inventory_due {
+            // The inventory says all of this, and with it what is unknown here.
+            break;
+        }
         if report.report_seq <= agent.report_seq {
             continue;
         }
@@ -44,6 +48,14 @@ pub(crate) fn resync(state: &mut State, command: &ResyncAgent) -> Applied {
         Ok(agent) => agent,
         Err(refusal) => return refusal.into(),
     };
+    if agent.inventory_due {
+        return Applied::ok(
+            Outcome::ReportsApplied {
+                report_seq: agent.report_seq,
+            },
+            Vec::new(),
+        );
+    }
     let mut effects = Vec::new();
     let noted = command.command_seq.min(bounds::COMMAND_SEQ_BELIEVED_MAX);
     renumber(state, &command.agent, noted);
@@ -86,7 +98,7 @@ pub(crate) fn resync(state: &mut State, command: &ResyncAgent) -> Applied {
 ///
 /// Launches do not: the agent may have noted any of them under another number, run it and forgotten
 /// it. They count as noted, so the picture decides: what it names runs there, the rest is gone.
-fn renumber(state: &mut State, id: &AgentId, noted: u64) {
+pub(crate) fn renumber(state: &mut State, id: &AgentId, noted: u64) {
     let Some(agent) = state.agent_mut(id) else {
         return;
     };
@@ -121,7 +133,12 @@ fn renumber(state: &mut State, id: &AgentId, noted: u64) {
     }
 }
 
-fn apply_one(state: &mut State, agent: &AgentId, report: &TaskReport, effects: &mut Vec<Effect>) {
+pub(crate) fn apply_one(
+    state: &mut State,
+    agent: &AgentId,
+    report: &TaskReport,
+    effects: &mut Vec<Effect>,
+) {
     let current = state
         .tasks
         .get(&report.task)
@@ -178,7 +195,7 @@ fn follow(state: &mut State, key: &TaskKey, to: TaskState, effects: &mut Vec<Eff
 
 /// An update of a launch that is no longer anybody's: acknowledged so that the agent forgets it,
 /// not forwarded.
-fn acknowledge_stale(
+pub(crate) fn acknowledge_stale(
     state: &mut State,
     agent: &AgentId,
     report: &TaskReport,

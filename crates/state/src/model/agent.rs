@@ -96,6 +96,9 @@ pub struct Agent {
     pub phase: AgentPhase,
     /// Silent since, as the last leaders noticed; `None` while it is heard.
     pub suspect_since: Option<ClusterTime>,
+    /// It has not told yet what it runs since the state became that of another cluster. Until it
+    /// does, nothing is offered on it and its reports wait.
+    pub inventory_due: bool,
     /// When it registered, for display.
     pub registered: WallTime,
     /// When it last re-registered, for display.
@@ -125,12 +128,15 @@ impl Agent {
         matches!(self.phase, AgentPhase::Registered)
     }
 
-    /// What is neither used nor offered.
+    /// What is neither used nor offered, and known to be so.
     ///
     /// Nothing is available where more is promised than there is, which no sequence of commands
     /// can bring about (see the invariants).
     #[must_use]
     pub fn available(&self) -> Resources {
+        if self.inventory_due {
+            return Resources::default();
+        }
         self.spec
             .total
             .checked_sub(&self.allocated)

@@ -1,11 +1,13 @@
 //! The records that [`State`](crate::State) is made of.
 
 mod agent;
+mod ancestor;
 mod framework;
 mod offer;
 mod task;
 
 pub use agent::{Agent, AgentCommand, AgentPhase, AgentSpec};
+pub use ancestor::Ancestor;
 pub use framework::{
     Capabilities, CompletedFramework, Filter, Framework, FrameworkPhase, FrameworkSpec,
 };

@@ -51,6 +51,13 @@ fn moved(step: &Step<'_>, old: &Task, to: TaskState) -> Result<(), String> {
             c.agent == old.agent
                 && (says(c.tasks.iter(), old, to) || missing && noted && to == TaskState::Gone)
         }
+        (Command::TakeInventory(c), to) => {
+            let named = |r: &&TaskReport| r.task == old.key && r.generation == old.generation;
+            let mut reports = c.tasks.iter().map(|task| &task.report);
+            let missing = !reports.clone().any(|r| named(&r));
+            c.agent == old.agent
+                && (says(&mut reports, old, to) || missing && to == TaskState::Gone)
+        }
         (
             Command::RegisterAgent(_) | Command::TeardownFramework(_) | Command::ExpireFramework(_),
             to,

@@ -1,18 +1,20 @@
 //! Commands, one file per family as in `regency-state`.
 
 mod agent;
+mod ancestry;
 mod framework;
 mod hash;
+mod inventory;
 mod offer;
 mod report;
 mod task;
 
 use regency_state::{
-    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ClearSuspicion, Command,
-    DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
+    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion,
+    Command, DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
     IssueOffers, KillTask, MarkAgentUnreachable, RegisterAgent, ReportStateHash, ReregisterAgent,
     RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents,
-    TeardownFramework,
+    TakeInventory, TeardownFramework,
 };
 
 use crate::StoredError;
@@ -45,6 +47,8 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::KillTask(c) => Choice::KillTask(c.store()),
         Command::AcknowledgeUpdate(c) => Choice::AcknowledgeUpdate(c.store()),
         Command::ReportStateHash(c) => Choice::ReportStateHash(c.store()),
+        Command::ChangeCluster(c) => Choice::ChangeCluster(c.store()),
+        Command::TakeInventory(c) => Choice::TakeInventory(c.store()),
     }
 }
 
@@ -77,5 +81,7 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::KillTask(m) => Command::KillTask(KillTask::load(m)?),
         Choice::AcknowledgeUpdate(m) => Command::AcknowledgeUpdate(AcknowledgeUpdate::load(m)?),
         Choice::ReportStateHash(m) => Command::ReportStateHash(ReportStateHash::load(m)?),
+        Choice::ChangeCluster(m) => Command::ChangeCluster(ChangeCluster::load(m)?),
+        Choice::TakeInventory(m) => Command::TakeInventory(TakeInventory::load(m)?),
     })
 }

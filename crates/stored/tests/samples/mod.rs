@@ -230,6 +230,31 @@ pub(crate) fn commands() -> Vec<Command> {
             schema: 1,
             digest: 0x0102_0304,
         }),
+        Command::ChangeCluster(ChangeCluster {
+            from: CLUSTER,
+            to: ClusterId(17),
+            index: 99,
+        }),
+        Command::TakeInventory(TakeInventory {
+            agent: CLUSTER.agent_id(0),
+            epoch: AgentEpoch(101),
+            report_seq: 42,
+            tasks: reports()
+                .into_iter()
+                .zip([Some("eng"), None])
+                .map(|(report, role)| InventoryTask {
+                    report,
+                    spec: role.map(|_| TaskSpec {
+                        task: TaskId::new("t-1").expect("a sample's id is valid"),
+                        agent: CLUSTER.agent_id(0),
+                        name: "one".into(),
+                        resources: resources("cpus:1;mem:32"),
+                        info: Bytes::from_static(b"task info"),
+                    }),
+                    role: role.map(Into::into),
+                })
+                .collect(),
+        }),
     ]
 }
 
@@ -306,6 +331,7 @@ fn agent(n: u64) -> Agent {
         spec: agent_spec(),
         phase: AgentPhase::Registered,
         suspect_since: Some(ClusterTime(77)),
+        inventory_due: false,
         registered: WallTime(3),
         reregistered: Some(WallTime(4)),
         report_seq: 42,
@@ -446,6 +472,7 @@ pub(crate) fn state() -> State {
             .collect(),
         // There were none when the fixture was made; `hashed` has some.
         hashes: Vec::new(),
+        ancestors: Vec::new(),
     })
     .expect("the sample's records fit together")
 }
@@ -463,6 +490,19 @@ pub(crate) fn hashed() -> State {
         ..state().to_parts()
     })
     .expect("the sample's records fit together")
+}
+
+/// A state that was another cluster's before.
+pub(crate) fn descended() -> State {
+    let mut parts = state().to_parts();
+    parts.ancestors = vec![Ancestor {
+        cluster: ClusterId(16),
+        index: 98,
+        wall: WallTime(97),
+        n_frameworks: 3,
+    }];
+    parts.agents[0].inventory_due = true;
+    State::from_parts(parts).expect("the sample's records fit together")
 }
 
 /// Everything a version of the format has a fixture of: file name and content.
@@ -485,6 +525,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-hashed.bin".to_owned(),
         regency_stored::encode_state(&hashed()),
+    ));
+    all.push((
+        "state-descended.bin".to_owned(),
+        regency_stored::encode_state(&descended()),
     ));
     all
 }

@@ -1,11 +1,12 @@
 //! Arbitrary commands.
 
 use regency_state::{
-    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ClearSuspicion, Command,
-    DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
-    IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation, RegisterAgent,
-    ReportStateHash, ReportedUpdate, ReregisterAgent, RescindOffers, ResyncAgent, ReviveOffers,
-    SubscribeFramework, SuppressOffers, SuspectAgents, TaskReport, TaskSpec, TeardownFramework,
+    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion,
+    Command, DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
+    InventoryTask, IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation,
+    RegisterAgent, ReportStateHash, ReportedUpdate, ReregisterAgent, RescindOffers, ResyncAgent,
+    ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory, TaskReport,
+    TaskSpec, TeardownFramework,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
@@ -17,7 +18,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 23;
+pub const N_COMMANDS: usize = 25;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -46,6 +47,8 @@ pub const fn place_of(command: &Command) -> usize {
         Command::KillTask(_) => 20,
         Command::AcknowledgeUpdate(_) => 21,
         Command::ReportStateHash(_) => 22,
+        Command::ChangeCluster(_) => 23,
+        Command::TakeInventory(_) => 24,
     }
 }
 
@@ -106,6 +109,21 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
             uuid: uuid(rng),
         }),
         22 => Command::ReportStateHash(state_hash(rng)),
+        23 => Command::ChangeCluster(ChangeCluster {
+            from: ClusterId(rng.wide_number()),
+            to: ClusterId(rng.wide_number()),
+            index: rng.any_size(),
+        }),
+        24 => Command::TakeInventory(TakeInventory {
+            agent: agent_id(rng),
+            epoch: AgentEpoch(rng.wide_number()),
+            report_seq: rng.any_size(),
+            tasks: rng.several(3, |rng| InventoryTask {
+                report: report(rng),
+                spec: rng.maybe(task_spec),
+                role: rng.maybe(text),
+            }),
+        }),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
     }
 }
@@ -199,13 +217,17 @@ fn launch(rng: &mut Rng) -> LaunchSpec {
             message: text(rng),
         };
     }
-    LaunchSpec::Valid(TaskSpec {
+    LaunchSpec::Valid(task_spec(rng))
+}
+
+fn task_spec(rng: &mut Rng) -> TaskSpec {
+    TaskSpec {
         task: task_id(rng),
         agent: agent_id(rng),
         name: text(rng),
         resources: resources(rng),
         info: bytes(rng),
-    })
+    }
 }
 
 fn report(rng: &mut Rng) -> TaskReport {

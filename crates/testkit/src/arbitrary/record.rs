@@ -7,9 +7,9 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use regency_resources::Resources;
 use regency_state::model::{
-    Agent, AgentCommand, AgentPhase, AgentSpec, Capabilities, CompletedFramework, ConsumedOffer,
-    Consumption, Filter, Framework, FrameworkPhase, FrameworkSpec, MasterStatus, Offer,
-    PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate,
+    Agent, AgentCommand, AgentPhase, AgentSpec, Ancestor, Capabilities, CompletedFramework,
+    ConsumedOffer, Consumption, Filter, Framework, FrameworkPhase, FrameworkSpec, MasterStatus,
+    Offer, PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate,
 };
 use regency_state::{
     Counters, MasterInfo, Outcome, Parts, Refusal, ReportStateHash, TermRecord, Verdict,
@@ -86,6 +86,16 @@ pub fn parts(rng: &mut Rng) -> Parts {
         offers: offers.into_values().collect(),
         consumed: consumed.into_iter().collect(),
         hashes: hashes.into_values().collect(),
+        ancestors: rng.several(3, ancestor),
+    }
+}
+
+fn ancestor(rng: &mut Rng) -> Ancestor {
+    Ancestor {
+        cluster: ClusterId(rng.wide_number()),
+        index: rng.any_size(),
+        wall: wall(rng),
+        n_frameworks: rng.any_size(),
     }
 }
 
@@ -153,6 +163,7 @@ fn agent(rng: &mut Rng) -> Agent {
             }
         },
         suspect_since: rng.maybe(time),
+        inventory_due: rng.chance(20),
         registered: wall(rng),
         reregistered: rng.maybe(wall),
         report_seq: rng.any_size(),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use regency_resources::{Milli, Resources};
 use regency_state::model::{AgentCommand, AgentSpec};
 use regency_state::{
-    Applied, ApplyReports, Command, Outcome, RegisterAgent, ReportedUpdate, ReregisterAgent,
-    ResyncAgent, State, TaskReport,
+    Applied, ApplyReports, Command, InventoryTask, Outcome, RegisterAgent, ReportedUpdate,
+    ReregisterAgent, ResyncAgent, State, TakeInventory, TaskReport, TaskSpec,
 };
 use regency_types::{AgentEpoch, AgentId, BootId, Generation, TaskKey, TaskState};
 
@@ -142,6 +142,9 @@ impl Workload {
                 }
             }
             _ => {}
+        }
+        if known.inventory_due && known.is_registered() {
+            return Some(self.adopt(at, id, known.confirmed_seq));
         }
         if !known.is_registered() {
             // Cut off: it runs on and is heard when it can attach again.
@@ -363,6 +366,42 @@ impl Workload {
         }
     }
 
+    /// Takes part in the cluster that its own became: counts commands as that does, and tells all
+    /// it runs.
+    fn adopt(&mut self, at: usize, id: AgentId, confirmed: u64) -> Command {
+        let agent = &mut self.agents[at];
+        agent.noted_seq = confirmed;
+        agent.wants_resync = false;
+        let agent = &self.agents[at];
+        Command::TakeInventory(TakeInventory {
+            agent: id.clone(),
+            epoch: agent.epoch,
+            report_seq: agent.report_seq,
+            tasks: agent
+                .launches
+                .keys()
+                .filter_map(|key| agent.report_of(key, 0))
+                .map(|report| InventoryTask {
+                    spec: Some(TaskSpec {
+                        task: report.task.task.clone(),
+                        agent: id.clone(),
+                        name: "taken over".to_owned(),
+                        resources: Resources::of_scalar("cpus", Milli::from_units(1)),
+                        info: Bytes::new(),
+                    }),
+                    report,
+                    role: None,
+                })
+                .collect(),
+        })
+    }
+
+    pub(super) fn agents_lose_pictures(&mut self) {
+        for agent in &mut self.agents {
+            agent.old_picture = None;
+        }
+    }
+
     /// What agents still have to say, once they followed everything they were told.
     pub(super) fn heal_agents(&mut self, state: &State) -> Option<Command> {
         for at in 0..self.agents.len() {
@@ -374,6 +413,9 @@ impl Workload {
                 // What was in use when the agent was given up still fits what it had then.
                 self.agents[at].units = 1_000;
                 return Some(self.reregister(at, known.id.clone()));
+            }
+            if known.inventory_due {
+                return Some(self.adopt(at, known.id.clone(), known.confirmed_seq));
             }
             let waiting = known.outbox.iter().map(|(s, c)| (*s, c.clone()));
             self.follow(at, waiting, u64::MAX);

@@ -2,8 +2,8 @@
 
 use regency_resources::{Milli, Resources};
 use regency_state::{
-    BeginTerm, ClearSuspicion, Command, ExpireFilters, ExpireFramework, ExpireOffers,
-    FrameworkDisconnected, IssueOffers, MarkAgentUnreachable, MasterInfo, OfferPlan,
+    BeginTerm, ChangeCluster, ClearSuspicion, Command, ExpireFilters, ExpireFramework,
+    ExpireOffers, FrameworkDisconnected, IssueOffers, MarkAgentUnreachable, MasterInfo, OfferPlan,
     ReportStateHash, RescindOffers, State, SuspectAgents,
 };
 use regency_types::{
@@ -27,8 +27,9 @@ impl Workload {
         // Its clock goes on from what it applied.
         self.now = self.now.max(state.now());
         let node = 1 + term % 3;
+        let own = state.cluster().unwrap_or(CLUSTER);
         Command::BeginTerm(BeginTerm {
-            cluster: if stranger { ClusterId(9) } else { CLUSTER },
+            cluster: if stranger { ClusterId(9) } else { own },
             term: Term(term),
             master: MasterInfo {
                 node: NodeId(node),
@@ -40,6 +41,20 @@ impl Workload {
                 version: "1".to_owned(),
             },
         })
+    }
+
+    /// The masters were restored, with nothing lost, or one of them goes on alone.
+    pub(super) fn change_cluster(&mut self, state: &State) -> Option<Command> {
+        let from = state.cluster()?;
+        // What was under way to the former masters never arrives, and nobody repeats it.
+        self.past.clear();
+        self.old_view = State::default();
+        self.agents_lose_pictures();
+        Some(Command::ChangeCluster(ChangeCluster {
+            from,
+            to: ClusterId(from.0 + 1),
+            index: self.now.0,
+        }))
     }
 
     /// What some master says its state was; they do not always agree.

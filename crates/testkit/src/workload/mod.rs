@@ -99,6 +99,7 @@ impl Workload {
     /// One thing that somebody does; `None` when it needs no entry.
     fn try_next(&mut self, state: &State) -> Option<Command> {
         match self.rng.below(100) {
+            0 if self.rng.chance(20) => self.change_cluster(state),
             0..=1 => Some(self.begin_term(state)),
             2..=29 => self.agent_acts(state),
             30..=49 => self.leader_offers(state),
@@ -124,6 +125,9 @@ impl Workload {
     }
 
     fn remember(&mut self, command: &Command, state: &State) {
+        if matches!(command, Command::ChangeCluster(_)) {
+            return;
+        }
         if self.past.len() < PAST_MAX {
             self.past.push(command.clone());
         } else {

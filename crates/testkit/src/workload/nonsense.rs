@@ -44,6 +44,12 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
                 garble_report(rng, report);
             }
         }
+        Command::TakeInventory(c) => {
+            c.report_seq = number(rng, c.report_seq);
+            for task in &mut c.tasks {
+                garble_report(rng, &mut task.report);
+            }
+        }
         Command::RegisterAgent(c) => c.spec.total = arbitrary::resources(rng),
         Command::ReregisterAgent(c) => c.spec.total = arbitrary::resources(rng),
         Command::SubscribeFramework(c) => garble_id(rng, &mut c.framework, state),
