@@ -5,11 +5,15 @@
 //! APIs. What a test believes, it has seen there.
 //!
 //! [`binary`] finds or builds the binary, [`cluster`] starts, kills and restarts processes,
-//! [`scheduler`] is a framework that remembers what it was told, [`ledger`] is what tasks
-//! themselves say, [`wait`] waits for conditions.
+//! [`masters`] are masters that join, [`operator`] types commands, [`writes`] is a load that is
+//! accounted for, [`scheduler`] is a framework that remembers what it was told, [`ledger`] is what
+//! tasks themselves say, [`wait`] waits for conditions.
 
 pub mod binary;
 pub mod cluster;
 pub mod ledger;
+pub mod masters;
+pub mod operator;
 pub mod scheduler;
 pub mod wait;
+pub mod writes;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use regency_raft_store::{Config, Consensus, Limits, LogConfig};
+use regency_raft_store::{Config, Consensus, Limits, LogConfig, Removed};
 use regency_rpc::Listener;
 use regency_rpc::proto::regency::agent::v1::agent_attachment_server::AgentAttachmentServer;
 use regency_runtime::{Clock, IdMint, RandomIds, SystemClock, stop_signal};
@@ -107,14 +107,22 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
             tracing::info!(signal = %signal.context("cannot wait for signals")?, "stopping");
             Ok(())
         }
-        index = consensus.removed() => {
-            tracing::info!(
-                log_index = index,
-                "this master was removed from the cluster and stops; its data directory is of no \
-                 use any more"
-            );
-            Ok(())
-        }
+        removed = consensus.removed() => match removed {
+            Removed::Left { index } => {
+                tracing::info!(
+                    log_index = index,
+                    "this master was removed from the cluster and stops; its data directory is of \
+                     no use any more"
+                );
+                Ok(())
+            }
+            Removed::IdUsed { cluster, known } => Err(anyhow!(
+                "--id {} was that of a member that was removed from cluster {cluster} (its data \
+                 directory was {known}) and is never used again; start this master with an id \
+                 never used before",
+                flags.id
+            )),
+        },
         reason = consensus.halted() => Err(anyhow!("this master halted: {reason}")),
         ended = supervisor => match ended {
             Ok(()) => Ok(()),

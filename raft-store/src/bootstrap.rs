@@ -204,6 +204,7 @@ fn read_answer(
         http: peer.http.clone(),
         agent: peer.agent.clone(),
         hostname: answer.hostname,
+        promote: false,
     })
 }
 

@@ -115,6 +115,7 @@ pub(crate) fn membership_to_proto(membership: &Membership) -> proto::Membership 
                         http_address: info.http.clone(),
                         agent_address: info.agent.clone(),
                         hostname: info.hostname.clone(),
+                        promote: info.promote,
                     },
                 )
             })
@@ -135,6 +136,7 @@ pub(crate) fn membership_from_proto(
                 http: info.http_address.clone(),
                 agent: info.agent_address.clone(),
                 hostname: info.hostname.clone(),
+                promote: info.promote,
             },
         );
     }
@@ -362,6 +364,7 @@ mod tests {
             http: "a:2".into(),
             agent: "a:3".into(),
             hostname: "a".into(),
+            promote: true,
         };
         let membership = Membership::new(
             vec![BTreeSet::from([1]), BTreeSet::from([1, 2])],

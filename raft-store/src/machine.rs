@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::audit::Audit;
 use crate::effects::{EffectBatch, EffectSink};
 use crate::identity::Identity;
+use crate::members::former::Former;
 use crate::metrics;
 use crate::reader::AppliedState;
 use crate::snapshot::{self, Loaded, SnapshotFile, SnapshotStore};
@@ -45,6 +46,7 @@ pub(crate) struct Machine {
     state: State,
     applied: Option<LogId>,
     membership: StoredMembership,
+    former: Former,
     current: Current,
     published: watch::Sender<Arc<AppliedState>>,
     effects: EffectSink,
@@ -68,11 +70,13 @@ impl Machine {
             state: State::default(),
             applied: None,
             membership: StoredMembership::default(),
+            former: Former::default(),
             current: Current::default(),
             published: watch::Sender::new(Arc::new(AppliedState {
                 index: 0,
                 term: Term(0),
                 state: State::default(),
+                former: Former::default(),
             })),
             effects,
             store,
@@ -95,6 +99,7 @@ impl Machine {
         self.state = loaded.state;
         self.applied = loaded.meta.last_log_id;
         self.membership = loaded.meta.last_membership.clone();
+        self.former = loaded.former;
         *lock(&self.current) = Some((loaded.meta, file));
         self.publish();
     }
@@ -104,6 +109,7 @@ impl Machine {
             index: self.applied.map_or(0, |at| at.index),
             term: Term(self.applied.map_or(0, |at| at.leader_id.term)),
             state: self.state.clone(),
+            former: self.former.clone(),
         }));
     }
 
@@ -203,6 +209,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 match entry.payload {
                     EntryPayload::Blank => {}
                     EntryPayload::Membership(membership) => {
+                        self.former.note(self.membership.membership(), &membership);
                         self.membership = StoredMembership::new(Some(at), membership);
                     }
                     EntryPayload::Normal(proposal) => {
@@ -240,6 +247,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 last_log_id: self.applied,
                 last_membership: self.membership.clone(),
             },
+            former: self.former.clone(),
             store: self.store.clone(),
             identity: Arc::clone(&self.identity),
             current: Arc::clone(&self.current),
@@ -280,6 +288,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 pub(crate) struct Builder {
     state: State,
     meta: SnapshotMeta,
+    former: Former,
     store: SnapshotStore,
     identity: Arc<Identity>,
     current: Current,
@@ -293,9 +302,11 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             return Err(io::Error::other("a snapshot before there is a cluster"));
         };
         let (state, meta, store) = (self.state.clone(), self.meta.clone(), self.store.clone());
+        let former = self.former.clone();
         let snapshot = {
             let meta = meta.clone();
-            tokio::task::spawn_blocking(move || store.write(cluster, &meta, &state)).await??
+            tokio::task::spawn_blocking(move || store.write(cluster, &meta, &former, &state))
+                .await??
         };
         let mut current = lock(&self.current);
         // A newer one may have been installed meanwhile.

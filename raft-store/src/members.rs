@@ -5,10 +5,10 @@
 //! never leaves an even number in between. What may be done is decided by [`decide`] alone; this
 //! file finds out how things are and carries out.
 //!
-//! A node id that is in the membership stands for one data directory: adding it again with another
-//! directory is refused.
+//! A node id stands for one data directory for ever, also after its member left: see [`former`].
 
 pub mod decide;
+pub(crate) mod former;
 mod removed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,7 @@ use openraft::{ChangeMembers, Instant as _, ServerState};
 use regency_types::{Incarnation, NodeId};
 
 use self::decide::{Change, Objection, Seat};
+pub use self::removed::Removed;
 use crate::config::PeerSpec;
 use crate::consensus::{Consensus, TransferError};
 use crate::convert;
@@ -82,6 +83,18 @@ pub enum MemberError {
         /// Whose it is.
         known: Incarnation,
     },
+    /// The number was that of a member that left.
+    #[error(
+        "node id {node} was used before in this cluster, by a member that was removed (its data \
+         directory was {known}); give the new master an empty directory and a node id never used \
+         before"
+    )]
+    IdUsed {
+        /// The number.
+        node: NodeId,
+        /// Whose it was.
+        known: Incarnation,
+    },
     /// The change is not allowed as things are.
     #[error(transparent)]
     Objection(#[from] Objection),
@@ -112,6 +125,7 @@ impl MemberError {
             Self::OtherNode { .. } => "other_node",
             Self::OtherCluster { .. } => "other_cluster",
             Self::IdTaken { .. } => "id_taken",
+            Self::IdUsed { .. } => "id_used",
             Self::Objection(objection) => objection.code(),
             Self::NoHeir(_) => "no_heir",
             Self::NotHandedOver(_) => "not_handed_over",
@@ -132,6 +146,9 @@ pub struct Members {
     pub joint: bool,
     /// Everybody, by number.
     pub members: Vec<MemberView>,
+    /// Numbers of members that left, which are never used again; as far as this master applied
+    /// the log.
+    pub former: Vec<NodeId>,
 }
 
 /// One of [`Members`].
@@ -203,6 +220,7 @@ impl Consensus {
     fn members_at(&self) -> (Members, Option<LogId>) {
         let silence_max = SILENCE_MIN.max(self.election_max() * 3);
         let own = self.node();
+        let former = self.state().get().former.clone();
         let metrics = self.raft().metrics();
         let metrics = metrics.borrow_watched();
         let leads = metrics.state == ServerState::Leader;
@@ -241,6 +259,7 @@ impl Consensus {
             index: at.map(|at| at.index),
             joint: configs.len() > 1,
             members: membership.nodes().map(view).collect(),
+            former: former.iter().map(|member| member.node).collect(),
         };
         (members, at)
     }
@@ -254,6 +273,7 @@ impl Consensus {
     pub async fn add_learner(&self, spec: &PeerSpec) -> Result<(), MemberError> {
         self.finish_change().await?;
         let (members, at) = self.leading()?;
+        self.refuse_former(spec.id, at).await?;
         let info = self.look_at(spec).await?;
         if members.members.iter().any(|known| known.node == spec.id) {
             return Ok(());
@@ -443,6 +463,18 @@ impl Consensus {
         }
     }
 
+    /// Refuses the number of a member that left before the membership of `at`.
+    async fn refuse_former(&self, node: NodeId, at: Option<LogId>) -> Result<(), MemberError> {
+        // Who left is known as far as entries are applied.
+        let index = at.map_or(0, |at| at.index);
+        let applied = self.state().wait_for(index, CHANGE_TIMEOUT).await;
+        let applied = applied.map_err(|_| MemberError::InProgress)?;
+        match applied.former.get(node) {
+            Some(known) => Err(MemberError::IdUsed { node, known }),
+            None => Ok(()),
+        }
+    }
+
     /// Asks the master to add who it is, and whether it may be added.
     async fn look_at(&self, spec: &PeerSpec) -> Result<MemberInfo, MemberError> {
         let silent = |why| MemberError::Silent {
@@ -500,6 +532,7 @@ impl Consensus {
             http: spec.http.clone(),
             agent: spec.agent.clone(),
             hostname: answer.hostname,
+            promote: false,
         })
     }
 }

@@ -29,7 +29,8 @@ pub const PROPOSALS: &str = "regency_raft_proposals_total";
 pub const OUTCOME: &str = "outcome";
 /// Counter: calls of other masters that were refused, with label [`REASON`].
 pub const REFUSED_PEERS: &str = "regency_raft_refused_peers_total";
-/// Label of [`REFUSED_PEERS`]: `cluster`, `target`, `sender`, `malformed`.
+/// Label of [`REFUSED_PEERS`]: `cluster`, `target`, `sender`, `removed`,
+/// `malformed`.
 pub const REASON: &str = "reason";
 /// Counter: entries whose apply panicked and which were refused instead, on every master alike.
 pub const POISON_ENTRIES: &str = "regency_raft_poison_entries_total";

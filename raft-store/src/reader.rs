@@ -7,6 +7,8 @@ use regency_state::State;
 use regency_types::Term;
 use tokio::sync::watch;
 
+use crate::members::former::Former;
+
 /// A state and the entry that made it.
 #[derive(Debug, Clone)]
 pub struct AppliedState {
@@ -16,6 +18,8 @@ pub struct AppliedState {
     pub term: Term,
     /// The state. Cloning it is cheap.
     pub state: State,
+    /// Who left the cluster up to that entry.
+    pub(crate) former: Former,
 }
 
 /// Why a wait for an entry ended without it.
@@ -95,6 +99,7 @@ mod tests {
             index,
             term: Term(1),
             state: State::default(),
+            former: Former::default(),
         })
     }
 

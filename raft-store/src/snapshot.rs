@@ -18,6 +18,7 @@ use bytes::Bytes;
 use regency_state::State;
 use regency_types::ClusterId;
 
+use crate::members::former::Former;
 use crate::metrics;
 use crate::types::{LogId, SnapshotMeta};
 
@@ -154,6 +155,7 @@ impl SnapshotFile {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) meta: SnapshotMeta,
+    pub(crate) former: Former,
     pub(crate) state: State,
 }
 
@@ -188,13 +190,14 @@ impl SnapshotStore {
         &self,
         cluster: ClusterId,
         meta: &SnapshotMeta,
+        former: &Former,
         state: &State,
     ) -> Result<SnapshotFile, SnapshotError> {
         let begun = Instant::now();
         let path = self.path_of(meta.last_log_id.as_ref());
         let aside = path.with_extension(ASIDE);
         let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
-        format::write(&mut file, cluster, meta, state, &self.version)
+        format::write(&mut file, cluster, meta, former, state, &self.version)
             .and_then(|()| file.sync_all())
             .map_err(io_error("write", &aside))?;
         self.put_in_place(&aside, &path)?;

@@ -69,6 +69,8 @@ pub(crate) struct MemberInfo {
     pub(crate) http: String,
     pub(crate) agent: String,
     pub(crate) hostname: String,
+    /// Whether a learner gets a vote by itself once it is stable.
+    pub(crate) promote: bool,
 }
 
 impl Default for MemberInfo {
@@ -79,6 +81,7 @@ impl Default for MemberInfo {
             http: String::new(),
             agent: String::new(),
             hostname: String::new(),
+            promote: false,
         }
     }
 }

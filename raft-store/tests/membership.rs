@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use common::{Cluster, eventually, leadership};
 use regency_raft_store::members::decide::{Change, Objection};
-use regency_raft_store::{Consensus, IdentityError, MemberError, Role, StartError};
+use regency_raft_store::{Consensus, IdentityError, MemberError, Removed, Role, StartError};
 use regency_types::NodeId;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,7 +255,7 @@ async fn a_leader_that_is_removed_hands_over_and_then_learns_it() {
     })
     .await;
     let index = tokio::time::timeout(common::DEADLINE, leader.removed()).await;
-    let removal = next.members().index;
+    let removal = next.members().index.map(|index| Removed::Left { index });
     assert_eq!(index.ok(), removal, "it learns which entry removed it");
     let seats = next.members().seats();
     assert_eq!(seats.iter().filter(|seat| seat.voter).count(), 3);

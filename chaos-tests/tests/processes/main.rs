@@ -3,6 +3,7 @@
 mod agents;
 mod api;
 mod blackout;
+mod churn;
 mod command_lines;
 mod failover;
 mod frozen;

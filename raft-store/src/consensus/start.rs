@@ -202,6 +202,7 @@ impl Consensus {
             http: own.http.clone(),
             agent: own.agent.clone(),
             hostname: config.hostname.clone(),
+            promote: false,
         };
         let bounds = LogBounds {
             cache_bytes_max: config.log.cache_bytes_max,
@@ -220,7 +221,7 @@ impl Consensus {
             Arc::clone(&audit),
         );
         let states = machine.states();
-        let gate = Arc::new(Gate::new(Arc::clone(&identity)));
+        let gate = Arc::new(Gate::new(Arc::clone(&identity), states.clone()));
         let peers = Arc::new(Peers::new(&config.peers));
         foreign::check(&identity, &peers).await?;
         let networks = PeerNetworks {

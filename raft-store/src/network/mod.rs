@@ -17,11 +17,14 @@ use std::sync::{Arc, Mutex};
 
 use regency_rpc::proto::regency::raft::v1 as proto;
 use regency_types::{ClusterId, NodeId};
+use tokio::sync::watch;
 use tonic::Status;
 
 use crate::convert::{self, ConvertError};
 use crate::identity::{Identity, IdentityError};
+use crate::members::former::Former;
 use crate::metrics;
+use crate::reader::AppliedState;
 use crate::types::{Member, Membership};
 
 /// Why a call of another master is refused.
@@ -52,6 +55,14 @@ pub(crate) enum Refused {
         theirs: regency_types::Incarnation,
         known: regency_types::Incarnation,
     },
+    #[error(
+        "node {node} was removed from this cluster (its data directory was {known}), and its id is \
+         never used again: a new master needs a node id never used before and an empty directory"
+    )]
+    Removed {
+        node: NodeId,
+        known: regency_types::Incarnation,
+    },
     #[error("this master cannot join the cluster: {0}")]
     Join(#[source] IdentityError),
 }
@@ -63,6 +74,7 @@ impl Refused {
             Self::OtherNode { .. } | Self::OtherDirectory { .. } => "target",
             Self::OtherCluster { .. } | Self::Join(_) => "cluster",
             Self::OtherSender { .. } => "sender",
+            Self::Removed { .. } => "removed",
         }
     }
 }
@@ -71,15 +83,22 @@ impl Refused {
 #[derive(Debug)]
 pub(crate) struct Gate {
     identity: Arc<Identity>,
+    states: watch::Receiver<Arc<AppliedState>>,
     said: Mutex<BTreeSet<(NodeId, &'static str)>>,
 }
 
 impl Gate {
-    pub(crate) fn new(identity: Arc<Identity>) -> Self {
+    pub(crate) fn new(identity: Arc<Identity>, states: watch::Receiver<Arc<AppliedState>>) -> Self {
         Self {
             identity,
+            states,
             said: Mutex::default(),
         }
+    }
+
+    /// Who left the cluster, as far as this master applied the log.
+    pub(crate) fn former(&self) -> Former {
+        self.states.borrow().former.clone()
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
@@ -144,6 +163,12 @@ impl Gate {
                 node: own.node,
                 wanted: target.incarnation,
                 own: own.incarnation,
+            });
+        }
+        if let Some(known) = self.former().get(sender.node) {
+            return Err(Refused::Removed {
+                node: sender.node,
+                known,
             });
         }
         if let Some(known) = membership

@@ -111,6 +111,7 @@ impl RaftRpc for RaftService {
             last_log_index: last.unwrap_or(0),
             version: self.version.clone(),
             members: members.map(convert::member_to_proto).collect(),
+            former_members: self.gate.former().to_proto(),
             membership_index: committed.log_id().as_ref().map_or(0, |at| at.index),
         }))
     }

@@ -23,6 +23,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Loaded, SnapshotError, SnapshotFile, io_error};
 use crate::convert;
+use crate::members::former::Former;
 use crate::types::SnapshotMeta;
 
 const MAGIC: [u8; 8] = *b"RGNCYSNP";
@@ -46,6 +47,8 @@ pub(super) struct Header {
     pub(super) format: u32,
     pub(super) cluster: ClusterId,
     pub(super) meta: SnapshotMeta,
+    /// Who was a member before.
+    pub(super) former: Former,
     /// The program that wrote it.
     pub(super) written_by: String,
     /// Digest of the state.
@@ -72,6 +75,7 @@ pub(super) fn write(
     file: &mut impl Write,
     cluster: ClusterId,
     meta: &SnapshotMeta,
+    former: &Former,
     state: &State,
     written_by: &str,
 ) -> io::Result<()> {
@@ -101,6 +105,7 @@ pub(super) fn write(
         compression: proto::SnapshotCompression::Zstd.into(),
         stored_bytes: body.len() as u64,
         stored_digest: digest_to_proto(xxh3_128(&body)),
+        former_members: former.to_proto(),
     }
     .encode_to_vec();
     file.write_all(&prefix(&header))?;
@@ -150,6 +155,7 @@ pub(crate) fn load(
     Ok(Loaded {
         state: read_state(snapshot, &header)?,
         meta: header.meta,
+        former: header.former,
     })
 }
 
@@ -230,6 +236,7 @@ fn parse(
             last_membership: convert::stored_membership_from_proto(membership)
                 .map_err(|e| e.to_string())?,
         },
+        former: Former::from_proto(&header.former_members).map_err(|e| e.to_string())?,
         written_by: header.written_by.clone(),
         state_digest: digest(&header.state_digest, "the state")?,
         body: Body {

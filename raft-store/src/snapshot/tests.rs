@@ -9,6 +9,7 @@ use regency_types::{
 };
 
 use super::*;
+use crate::members::former::Former;
 use crate::types::{MemberInfo, Membership, StoredMembership, log_id};
 
 /// The state in the fixtures, in the stored form of its own fixture.
@@ -35,7 +36,7 @@ fn the_newest_whole_snapshot_is_used_and_two_are_kept() {
     let state = State::default();
     for index in [5, 7, 9] {
         store
-            .write(ClusterId(1), &meta(index), &state)
+            .write(ClusterId(1), &meta(index), &Former::default(), &state)
             .expect("written");
     }
     let files = store.files().expect("listed");
@@ -62,7 +63,12 @@ fn a_snapshot_of_another_cluster_or_a_newer_program_is_refused() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = SnapshotStore::open(dir.path(), "test").expect("opens");
     let file = store
-        .write(ClusterId(1), &meta(5), &State::default())
+        .write(
+            ClusterId(1),
+            &meta(5),
+            &Former::default(),
+            &State::default(),
+        )
         .expect("written");
     assert!(matches!(
         load(&file, Some(ClusterId(2))),
@@ -103,6 +109,7 @@ fn files_of_every_format_are_read() {
         http: format!("10.0.0.{n}:5050"),
         agent: format!("10.0.0.{n}:5061"),
         hostname: format!("master-{n}"),
+        promote: false,
     };
     let membership = Membership::new(
         vec![BTreeSet::from([1, 2, 3])],
@@ -227,18 +234,24 @@ fn a_state_that_cannot_be_is_found_in_a_file_that_is_whole() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = SnapshotStore::open(dir.path(), "test").expect("opens");
     let good = state(ClusterId(1));
-    let file = store.write(ClusterId(1), &meta(5), &good).expect("written");
+    let file = store
+        .write(ClusterId(1), &meta(5), &Former::default(), &good)
+        .expect("written");
     assert_eq!(verify_snapshot(&file.path).expect("whole").agents, 1);
 
     let mut parts = good.to_parts();
     parts.counters = Counters::default();
     let bad = State::from_parts(parts).expect("nothing dangles");
-    let file = store.write(ClusterId(1), &meta(6), &bad).expect("written");
+    let file = store
+        .write(ClusterId(1), &meta(6), &Former::default(), &bad)
+        .expect("written");
     inspect_snapshot(&file.path).expect("whole");
     let error = verify_snapshot(&file.path).expect_err("a number given out again");
     assert!(matches!(error, SnapshotError::BrokenRule { .. }), "{error}");
 
-    let file = store.write(ClusterId(2), &meta(7), &good).expect("written");
+    let file = store
+        .write(ClusterId(2), &meta(7), &Former::default(), &good)
+        .expect("written");
     let error = verify_snapshot(&file.path).expect_err("of two clusters");
     assert!(matches!(error, SnapshotError::BrokenRule { .. }), "{error}");
 }

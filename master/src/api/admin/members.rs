@@ -91,6 +91,8 @@ struct MembersBody {
     /// Whether a change of voters is not finished.
     joint: bool,
     members: Vec<MemberBody>,
+    /// Numbers of members that left; they are never used again.
+    former_ids: Vec<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -266,6 +268,7 @@ fn done(cx: &ApiCx, uri: &Uri, result: Result<(), MemberError>) -> Response<Body
         | MemberError::OtherNode { .. }
         | MemberError::OtherCluster { .. }
         | MemberError::IdTaken { .. }
+        | MemberError::IdUsed { .. }
         | MemberError::Objection(_)
         | MemberError::NoHeir(_)
         | MemberError::NotHandedOver(_)
@@ -304,6 +307,7 @@ fn members(cx: &ApiCx) -> MembersBody {
                 last_contact_ms: member.last_contact.map(ms),
             })
             .collect(),
+        former_ids: now.former.iter().map(|node| node.0).collect(),
     }
 }
 

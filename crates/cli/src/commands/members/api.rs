@@ -24,6 +24,9 @@ pub(super) struct Members {
     pub(super) leader: Option<u64>,
     pub(super) joint: bool,
     pub(super) members: Vec<Member>,
+    /// Numbers that are used up; masters of older versions do not tell.
+    #[serde(default)]
+    pub(super) former_ids: Vec<u64>,
     /// The whole answer.
     #[serde(skip)]
     pub(super) raw: Value,

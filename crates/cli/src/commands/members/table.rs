@@ -6,6 +6,8 @@ use super::api::{Health, Member, Members};
 
 /// Columns of a terminal that everything fits in.
 const WIDTH: u16 = 100;
+/// How many ids of members that left are shown.
+const IDS_MAX: usize = 8;
 
 /// A table of the members, and what else is to be known about it.
 pub(super) fn members(members: &Members) -> String {
@@ -45,6 +47,10 @@ pub(super) fn members(members: &Members) -> String {
     if members.joint {
         text.push_str("\na change of voters is not finished; repeat it");
     }
+    if !members.former_ids.is_empty() {
+        text.push_str("\nids of members that left, never used again: ");
+        text.push_str(&ids(&members.former_ids));
+    }
     match members.leader {
         Some(leader) if leader == members.node_id => {}
         Some(leader) => text.push_str(&format!(
@@ -78,6 +84,14 @@ pub(super) fn judgement(health: &Health) -> String {
         health.tolerates_at_best
     ));
     lines.join("\n")
+}
+
+/// The last few of many, so that a cluster that lived long still fits a terminal.
+fn ids(all: &[u64]) -> String {
+    let skipped = all.len().saturating_sub(IDS_MAX);
+    let shown: Vec<String> = all[skipped..].iter().map(u64::to_string).collect();
+    let before = if skipped == 0 { "" } else { "..., " };
+    format!("{before}{}", shown.join(", "))
 }
 
 fn role(member: &Member) -> &'static str {
@@ -116,6 +130,7 @@ mod tests {
             leader: Some(1),
             joint: false,
             members: (1..=3).map(|id| member(id, host)).collect(),
+            former_ids: (4..=13).collect(),
             raw: serde_json::Value::Null,
         }
     }
@@ -132,7 +147,8 @@ mod tests {
     fn a_member_is_shown_with_what_counts() {
         let text = members(&three("m.example"));
         let rows: Vec<&str> = text.lines().collect();
-        assert_eq!(rows.len(), 4, "{text}");
+        assert_eq!(rows.len(), 5, "{text}");
+        assert!(rows[4].ends_with("never used again: ..., 6, 7, 8, 9, 10, 11, 12, 13"));
         assert!(
             rows[1].contains("leader") && rows[1].contains("yes"),
             "{text}"
