@@ -42,6 +42,9 @@ mod saved;
 mod snapshot;
 mod status;
 mod term;
+#[cfg(feature = "test-door")]
+#[doc(hidden)]
+pub mod testing;
 mod types;
 
 pub use audit::AuditedState;

@@ -122,6 +122,15 @@ pub(crate) fn open(
     kind: EngineKind,
     dir: &Path,
 ) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
+    open_sized(kind, dir, None)
+}
+
+/// The same, with segments of another size than usual.
+pub(crate) fn open_sized(
+    kind: EngineKind,
+    dir: &Path,
+    segment_bytes: Option<u64>,
+) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
     let (engine, recovered): (Box<dyn LogEngine>, _) = match kind {
         EngineKind::Sled => {
             let (engine, recovered) = sled::SledEngine::open(dir)?;
@@ -129,7 +138,8 @@ pub(crate) fn open(
             (Box::new(engine), recovered)
         }
         EngineKind::Segment => {
-            let (engine, recovered) = segment::SegmentEngine::open(dir)?;
+            let bytes = segment_bytes.unwrap_or(segment::SEGMENT_BYTES);
+            let (engine, recovered) = segment::SegmentEngine::open_sized(dir, bytes)?;
             (Box::new(engine), recovered)
         }
     };

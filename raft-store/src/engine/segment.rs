@@ -36,7 +36,7 @@ use crate::types::Vote;
 
 /// Size of a segment; an entry that is larger makes its own segment longer. In tests it is small, so
 /// that all of them go from segment to segment.
-const SEGMENT_BYTES: u64 = if cfg!(test) {
+pub(super) const SEGMENT_BYTES: u64 = if cfg!(test) {
     64 * 1024
 } else {
     8 * 1024 * 1024
@@ -92,11 +92,8 @@ impl Segments {
 }
 
 impl SegmentEngine {
-    /// Opens or makes the log in `dir` and checks every record in it.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Recovered), EngineError> {
-        Self::open_sized(dir, SEGMENT_BYTES)
-    }
-
+    /// Opens or makes the log in `dir`, with segments of `segment_bytes`, and checks every record in
+    /// it.
     pub(super) fn open_sized(
         dir: &Path,
         segment_bytes: u64,
