@@ -116,21 +116,27 @@ impl Record {
     /// Its encoding.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_bytes());
-        out.extend_from_slice(&MAGIC);
-        out.push(VERSION);
-        out.push(self.kind as u8);
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&self.at.term.to_be_bytes());
-        out.extend_from_slice(&self.at.index.to_be_bytes());
+        self.encode_to(&mut out);
+        out
+    }
+
+    /// Adds its encoding to `out`.
+    pub(crate) fn encode_to(&self, out: &mut Vec<u8>) {
+        let mut header = [0; HEADER_BYTES];
+        header[..2].copy_from_slice(&MAGIC);
+        header[2] = VERSION;
+        header[3] = self.kind as u8;
+        header[6..14].copy_from_slice(&self.at.term.to_be_bytes());
+        header[14..22].copy_from_slice(&self.at.index.to_be_bytes());
         // Every path that makes a payload bounds it far below 4 GiB.
         let len = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&len.to_be_bytes());
+        header[22..CRC_AT].copy_from_slice(&len.to_be_bytes());
         let mut crc = crc32fast::Hasher::new();
-        crc.update(&out);
+        crc.update(&header[..CRC_AT]);
         crc.update(&self.payload);
-        out.extend_from_slice(&crc.finalize().to_be_bytes());
+        header[CRC_AT..].copy_from_slice(&crc.finalize().to_be_bytes());
+        out.extend_from_slice(&header);
         out.extend_from_slice(&self.payload);
-        out
     }
 
     /// The size of the record that begins with `start`, as far as its header tells.

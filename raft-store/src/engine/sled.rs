@@ -14,7 +14,9 @@
 //! 6. Opening may panic on damage; that is caught and is damage.
 //!
 //! Keys are `1, index (8 bytes), piece (2 bytes)` for entries and `0, name` for the rest, all in
-//! one tree, so that the order of writes is the order in the database's own log.
+//! one tree, so that the order of writes is the order in the database's own log. What a key costs
+//! the database is far more than what a byte costs. So small entries that are synced together share
+//! a value, under the index of the first of them; only a large one has pieces.
 
 use std::fs::File;
 use std::io;
@@ -57,9 +59,13 @@ pub(crate) struct SledEngine {
     file: File,
     step: Batch,
     step_bytes: usize,
-    /// Whether something was put into the database since the last sync.
+    /// Small entries that will share a value, encoded, and the index of the first.
+    shared: Vec<u8>,
+    shared_from: u64,
+    committed: Option<Position>,
+    /// Whether something was put into the step since the last sync.
     unsynced: bool,
-    /// Keys below this were purged and may still be there.
+    /// Values below this index were purged and may still be there.
     purge_to: u64,
     purged_from: u64,
 }
@@ -81,6 +87,9 @@ impl SledEngine {
             file,
             step: Batch::default(),
             step_bytes: 0,
+            shared: Vec::with_capacity(PIECE_BYTES_MAX),
+            shared_from: 0,
+            committed: None,
             unsynced: false,
             purge_to: 0,
             purged_from: 0,
@@ -112,43 +121,35 @@ impl SledEngine {
         let mut last = purged;
         let mut unfinished = None;
         let mut next = first;
-        let mut pieces = Pieces::new(self.db.range(entry_key(first, 0)..));
-        loop {
-            match pieces.next_entry() {
-                Ok(None) => break,
-                Ok(Some((index, Assembled::Whole(record)))) if index == next => {
-                    if record.at.index != index || last.is_some_and(|l| record.at.term < l.term) {
-                        return Err(damage(format!("entry {index} is that of {:?}", record.at)));
-                    }
-                    last = Some(record.at);
-                    next += 1;
-                }
-                Ok(Some((index, Assembled::Unfinished))) if index == next => {
-                    // Only the very last entry can be cut short by a crash: later steps were
-                    // never begun. Nobody was told about it.
-                    if pieces
-                        .next_entry()
-                        .map_err(|e| damage(e.to_string()))?
-                        .is_some()
-                    {
-                        return Err(damage(format!("entry {index} is incomplete")));
-                    }
-                    unfinished = Some(index);
-                    break;
-                }
-                Ok(Some((index, _))) => {
-                    return Err(damage(format!("entry {index} where {next} is expected")));
-                }
-                Err(error) => return Err(damage(error.to_string())),
+        let mut entries = Entries::from(&self.db, first).map_err(|e| damage(e.to_string()))?;
+        while let Some(read) = entries.next().map_err(|e| damage(e.to_string()))? {
+            let (index, record) = read;
+            if index != next {
+                return Err(damage(format!("entry {index} where {next} is expected")));
             }
+            let Some(record) = record else {
+                // Only the very last entry can be cut short by a crash: later steps were
+                // never begun. Nobody was told about it.
+                let more = entries.next().map_err(|e| damage(e.to_string()))?;
+                if more.is_some() {
+                    return Err(damage(format!("entry {index} is incomplete")));
+                }
+                unfinished = Some(index);
+                break;
+            };
+            if last.is_some_and(|last| record.at.term < last.term) {
+                return Err(damage(format!("entry {index} is that of {:?}", record.at)));
+            }
+            last = Some(record.at);
+            next += 1;
         }
-        drop(pieces);
+        drop(entries);
         if let Some(index) = unfinished {
             self.truncate_from(index)
                 .map_err(EngineError::io("repair", dir))?;
         }
-        // Keys that a purge left behind are removed bit by bit.
-        self.purge_to = first;
+        // What a purge left behind is removed bit by bit.
+        self.purge_to = value_of(&self.db, first).map_err(EngineError::io("read", dir))?;
         Ok(Recovered {
             purged,
             last,
@@ -159,12 +160,39 @@ impl SledEngine {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        if self.step_bytes + value.len() > STEP_BYTES_MAX && self.step_bytes > 0 {
-            self.sync()?;
+        if self.step_bytes + value.len() > STEP_BYTES_MAX {
+            self.sync_step()?;
         }
         self.step.insert(key, value);
         self.step_bytes += value.len();
         self.unsynced = true;
+        Ok(())
+    }
+
+    /// Puts the entries that share a value into the step.
+    fn put_shared(&mut self) -> io::Result<()> {
+        if self.shared.is_empty() {
+            return Ok(());
+        }
+        let mut shared = std::mem::take(&mut self.shared);
+        self.put(&entry_key(self.shared_from, 0), &shared)?;
+        shared.clear();
+        self.shared = shared;
+        Ok(())
+    }
+
+    fn sync_step(&mut self) -> io::Result<()> {
+        if !self.unsynced {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let step = std::mem::take(&mut self.step);
+        self.step_bytes = 0;
+        self.db.apply_batch(step).map_err(sled_error)?;
+        self.db.flush().map_err(sled_error)?;
+        self.file.sync_data()?;
+        self.unsynced = false;
+        metrics::synced(begun.elapsed());
         Ok(())
     }
 
@@ -185,8 +213,18 @@ impl SledEngine {
 impl LogEngine for SledEngine {
     fn append(&mut self, records: &[Record]) -> io::Result<()> {
         for record in records {
-            let bytes = record.encode();
-            for (piece, value) in bytes.chunks(PIECE_BYTES_MAX).enumerate() {
+            let bytes = record.encoded_bytes();
+            if self.shared.len() + bytes > PIECE_BYTES_MAX {
+                self.put_shared()?;
+            }
+            if bytes <= PIECE_BYTES_MAX {
+                if self.shared.is_empty() {
+                    self.shared_from = record.at.index;
+                }
+                record.encode_to(&mut self.shared);
+                continue;
+            }
+            for (piece, value) in record.encode().chunks(PIECE_BYTES_MAX).enumerate() {
                 let piece = u16::try_from(piece)
                     .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "entry too large"))?;
                 self.put(&entry_key(record.at.index, piece), value)?;
@@ -196,29 +234,23 @@ impl LogEngine for SledEngine {
     }
 
     fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        self.put_shared()?;
         self.put(&VOTE_KEY, &vote_record(vote).encode())
     }
 
     fn save_committed(&mut self, at: Position) -> io::Result<()> {
-        self.put(
-            &COMMITTED_KEY,
-            &Record::marker(Kind::Committed, at).encode(),
-        )
+        // Once for each sync is enough.
+        self.committed = Some(at);
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        if !self.unsynced {
-            return Ok(());
+        self.put_shared()?;
+        if let Some(at) = self.committed.take() {
+            let record = Record::marker(Kind::Committed, at);
+            self.put(&COMMITTED_KEY, &record.encode())?;
         }
-        let begun = Instant::now();
-        let step = std::mem::take(&mut self.step);
-        self.step_bytes = 0;
-        self.db.apply_batch(step).map_err(sled_error)?;
-        self.db.flush().map_err(sled_error)?;
-        self.file.sync_data()?;
-        self.unsynced = false;
-        metrics::synced(begun.elapsed());
-        Ok(())
+        self.sync_step()
     }
 
     fn truncate_from(&mut self, index: u64) -> io::Result<()> {
@@ -227,13 +259,23 @@ impl LogEngine for SledEngine {
         for key in self.db.range(entry_key(index, 0)..).keys().rev() {
             keys.push(key.map_err(sled_error)?.to_vec());
         }
-        self.remove(&keys)
+        self.remove(&keys)?;
+        // The entry may share the value of earlier ones, which stay.
+        let from = value_of(&self.db, index)?;
+        let kept = SledReader(self.db.clone()).read(from..index, usize::MAX)?;
+        let small = kept.iter().map(Record::encoded_bytes).sum::<usize>() <= PIECE_BYTES_MAX;
+        if from < index && small {
+            self.append(&kept)?;
+            self.sync()?;
+        }
+        Ok(())
     }
 
     fn purge_upto(&mut self, at: Position) -> io::Result<()> {
+        self.put_shared()?;
         self.put(&PURGED_KEY, &Record::marker(Kind::Purged, at).encode())?;
         self.sync()?;
-        self.purge_to = self.purge_to.max(at.index + 1);
+        self.purge_to = self.purge_to.max(value_of(&self.db, at.index + 1)?);
         Ok(())
     }
 
@@ -273,10 +315,12 @@ impl LogRead for SledReader {
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         let mut bytes = 0;
-        let keys = entry_key(range.start, 0)..entry_key(range.end, 0);
-        let mut pieces = Pieces::new(self.0.range(keys));
-        while let Some((index, assembled)) = pieces.next_entry()? {
-            let Assembled::Whole(record) = assembled else {
+        let mut entries = Entries::from(&self.0, range.start)?;
+        while let Some((index, record)) = entries.next()? {
+            if index >= range.end {
+                break;
+            }
+            let Some(record) = record else {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!("entry {index} is incomplete"),
@@ -292,26 +336,68 @@ impl LogRead for SledReader {
     }
 }
 
-enum Assembled {
-    Whole(Record),
-    Unfinished,
+/// Index of the first entry in the value that holds entry `index`, if it is there. Otherwise
+/// whatever value lies before it, or `index` itself.
+fn value_of(db: &Db, index: u64) -> io::Result<u64> {
+    let upto = ..=entry_key(index, u16::MAX);
+    let last = db.range::<[u8; 11], _>(upto).keys().next_back();
+    let last = last.transpose().map_err(sled_error)?;
+    Ok(last.and_then(|key| index_of(&key)).unwrap_or(index))
 }
 
-/// Puts the pieces of entries together again.
-struct Pieces {
-    iter: std::iter::Peekable<sled::Iter>,
+/// Reads entries out of their values, or puts them together from their pieces.
+struct Entries {
+    values: std::iter::Peekable<sled::Iter>,
+    /// Index of the first entry that is wanted.
+    first: u64,
+    /// A value with entries that were not given yet, where the next begins in it, and its index.
+    value: sled::IVec,
+    at: usize,
+    index: u64,
 }
 
-impl Pieces {
-    fn new(iter: sled::Iter) -> Self {
-        Self {
-            iter: iter.peekable(),
+impl Entries {
+    /// Those with index `first` or a higher one.
+    fn from(db: &Db, first: u64) -> io::Result<Self> {
+        let from = value_of(db, first)?;
+        Ok(Self {
+            values: db.range(entry_key(from, 0)..).peekable(),
+            first,
+            value: sled::IVec::default(),
+            at: 0,
+            index: 0,
+        })
+    }
+
+    /// The next entry and its index, which the record is sure to have. No record: it is incomplete.
+    fn next(&mut self) -> io::Result<Option<(u64, Option<Record>)>> {
+        loop {
+            let read = if self.at < self.value.len() {
+                Some(self.next_in_value()?)
+            } else {
+                self.next_value()?
+            };
+            match read {
+                // It shares a value with one that is wanted.
+                Some((index, _)) if index < self.first => {}
+                read => return Ok(read),
+            }
         }
     }
 
-    /// The next entry in order of the keys.
-    fn next_entry(&mut self) -> io::Result<Option<(u64, Assembled)>> {
-        let Some(first) = self.iter.next() else {
+    fn next_in_value(&mut self) -> io::Result<(u64, Option<Record>)> {
+        let index = self.index;
+        let rest = &self.value[self.at..];
+        let need = Record::needed_bytes(rest).map_err(|e| damaged(format!("entry {index}"), e))?;
+        let bytes = rest.get(..need).unwrap_or(rest);
+        let record = decode(index, bytes)?;
+        self.at += need;
+        self.index += 1;
+        Ok((index, Some(record)))
+    }
+
+    fn next_value(&mut self) -> io::Result<Option<(u64, Option<Record>)>> {
+        let Some(first) = self.values.next() else {
             return Ok(None);
         };
         let (key, value) = first.map_err(sled_error)?;
@@ -321,14 +407,20 @@ impl Pieces {
                 format!("key {key:?} begins no entry"),
             ));
         };
+        let need =
+            Record::needed_bytes(&value).map_err(|e| damaged(format!("entry {index}"), e))?;
+        if need <= value.len() {
+            (self.value, self.at, self.index) = (value, 0, index);
+            return self.next_in_value().map(Some);
+        }
         let mut bytes = value.to_vec();
         let mut piece = 0u16;
-        while let Some(Ok((key, _))) = self.iter.peek() {
+        while let Some(Ok((key, _))) = self.values.peek() {
             if index_of(key) != Some(index) || piece_of(key) != piece.checked_add(1) {
                 break;
             }
             let (_, value) = self
-                .iter
+                .values
                 .next()
                 .transpose()
                 .map_err(sled_error)?
@@ -336,14 +428,23 @@ impl Pieces {
             bytes.extend_from_slice(&value);
             piece += 1;
         }
-        let need =
-            Record::needed_bytes(&bytes).map_err(|e| damaged(format!("entry {index}"), e))?;
         if bytes.len() < need {
-            return Ok(Some((index, Assembled::Unfinished)));
+            return Ok(Some((index, None)));
         }
-        let record = Record::decode(&bytes).map_err(|e| damaged(format!("entry {index}"), e))?;
-        Ok(Some((index, Assembled::Whole(record))))
+        Ok(Some((index, Some(decode(index, &bytes)?))))
     }
+}
+
+/// The record of entry `index`.
+fn decode(index: u64, bytes: &[u8]) -> io::Result<Record> {
+    let record = Record::decode(bytes).map_err(|e| damaged(format!("entry {index}"), e))?;
+    if record.at.index != index || !record.kind.is_entry() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("entry {index} is that of {:?}", record.at),
+        ));
+    }
+    Ok(record)
 }
 
 fn entry_key(index: u64, piece: u16) -> [u8; 11] {

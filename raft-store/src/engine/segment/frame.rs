@@ -61,11 +61,12 @@ pub(super) enum FrameError {
 
 /// Adds `record` to `out`; gives the check value behind it.
 pub(super) fn encode(out: &mut Vec<u8>, chain: Chain, group: u64, record: &Record) -> Chain {
-    let bytes = record.encode();
-    let chain = chain.after(group, &bytes);
-    out.extend_from_slice(&chain.0.to_be_bytes());
+    let start = out.len();
+    out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&group.to_be_bytes());
-    out.extend_from_slice(&bytes);
+    record.encode_to(out);
+    let chain = chain.after(group, &out[start + PREFIX_BYTES..]);
+    out[start..start + 8].copy_from_slice(&chain.0.to_be_bytes());
     chain
 }
 

@@ -22,6 +22,20 @@ fn filled(dir: &Path, n: u64) -> SledEngine {
     engine
 }
 
+/// An engine with one value for each of the entries 0 to `n`.
+fn filled_singly(dir: &Path, n: u64) -> SledEngine {
+    let (mut engine, _) = open(dir);
+    for index in 0..n {
+        engine.append(&[entry(1, index, 100)]).expect("appended");
+        engine.sync().expect("synced");
+    }
+    engine
+}
+
+fn n_values(engine: &SledEngine) -> usize {
+    engine.db.range(entry_key(0, 0)..).count()
+}
+
 fn indexes(engine: &SledEngine, range: Range<u64>) -> Vec<u64> {
     let records = engine.reader().read(range, usize::MAX).expect("read");
     records.iter().map(|record| record.at.index).collect()
@@ -52,7 +66,7 @@ fn an_entry_larger_than_a_step_comes_back_whole() {
 #[test]
 fn a_purge_holds_at_once_and_is_tidied_bit_by_bit() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let mut engine = filled(dir.path(), 500);
+    let mut engine = filled_singly(dir.path(), 500);
     engine
         .purge_upto(Position {
             term: 1,
@@ -86,6 +100,102 @@ fn a_purge_holds_at_once_and_is_tidied_bit_by_bit() {
 }
 
 #[test]
+fn small_entries_share_values_and_are_read_one_by_one() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut engine = filled(dir.path(), 100);
+    // 130 bytes each: 15 of them in a value.
+    assert_eq!(n_values(&engine), 7);
+    engine
+        .append(&[entry(1, 100, 5000), entry(1, 101, 100)])
+        .expect("appended");
+    engine.sync().expect("synced");
+    assert_eq!(n_values(&engine), 7 + 3 + 1);
+    drop(engine);
+    let (engine, recovered) = open(dir.path());
+    assert_eq!(
+        recovered.last,
+        Some(Position {
+            term: 1,
+            index: 101
+        })
+    );
+    for from in 0..102 {
+        let all: Vec<_> = (from..102).collect();
+        assert_eq!(indexes(&engine, from..102), all);
+        assert_eq!(indexes(&engine, from..from + 1), [from]);
+    }
+    assert_eq!(engine.reader().read(7..50, 250).expect("read").len(), 2);
+}
+
+#[test]
+fn a_value_is_cut_where_its_entries_are_truncated() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    // The last entry is large, the others share values of 15.
+    for from in [0, 1, 14, 15, 16, 29, 30, 31, 32] {
+        let path = dir.path().join(from.to_string());
+        let mut engine = filled(&path, 31);
+        engine.append(&[entry(1, 31, 5000)]).expect("appended");
+        engine.truncate_from(from).expect("truncated");
+        assert_eq!(
+            indexes(&engine, 0..99),
+            (0..from.min(32)).collect::<Vec<_>>()
+        );
+        let next = from.min(32);
+        engine.append(&[entry(2, next, 10)]).expect("appended");
+        engine.sync().expect("synced");
+        drop(engine);
+        let (engine, recovered) = open(&path);
+        assert_eq!(
+            recovered.last,
+            Some(Position {
+                term: 2,
+                index: next
+            })
+        );
+        assert_eq!(indexes(&engine, 0..99), (0..=next).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_value_goes_when_all_its_entries_are_purged() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut engine = filled(dir.path(), 100);
+    for (index, n_left) in [
+        (15, 6),
+        (28, 6),
+        (29, 5),
+        (44, 4),
+        (98, 1),
+        (99, 1),
+        (200, 1),
+    ] {
+        engine
+            .purge_upto(Position { term: 1, index })
+            .expect("purged");
+        while engine.tidy().expect("tidied") {}
+        assert_eq!(n_values(&engine), n_left, "{index}");
+        drop(engine);
+        let (again, recovered) = open(dir.path());
+        engine = again;
+        assert_eq!(recovered.purged, Some(Position { term: 1, index }));
+        let last = recovered.last.expect("at least the purged one").index;
+        assert_eq!(last, index.max(99));
+        let all: Vec<_> = (index + 1..100).collect();
+        assert_eq!(indexes(&engine, index + 1..200), all);
+    }
+    engine.append(&[entry(1, 201, 10)]).expect("appended");
+    engine.sync().expect("synced");
+    engine
+        .purge_upto(Position {
+            term: 1,
+            index: 200,
+        })
+        .expect("purged");
+    while engine.tidy().expect("tidied") {}
+    assert_eq!(indexes(&engine, 0..300), [201]);
+}
+
+#[test]
 fn an_entry_that_a_crash_cut_short_is_removed_when_it_is_the_last() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let mut engine = filled(dir.path(), 3);
@@ -104,7 +214,7 @@ fn an_entry_that_a_crash_cut_short_is_removed_when_it_is_the_last() {
 }
 
 fn damage(dir: &Path, change: impl FnOnce(&Db)) -> String {
-    let engine = filled(dir, 10);
+    let engine = filled_singly(dir, 10);
     change(&engine.db);
     engine.db.flush().expect("flushed");
     drop(engine);
@@ -142,6 +252,35 @@ fn a_hole_a_flipped_bit_and_a_cut_entry_in_the_middle_are_damage() {
         let other = db.get(entry_key(5, 0)).expect("read").expect("there");
         db.insert(entry_key(4, 0), other).expect("written");
     });
+    assert!(detail.contains("entry 4 is that of"), "{detail}");
+}
+
+#[test]
+fn damage_among_entries_that_share_a_value_is_noticed() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let change = |name: &str, change: fn(&mut Vec<u8>)| {
+        let path = dir.path().join(name);
+        let engine = filled(&path, 10);
+        let mut value = engine
+            .db
+            .get(entry_key(0, 0))
+            .expect("read")
+            .expect("there")
+            .to_vec();
+        change(&mut value);
+        engine.db.insert(entry_key(0, 0), value).expect("written");
+        engine.db.flush().expect("flushed");
+        drop(engine);
+        match SledEngine::open(&path) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("the damage was not noticed"),
+        }
+    };
+    let detail = change("bit", |value| value[4 * 130 + HEADER_BYTES + 3] ^= 4);
+    assert!(detail.contains("entry 4: its checksum"), "{detail}");
+    let detail = change("cut", |value| value.truncate(10 * 130 - 1));
+    assert!(detail.contains("entry 9: 129 bytes"), "{detail}");
+    let detail = change("lost", |value| drop(value.drain(4 * 130..5 * 130)));
     assert!(detail.contains("entry 4 is that of"), "{detail}");
 }
 
