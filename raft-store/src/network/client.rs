@@ -46,6 +46,9 @@ use crate::types::{Member, MemberInfo, TypeConfig, Vote};
 const APPEND_PATIENCE: Duration = Duration::from_millis(1500);
 /// How often that is looked at.
 const APPEND_TICK: Duration = Duration::from_millis(250);
+/// How long a message that only tells what is committed waits for entries to travel with. Without
+/// it, each of a few commits in a row costs two messages to each follower and two answers.
+const COMMIT_LINGER: Duration = Duration::from_millis(1);
 /// Appends on their way to one follower at once.
 const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// How long a snapshot may make no progress, its installation included.
@@ -185,7 +188,8 @@ impl PeerNetwork {
         let mut client = self.client(self.purpose)?;
         // The library's stream of requests is not handed to the transport: when the answers are
         // dropped, it must be gone at once, because its successor waits for what it holds.
-        let (outgoing, body) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
+        // One more than may be in flight: what was held is sent in any case.
+        let (outgoing, body) = mpsc::channel(APPENDS_IN_FLIGHT_MAX + 1);
         // There is room: nothing was sent yet.
         let _ = outgoing.try_send(first);
         let opened =
@@ -203,6 +207,7 @@ impl PeerNetwork {
             input: Some(input),
             outgoing: Some(outgoing),
             answers,
+            held: None,
             in_flight: 1,
             progress: Instant::now(),
         }))
@@ -217,6 +222,10 @@ struct Appends<'s, S> {
     /// `None` once everything was sent.
     outgoing: Option<mpsc::Sender<proto::AppendRequest>>,
     answers: Streaming<proto::AppendResponse>,
+    /// The newest request without entries, until [`COMMIT_LINGER`] is over or another request says
+    /// the same and more. The library does not need an answer to each request: what is answered
+    /// later counts for all before it.
+    held: Option<(AppendEntriesRequest<TypeConfig>, tokio::time::Instant)>,
     in_flight: usize,
     /// The last time something was answered, or first sent after everything was answered.
     progress: Instant,
@@ -230,29 +239,26 @@ where
     async fn next(&mut self) -> Option<Appended> {
         loop {
             let may_send = self.input.is_some() && self.in_flight < APPENDS_IN_FLIGHT_MAX;
+            let held_until = self.held.as_ref().map(|(_, until)| *until);
             tokio::select! {
                 request = next_request(&mut self.input), if may_send => match request {
+                    Some(request) if request.entries.is_empty() => {
+                        let until = held_until
+                            .unwrap_or_else(|| tokio::time::Instant::now() + COMMIT_LINGER);
+                        self.held = Some((request, until));
+                    }
                     Some(request) => {
-                        if self.in_flight == 0 {
-                            self.progress = Instant::now();
-                        }
-                        self.in_flight += 1;
-                        let message = convert::append_to_proto(&request, None);
-                        let sent = match &self.outgoing {
-                            Some(outgoing) => outgoing.try_send(message).is_ok(),
-                            None => false,
-                        };
-                        if !sent {
-                            // The transport ended the stream; the answers say why.
-                            self.input = None;
-                        }
+                        self.held = None;
+                        self.send(&request);
                     }
                     None => {
                         self.input = None;
+                        self.send_held();
                         self.outgoing = None;
                     }
                 },
                 answer = self.answers.message() => return self.answered(answer),
+                () = sleep_until(held_until), if held_until.is_some() => self.send_held(),
                 () = tokio::time::sleep(APPEND_TICK), if self.in_flight > 0 => {
                     if self.progress.elapsed() > APPEND_PATIENCE {
                         let network = self.network;
@@ -263,6 +269,28 @@ where
                     }
                 }
             }
+        }
+    }
+
+    fn send_held(&mut self) {
+        if let Some((request, _)) = self.held.take() {
+            self.send(&request);
+        }
+    }
+
+    fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) {
+        if self.in_flight == 0 {
+            self.progress = Instant::now();
+        }
+        self.in_flight += 1;
+        let message = convert::append_to_proto(request, None);
+        let sent = match &self.outgoing {
+            Some(outgoing) => outgoing.try_send(message).is_ok(),
+            None => false,
+        };
+        if !sent {
+            // The transport ended the stream; the answers say why.
+            self.input = None;
         }
     }
 
@@ -287,6 +315,13 @@ where
             )))),
             Err(status) => Some(Err(network.failed(&status))),
         }
+    }
+}
+
+async fn sleep_until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 
