@@ -16,6 +16,7 @@ use regency_types::{ClusterId, Incarnation, NodeId};
 use tokio::sync::watch;
 
 use crate::config::EngineKind;
+use crate::failpoint::failpoint;
 use crate::types::Member;
 
 pub(crate) const FILE: &str = "identity";
@@ -78,7 +79,11 @@ pub enum IdentityError {
         expected: ClusterId,
     },
     /// The file is not one that this program wrote.
-    #[error("{path} is damaged: {detail}; restore it or start with an empty directory")]
+    #[error(
+        "{path} is damaged: {detail}; remove this master from the cluster, move its data directory \
+         aside, and add it as a new master with an empty directory, under a node id never used \
+         before"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -139,6 +144,12 @@ impl Identity {
                 path: path.clone(),
                 detail,
             })?,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(IdentityError::Damaged {
+                    path,
+                    detail: "it is no text".to_owned(),
+                });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let member = Member {
                     node,
@@ -270,10 +281,16 @@ fn write(
     let path = dir.join(FILE);
     let aside = dir.join("identity.new");
     let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
+    failpoint!("identity.made");
     file.write_all(render(member, engine, cluster).as_bytes())
-        .and_then(|()| file.sync_all())
+        .and_then(|()| {
+            failpoint!("identity.written");
+            file.sync_all()
+        })
         .map_err(io_error("write", &aside))?;
+    failpoint!("identity.synced");
     std::fs::rename(&aside, &path).map_err(io_error("replace", &path))?;
+    failpoint!("identity.renamed");
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(io_error("sync", dir))?;
@@ -283,6 +300,7 @@ fn write(
             .and_then(|parent| parent.sync_all())
             .map_err(io_error("sync", parent))?;
     }
+    failpoint!("identity.done");
     Ok(())
 }
 
@@ -384,5 +402,18 @@ mod tests {
             open(dir.path(), 2, &mint),
             Err(IdentityError::Damaged { .. })
         ));
+        // Any bit, also one that makes it no text.
+        for at in 0..text.len() {
+            for bit in [0, 7] {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                std::fs::write(&path, bytes).expect("writable");
+                let error = open(dir.path(), 1, &mint).expect_err("a flipped bit");
+                assert!(
+                    error.to_string().contains("new master"),
+                    "byte {at}: {error}"
+                );
+            }
+        }
     }
 }

@@ -25,6 +25,7 @@ mod convert;
 mod disk;
 mod effects;
 mod engine;
+mod failpoint;
 mod fast_election;
 mod foreign;
 mod identity;

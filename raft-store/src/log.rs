@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::convert;
 use crate::disk::DiskWatch;
 use crate::engine::{LogEngine, LogRead, Recovered};
+use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Kind, Position, Record};
 use crate::types::{EncodedProposal, Entry, EntryPayload, LogId, TypeConfig, Vote, log_id};
@@ -150,6 +151,14 @@ impl LogStore {
         let to_log_id = |at: Position| log_id(at.term, at.index);
         let last = recovered.last.map(to_log_id);
         let next = last.map_or(0, |last| last.index + 1);
+        if let Some(vote) = &recovered.vote {
+            tracing::debug!(
+                term = vote.leader_id.term,
+                node = vote.leader_id.voted_for,
+                committed = vote.committed,
+                "the log was opened with this vote"
+            );
+        }
         let shared = Arc::new(Shared {
             log: RwLock::new(Log {
                 purged: recovered.purged.map(to_log_id),
@@ -371,6 +380,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.ask(|done| Io::Vote(*vote, done)).await?;
+        tracing::debug!(
+            term = vote.leader_id.term,
+            node = vote.leader_id.voted_for,
+            committed = vote.committed,
+            "the vote is durable"
+        );
         self.shared.write().vote = Some(*vote);
         Ok(())
     }
@@ -566,24 +581,30 @@ impl Writer {
                     if let Some(last) = records.last() {
                         group.durable_to = last.at.index + 1;
                     }
+                    failpoint!("log.append");
                     self.engine.append(&records)
                 }
                 Io::Vote(vote, done) => {
                     group.votes.push(done);
+                    failpoint!("log.vote");
                     self.engine.save_vote(&vote)
                 }
                 Io::Committed(at) => self.engine.save_committed(at),
                 Io::Truncate(from, done) => {
-                    let result = self
-                        .finish(&mut group)
-                        .and_then(|()| self.engine.truncate_from(from));
+                    let result = self.finish(&mut group).and_then(|()| {
+                        failpoint!("log.truncate");
+                        self.engine.truncate_from(from)
+                    });
+                    failpoint!("log.truncated");
                     reply(done, result)
                 }
                 Io::Purge(at, done) => {
                     purged = true;
-                    let result = self
-                        .finish(&mut group)
-                        .and_then(|()| self.engine.purge_upto(at));
+                    let result = self.finish(&mut group).and_then(|()| {
+                        failpoint!("log.purge");
+                        self.engine.purge_upto(at)
+                    });
+                    failpoint!("log.purged");
                     reply(done, result)
                 }
             };
@@ -608,9 +629,14 @@ impl Writer {
         if group.flushed.is_empty() && group.votes.is_empty() {
             return Ok(());
         }
+        failpoint!("log.sync");
         if let Err(error) = self.engine.sync() {
             group.fail(&error);
             return Err(error);
+        }
+        failpoint!("log.synced");
+        if !group.votes.is_empty() {
+            failpoint!("log.voted");
         }
         if group.entries > 0 {
             metrics::appended(group.entries);

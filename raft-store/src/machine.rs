@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::effects::{EffectBatch, EffectSink};
+use crate::failpoint::failpoint;
 use crate::identity::Identity;
 use crate::members::former::Former;
 use crate::metrics;
@@ -264,7 +265,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let last = meta.last_log_id;
         let (loaded, file) = tokio::task::spawn_blocking(move || -> io::Result<_> {
             let loaded = snapshot::load(&snapshot, cluster)?;
+            failpoint!("snapshot.install.loaded");
             let file = store.adopt(&snapshot, last.as_ref())?;
+            failpoint!("snapshot.install.adopted");
             Ok((loaded, file))
         })
         .await??;

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use regency_state::State;
 use regency_types::ClusterId;
 
+use crate::failpoint::failpoint;
 use crate::members::former::Former;
 use crate::metrics;
 use crate::types::{LogId, SnapshotMeta};
@@ -197,9 +198,14 @@ impl SnapshotStore {
         let path = self.path_of(meta.last_log_id.as_ref());
         let aside = path.with_extension(ASIDE);
         let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
+        failpoint!("snapshot.write.begun");
         format::write(&mut file, cluster, meta, former, state, &self.version)
-            .and_then(|()| file.sync_all())
+            .and_then(|()| {
+                failpoint!("snapshot.write.written");
+                file.sync_all()
+            })
             .map_err(io_error("write", &aside))?;
+        failpoint!("snapshot.write.synced");
         self.put_in_place(&aside, &path)?;
         let written = SnapshotFile::open(&path)?;
         metrics::snapshot_written(begun.elapsed(), written.bytes());
@@ -251,10 +257,13 @@ impl SnapshotStore {
 
     fn put_in_place(&self, aside: &Path, path: &Path) -> Result<(), SnapshotError> {
         std::fs::rename(aside, path).map_err(io_error("replace", path))?;
+        failpoint!("snapshot.renamed");
         self.sync_dir()?;
+        failpoint!("snapshot.placed");
         let files = self.files()?;
         for old in files.iter().rev().skip(KEEP) {
             std::fs::remove_file(old).map_err(io_error("remove", old))?;
+            failpoint!("snapshot.old.removed");
         }
         Ok(())
     }
@@ -308,7 +317,9 @@ impl Receiving {
 
     /// Makes it durable. The file is removed at the next start unless it is adopted.
     pub(crate) fn finish(mut self) -> Result<SnapshotFile, SnapshotError> {
+        failpoint!("snapshot.received");
         self.file.sync_all().map_err(io_error("sync", &self.path))?;
+        failpoint!("snapshot.received.synced");
         let file = SnapshotFile::open(&self.path)?;
         // Nothing is left for drop to remove.
         self.path = PathBuf::new();

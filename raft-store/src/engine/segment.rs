@@ -30,13 +30,14 @@ use self::file::{HEADER_BYTES, SegmentFile};
 use self::frame::{Chain, FRAME_BYTES_MIN, PREFIX_BYTES};
 use super::meta::{self, Durable, MARK_EVERY, Meta, MetaFile};
 use super::{EngineError, LogEngine, LogRead, Recovered, damaged, sync_dir};
+use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Position, Record};
 use crate::types::Vote;
 
 /// Size of a segment; an entry that is larger makes its own segment longer. In tests it is small, so
 /// that all of them go from segment to segment.
-pub(super) const SEGMENT_BYTES: u64 = if cfg!(test) {
+pub(super) const SEGMENT_BYTES: u64 = if cfg!(any(test, feature = "failpoints")) {
     64 * 1024
 } else {
     8 * 1024 * 1024
@@ -283,7 +284,9 @@ impl SegmentEngine {
         let begun = Instant::now();
         let (file, end) = self.current(|segment| (Arc::clone(&segment.file), segment.end))?;
         file.write_all_at(&self.pending, end)?;
+        failpoint!("segment.append.written");
         file.sync_data()?;
+        failpoint!("segment.append.synced");
         let half_full = {
             let mut segments = self.segments.write();
             let segment = segments.last_mut().ok_or_else(no_segment)?;
@@ -437,8 +440,10 @@ impl SegmentEngine {
         self.last = before.map(|(at, _)| at).filter(|at| at.index >= wanted);
         // First of all the marker goes back: what follows takes entries away on purpose.
         self.save_meta()?;
+        failpoint!("segment.truncate.marked");
         for segment in removed.iter().rev() {
             std::fs::remove_file(&segment.path)?;
+            failpoint!("segment.truncate.removed");
             sync_dir(&self.dir)?;
         }
         SegmentFile::clear_behind(&file, end, capacity)
@@ -497,6 +502,7 @@ impl LogEngine for SegmentEngine {
         self.guarded(|engine| {
             if let Some(path) = engine.doomed.pop() {
                 std::fs::remove_file(path)?;
+                failpoint!("segment.purge.removed");
                 sync_dir(&engine.dir)?;
             }
             Ok(!engine.doomed.is_empty())

@@ -31,6 +31,7 @@ use sled::{Batch, Db};
 
 use super::{EngineError, LogEngine, LogRead, Recovered, damaged};
 use crate::convert;
+use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Kind, Position, Record};
 use crate::types::Vote;
@@ -189,8 +190,11 @@ impl SledEngine {
         let step = std::mem::take(&mut self.step);
         self.step_bytes = 0;
         self.db.apply_batch(step).map_err(sled_error)?;
+        failpoint!("sled.sync.applied");
         self.db.flush().map_err(sled_error)?;
+        failpoint!("sled.sync.flushed");
         self.file.sync_data()?;
+        failpoint!("sled.sync.done");
         self.unsynced = false;
         metrics::synced(begun.elapsed());
         Ok(())
@@ -205,6 +209,7 @@ impl SledEngine {
             }
             self.unsynced = true;
             self.sync()?;
+            failpoint!("sled.removed");
         }
         Ok(())
     }
@@ -275,6 +280,7 @@ impl LogEngine for SledEngine {
         self.put_shared()?;
         self.put(&PURGED_KEY, &Record::marker(Kind::Purged, at).encode())?;
         self.sync()?;
+        failpoint!("sled.purge.marked");
         self.purge_to = self.purge_to.max(value_of(&self.db, at.index + 1)?);
         Ok(())
     }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use super::frame::{self, Chain, number};
 use crate::engine::meta::Durable;
 use crate::engine::{EngineError, sync_dir};
+use crate::failpoint::failpoint;
 use crate::record::Position;
 
 /// Size of what lies ahead of the first frame.
@@ -104,10 +105,14 @@ impl SegmentFile {
         }
         let file = File::options().read(true).write(true).open(&aside)?;
         file.write_all_at(&header(first, chain), 0)?;
+        failpoint!("segment.create.written");
         file.sync_all()?;
+        failpoint!("segment.create.synced");
         let path = dir.join(file_name(first));
         std::fs::rename(&aside, &path)?;
+        failpoint!("segment.create.renamed");
         sync_dir(dir)?;
+        failpoint!("segment.create.done");
         Ok(Self {
             path,
             file: Arc::new(file),
@@ -195,6 +200,7 @@ impl SegmentFile {
     /// Removes what lies behind `end` from the disk; durable on return.
     pub(super) fn clear_behind(file: &File, end: u64, capacity: u64) -> io::Result<()> {
         file.set_len(end)?;
+        failpoint!("segment.truncate.cut");
         file.set_len(capacity)?;
         file.sync_all()
     }
