@@ -6,6 +6,11 @@
 //! syncs, but then a newest slot that was damaged later looks like one that was never finished,
 //! and a vote would be forgotten without a word.
 //!
+//! Behind them lies a mark of the last entry that was synced. It is written after each sync of
+//! entries and never synced itself, so it costs nothing; it outlives the process, though not always
+//! a power cut. It counts only with the slots of the same sequence number: whoever removes entries
+//! writes the slots first. A mark that cannot be read is no mark.
+//!
 //! | offset in a slot | size | what |
 //! |---|---|---|
 //! | 0 | 4 | magic `RGMT` |
@@ -18,6 +23,15 @@
 //! | 48 | 16 | purged: term, index |
 //! | 64 | 24 | durable: term, index, check value of the chain |
 //! | 88 | 4 | CRC-32 of bytes 0 to 87 |
+//!
+//! | offset in the mark | size | what |
+//! |---|---|---|
+//! | 0 | 4 | magic `RGMK` |
+//! | 4 | 1 | format version, 1 |
+//! | 5 | 3 | 0 |
+//! | 8 | 8 | sequence number of the slots |
+//! | 16 | 24 | durable: term, index, check value of the chain |
+//! | 40 | 4 | CRC-32 of bytes 0 to 39 |
 
 use std::fs::File;
 use std::io;
@@ -42,6 +56,10 @@ const SLOT_DISTANCE_BYTES: usize = 4096;
 const SLOT_BYTES: usize = 92;
 const CRC_AT: usize = 88;
 const MAGIC: [u8; 4] = *b"RGMT";
+const MARK_AT: usize = 2 * SLOT_DISTANCE_BYTES;
+const MARK_BYTES: usize = 44;
+const MARK_CRC_AT: usize = 40;
+const MARK_MAGIC: [u8; 4] = *b"RGMK";
 const VERSION: u8 = 1;
 
 /// What the file says.
@@ -66,13 +84,15 @@ pub(super) struct Durable {
 pub(super) struct MetaFile {
     file: File,
     sequence: u64,
+    /// Whether there is a mark that counts.
+    marked: bool,
 }
 
 impl MetaFile {
     /// Makes the file of an empty log.
     pub(super) fn create(dir: &Path) -> Result<Self, EngineError> {
         let (path, aside) = (dir.join(FILE), dir.join("meta.new"));
-        let mut bytes = vec![0; 2 * SLOT_DISTANCE_BYTES];
+        let mut bytes = vec![0; 3 * SLOT_DISTANCE_BYTES];
         let slot = encode(1, &Meta::default());
         for at in [0, SLOT_DISTANCE_BYTES] {
             bytes[at..at + SLOT_BYTES].copy_from_slice(&slot);
@@ -93,7 +113,11 @@ impl MetaFile {
             Ok(file)
         };
         let file = write().map_err(EngineError::io("make", &path))?;
-        Ok(Self { file, sequence: 1 })
+        Ok(Self {
+            file,
+            sequence: 1,
+            marked: false,
+        })
     }
 
     /// Reads the file; a slot that a crash or a fault spoilt is repaired from the other. `None`
@@ -111,7 +135,7 @@ impl MetaFile {
         };
         let slots = [0, SLOT_DISTANCE_BYTES]
             .map(|at| decode(bytes.get(at..at + SLOT_BYTES).unwrap_or_default()));
-        let (sequence, meta, bad) = match &slots {
+        let (sequence, mut meta, bad) = match &slots {
             [Ok(first), Ok(second)] if first == second => (first.0, first.1, None),
             // The first slot is written first.
             [Ok(first), Ok(second)] if first.0 == second.0 + 1 => (first.0, first.1, Some(1)),
@@ -134,7 +158,11 @@ impl MetaFile {
             .write(true)
             .open(&path)
             .map_err(EngineError::io("open", &path))?;
-        let mut meta_file = Self { file, sequence };
+        let mut meta_file = Self {
+            file,
+            sequence,
+            marked: false,
+        };
         if let Some(bad) = bad {
             tracing::warn!(
                 path = %path.display(),
@@ -146,7 +174,29 @@ impl MetaFile {
                 .write_slot(bad, &meta)
                 .map_err(EngineError::io("repair", &path))?;
         }
+        let mark = decode_mark(bytes.get(MARK_AT..).unwrap_or_default(), sequence);
+        if let Some(mark) = mark
+            && meta
+                .durable
+                .is_none_or(|durable| durable.at.index <= mark.at.index)
+        {
+            meta.durable = Some(mark);
+            meta_file.marked = true;
+        }
         Ok(Some((meta_file, meta)))
+    }
+
+    /// Notes that an entry is durable, for whoever opens the file after this process died. Until
+    /// [`Self::save`] it has to be the last one: nothing up to it may be removed.
+    pub(super) fn mark(&mut self, durable: &Durable) -> io::Result<()> {
+        self.marked = true;
+        let mark = encode_mark(self.sequence, durable);
+        self.file.write_all_at(&mark, MARK_AT as u64)
+    }
+
+    /// Whether entries were marked since the last save, so that only a further one lets them go.
+    pub(super) fn is_marked(&self) -> bool {
+        self.marked
     }
 
     /// Whether nothing was ever saved.
@@ -158,7 +208,9 @@ impl MetaFile {
     pub(super) fn save(&mut self, meta: &Meta) -> io::Result<()> {
         self.sequence += 1;
         self.write_slot(0, meta)?;
-        self.write_slot(1, meta)
+        self.write_slot(1, meta)?;
+        self.marked = false;
+        Ok(())
     }
 
     fn write_slot(&mut self, slot: usize, meta: &Meta) -> io::Result<()> {
@@ -247,6 +299,36 @@ fn decode(slot: &[u8]) -> Result<(u64, Meta), String> {
     ))
 }
 
+fn encode_mark(sequence: u64, durable: &Durable) -> [u8; MARK_BYTES] {
+    let mut out = [0; MARK_BYTES];
+    out[..4].copy_from_slice(&MARK_MAGIC);
+    out[4] = VERSION;
+    let Durable { at, chain } = durable;
+    for (nth, value) in [sequence, at.term, at.index, *chain]
+        .into_iter()
+        .enumerate()
+    {
+        out[8 + 8 * nth..16 + 8 * nth].copy_from_slice(&value.to_be_bytes());
+    }
+    let crc = crc32fast::hash(&out[..MARK_CRC_AT]);
+    out[MARK_CRC_AT..].copy_from_slice(&crc.to_be_bytes());
+    out
+}
+
+/// The mark in `bytes`, if it belongs to the slots with this sequence number.
+fn decode_mark(bytes: &[u8], sequence: u64) -> Option<Durable> {
+    let mark = bytes.get(..MARK_BYTES)?;
+    let crc = crc32fast::hash(&mark[..MARK_CRC_AT]).to_be_bytes();
+    let whole = mark[..4] == MARK_MAGIC && mark[4] == VERSION && mark[MARK_CRC_AT..] == crc;
+    (whole && number(mark, 8) == sequence).then(|| Durable {
+        at: Position {
+            term: number(mark, 16),
+            index: number(mark, 24),
+        },
+        chain: number(mark, 32),
+    })
+}
+
 fn number(bytes: &[u8], at: usize) -> u64 {
     let mut raw = [0; 8];
     raw.copy_from_slice(&bytes[at..at + 8]);
@@ -292,10 +374,49 @@ mod tests {
         let digits: Vec<String> = slot.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             digits.concat(),
-            "52474d54011f0000000000000000000500000000000000030000000000000002000000000000 \
-             0003000000000000001e0000000000000003000000000000000a000000000000000300000000 \
+            "52474d54011f0000000000000000000500000000000000030000000000000002000000000000\
+             0003000000000000001e0000000000000003000000000000000a000000000000000300000000\
              00000028000000000000006352f814c4"
         );
+    }
+
+    #[test]
+    fn a_mark_counts_until_the_slots_are_written_again() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut file = MetaFile::create(dir.path()).expect("made");
+        file.save(&meta(3)).expect("saved");
+        let marked = Durable {
+            at: Position { term: 3, index: 41 },
+            chain: 7,
+        };
+        file.mark(&marked).expect("marked");
+        assert!(file.is_marked());
+        let with_mark = Meta {
+            durable: Some(marked),
+            ..meta(3)
+        };
+        assert_eq!(open(dir.path()), with_mark);
+        let path = dir.path().join(FILE);
+        let good = std::fs::read(&path).expect("readable");
+        for at in MARK_AT..MARK_AT + MARK_BYTES {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bad).expect("writable");
+            let found = open(dir.path());
+            // What lies between its fields belongs to the checksum as well.
+            assert_eq!(found, meta(3), "byte {at}");
+        }
+        // A file from before there were marks.
+        std::fs::write(&path, &good[..MARK_AT]).expect("writable");
+        assert_eq!(open(dir.path()), meta(3));
+        std::fs::write(&path, &good).expect("writable");
+        let (mut file, found) = MetaFile::open(dir.path())
+            .expect("readable")
+            .expect("there");
+        assert!(file.is_marked());
+        file.save(&meta(3)).expect("saved");
+        assert_eq!(open(dir.path()), meta(3));
+        assert_eq!(found, with_mark);
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //!    an error (`segment/file.rs`, [`SegmentEngine::open`]).
 //! 3. Vote and markers lie in two equal slots, written one after the other (`meta.rs`). One
 //!    marker names an entry that was durable: nothing up to it is ever cut. It is renewed with the
-//!    vote, with a sync at most every [`MARK_EVERY`], and when the engine is closed in order.
+//!    vote, with a sync at most every [`MARK_EVERY`], and when the engine is closed in order. A mark
+//!    beside it is renewed with every sync, and survives the process, but not always a power cut.
 //! 4. A segment is complete and synced before the next one gets its name; names are synced. Segments
 //!    disappear from the end before a truncation cuts the one in the middle, and from the front only
 //!    behind a synced purge marker.
@@ -314,7 +315,7 @@ impl SegmentEngine {
             at,
             chain: self.chain.0,
         });
-        if self.meta != self.saved {
+        if self.meta != self.saved || self.meta_file.is_marked() {
             self.meta_file.save(&self.meta)?;
             self.saved = self.meta;
         }
@@ -471,11 +472,18 @@ impl LogEngine for SegmentEngine {
 
     fn sync(&mut self) -> io::Result<()> {
         self.guarded(|engine| {
+            let written = !engine.pending.is_empty();
             engine.write_pending()?;
             if engine.saved_at.elapsed() >= MARK_EVERY {
-                engine.save_meta()?;
+                return engine.save_meta();
             }
-            Ok(())
+            match engine.last {
+                Some(at) if written => engine.meta_file.mark(&Durable {
+                    at,
+                    chain: engine.chain.0,
+                }),
+                _ => Ok(()),
+            }
         })
     }
 

@@ -7,8 +7,9 @@
 //! with less is damaged.
 //!
 //! The vote is noted with each change. The durable entry is noted with it, when the engine is closed
-//! in order, and otherwise with a sync at most every [`MARK_EVERY`]: after a crash, the loss of entries
-//! that came later than the last note can pass unnoticed.
+//! in order, and otherwise with a sync at most every [`MARK_EVERY`]. With every sync it is also marked
+//! without one: after the death of the process nothing is lost unnoticed, but after a power cut the
+//! loss of entries that came later than the last note can be.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub(super) struct Witnessed<E: LogEngine> {
     /// What the file says.
     saved: Meta,
     saved_at: Instant,
+    /// Whether entries were appended that are not marked.
+    appended: bool,
     /// Whether something failed.
     broken: bool,
 }
@@ -63,6 +66,7 @@ impl<E: LogEngine> Witnessed<E> {
             meta,
             saved,
             saved_at: Instant::now(),
+            appended: false,
             broken: false,
         };
         let path = || -> PathBuf { dir.to_path_buf() };
@@ -77,7 +81,7 @@ impl<E: LogEngine> Witnessed<E> {
 
     /// Writes down what the engine has synced.
     fn note(&mut self) -> io::Result<()> {
-        if self.meta != self.saved {
+        if self.meta != self.saved || self.file.is_marked() {
             self.file.save(&self.meta)?;
             self.saved = self.meta;
         }
@@ -141,6 +145,7 @@ impl<E: LogEngine> LogEngine for Witnessed<E> {
         self.guarded(|this| {
             this.engine.append(records)?;
             if let Some(last) = records.last() {
+                this.appended = true;
                 this.meta.durable = Some(Durable {
                     at: last.at,
                     chain: 0,
@@ -166,9 +171,15 @@ impl<E: LogEngine> LogEngine for Witnessed<E> {
         self.guarded(|this| {
             this.engine.sync()?;
             if this.meta.vote != this.saved.vote || this.saved_at.elapsed() >= MARK_EVERY {
-                this.note()?;
+                return this.note();
             }
-            Ok(())
+            match this.meta.durable {
+                Some(durable) if this.appended => {
+                    this.appended = false;
+                    this.file.mark(&durable)
+                }
+                _ => Ok(()),
+            }
         })
     }
 
@@ -260,9 +271,15 @@ mod tests {
 
     /// What is said when the database is an older one than the witness saw.
     fn replaced_by(make_other: impl FnOnce(&Path)) -> String {
+        replaced_by_after(|_| {}, make_other)
+    }
+
+    /// The same, with something done to the log before.
+    fn replaced_by_after(go_on: impl FnOnce(&Path), make_other: impl FnOnce(&Path)) -> String {
         let root = tempfile::tempdir().expect("temporary directory");
         let (dir, other) = (root.path().join("log"), root.path().join("other"));
         make(&dir, 3, 10);
+        go_on(&dir);
         make_other(&other);
         std::fs::remove_dir_all(other.join("witness")).expect("removed");
         std::fs::rename(dir.join("witness"), other.join("witness")).expect("moved");
@@ -277,6 +294,24 @@ mod tests {
         let text = replaced_by(|dir| make(dir, 3, 9));
         assert!(text.contains("was durable"), "{text}");
         assert!(text.contains("new master"), "{text}");
+    }
+
+    #[test]
+    fn a_database_that_lost_what_came_after_the_last_note_is_damaged() {
+        let text = replaced_by_after(
+            |dir| {
+                let (mut engine, _) = open(EngineKind::Sled, dir).expect("opens");
+                let more = [10, 11].map(|index| Record::marker(Kind::Blank, at(3, index)));
+                engine.append(&more).expect("appended");
+                engine.sync().expect("synced");
+                // Killed: the witness stays as it is now, whatever closing adds to it.
+                std::fs::copy(dir.join("witness/meta"), dir.join("meta.now")).expect("copied");
+                drop(engine);
+                std::fs::rename(dir.join("meta.now"), dir.join("witness/meta")).expect("moved");
+            },
+            |dir| make(dir, 3, 10),
+        );
+        assert!(text.contains("was durable"), "{text}");
     }
 
     #[test]

@@ -45,6 +45,13 @@ fn crash(engine: SegmentEngine) {
     engine.abandon();
 }
 
+/// The process dies when it has written these entries, before anybody is told.
+fn die_writing(mut engine: SegmentEngine, entries: &[Record]) {
+    engine.append(entries).expect("appended");
+    engine.write_pending().expect("written");
+    crash(engine);
+}
+
 fn indexes(engine: &SegmentEngine) -> Vec<u64> {
     let records = engine.reader().read(0..1000, usize::MAX).expect("read");
     assert!(
@@ -138,8 +145,8 @@ fn an_interrupted_purge_is_finished_after_the_restart() {
 fn an_entry_that_a_crash_cut_short_is_cut_off_and_said() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (mut engine, _) = opened(dir.path());
-    append(&mut engine, 1, 0..3);
-    crash(engine);
+    append(&mut engine, 1, 0..2);
+    die_writing(engine, &[entry(1, 2)]);
     let (path, offset) = offset_of(dir.path(), 2);
     change(&path, |bytes| bytes[offset + 70..].fill(0));
     let (mut engine, recovered) = opened(dir.path());
@@ -157,11 +164,7 @@ fn a_group_of_which_a_crash_kept_only_a_later_part_is_cut_off() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (mut engine, _) = opened(dir.path());
     append(&mut engine, 1, 0..2);
-    engine
-        .append(&[entry(1, 2), entry(1, 3), entry(1, 4)])
-        .expect("appended");
-    engine.sync().expect("synced");
-    crash(engine);
+    die_writing(engine, &[entry(1, 2), entry(1, 3), entry(1, 4)]);
     let (path, offset) = offset_of(dir.path(), 3);
     change(&path, |bytes| bytes[offset..offset + 20].fill(0));
     let (engine, recovered) = opened(dir.path());
@@ -247,6 +250,31 @@ fn what_was_once_marked_durable_is_never_cut() {
     change(&path, |bytes| bytes[offset..].fill(0));
     let text = refused(dir.path());
     assert!(text.contains("it is missing"), "{text}");
+}
+
+#[test]
+fn what_was_acknowledged_before_the_process_died_is_never_cut() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (mut engine, _) = opened(dir.path());
+    append(&mut engine, 1, 0..5);
+    crash(engine);
+    let (path, offset) = offset_of(dir.path(), 4);
+    let good = std::fs::read(&path).expect("readable");
+    change(&path, |bytes| bytes[offset + 20] ^= 1);
+    assert!(refused(dir.path()).contains("it was once durable"));
+    std::fs::write(&path, &good).expect("writable");
+    change(&path, |bytes| bytes[offset..].fill(0));
+    assert!(refused(dir.path()).contains("it is missing"));
+    // Unless it was removed on purpose, to the very entry that the slots tell of.
+    std::fs::write(&path, &good).expect("writable");
+    let (mut engine, _) = opened(dir.path());
+    engine.save_vote(&Vote::new(2, 1)).expect("saved");
+    append(&mut engine, 2, 5..8);
+    engine.truncate_from(5).expect("truncated");
+    crash(engine);
+    let (engine, recovered) = opened(dir.path());
+    assert_eq!(recovered.last, Some(at(1, 4)));
+    assert_eq!(indexes(&engine), [0, 1, 2, 3, 4]);
 }
 
 #[test]
