@@ -117,7 +117,12 @@ fn library_config(timing: &Timing, log: &LogConfig) -> Result<openraft::Config, 
         max_payload_entries: 1024,
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(log.snapshot_every_entries),
         max_in_snapshot_log_to_keep: log.keep_entries,
-        purge_batch_size: 256,
+        // Tests that die while they purge want to do so often.
+        purge_batch_size: if cfg!(feature = "failpoints") {
+            16
+        } else {
+            256
+        },
         // How long a leader without a majority goes on calling itself one to those it reaches: a
         // bridge between two halves would otherwise hear it for ever and elect nobody.
         quorum_loss_probe_interval: Some(election_max.saturating_mul(2)),
