@@ -2,13 +2,13 @@
 //!
 //! `cargo build --release && cargo run --release -p regency-bench -- failover --trials 20`
 //!
-//! The raft level alone is measured by `cargo run --release -p regency-raft-store --example
-//! commits`.
+//! `regency-bench raft` measures replication alone; see `docs/benchmarks.md`.
 #![allow(clippy::print_stdout, reason = "printing figures is what it is for")]
 
 mod cluster;
 mod failover;
 mod figures;
+mod raft;
 
 use clap::{Parser, Subcommand};
 
@@ -24,11 +24,15 @@ struct Program {
 enum Command {
     /// Kill the leader again and again; how soon is a subscribed framework served again?
     Failover(failover::Flags),
+    /// Measure replication alone, beside other systems that replicate.
+    #[command(subcommand)]
+    Raft(raft::Command),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Program::parse().command {
         Command::Failover(flags) => failover::run(flags).await,
+        Command::Raft(command) => raft::run(command).await,
     }
 }
