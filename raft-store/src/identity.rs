@@ -56,8 +56,8 @@ pub enum IdentityError {
     /// The log in the directory is kept by another engine.
     #[error(
         "{path} keeps its log with the engine '{found}', but this master is started with \
-         '{expected}'; start it with --log-engine {found}, or replace it by a new member with an \
-         empty directory"
+         '{expected}'; start it with --log-engine {found}, or change the log first with `regency raft \
+         convert --data-dir {path} --to {expected}`"
     )]
     OtherEngine {
         /// The directory.
@@ -272,7 +272,8 @@ pub(crate) fn parse(text: &str) -> Result<(Member, EngineKind, Option<ClusterId>
     Ok((member, engine, cluster))
 }
 
-fn write(
+/// Replaces the file; durable on return.
+pub(crate) fn write(
     dir: &Path,
     member: Member,
     engine: EngineKind,

@@ -31,6 +31,7 @@ mod foreign;
 mod identity;
 mod leadership;
 mod log;
+mod log_dir;
 mod machine;
 pub mod members;
 pub mod metrics;

@@ -1,7 +1,9 @@
-//! Reading a data directory that no master uses.
+//! Reading a data directory that no master uses, and changing what keeps its log.
 //!
-//! Nothing in the directory is changed: opening a log may repair its end, so a copy in the temporary
-//! directory is opened instead.
+//! Reading changes nothing in the directory: opening a log may repair its end, so a copy in the
+//! temporary directory is opened instead.
+
+mod change;
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -15,8 +17,11 @@ use crate::config::EngineKind;
 use crate::convert;
 use crate::engine::{self, EngineError, LogEngine, Recovered};
 use crate::identity::{self, IdentityError};
+use crate::log_dir;
 use crate::record::{Kind, Position, Record};
 use crate::types::Member;
+
+pub use self::change::{EngineChange, change_engine};
 
 /// Entries that are read at once.
 const READ_BYTES_MAX: usize = 1024 * 1024;
@@ -41,6 +46,17 @@ pub enum OfflineError {
     /// The log is damaged.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// An earlier change of the engine left its old log behind.
+    #[error("{0} is the log before an earlier change of the engine; remove it or move it away first")]
+    InTheWay(PathBuf),
+    /// A log was rewritten and is not the same.
+    #[error("the log written to {path} is not the one that was read ({detail}); nothing was changed")]
+    Differs {
+        /// Where it was written.
+        path: PathBuf,
+        /// What is different.
+        detail: String,
+    },
 }
 
 /// A data directory. No master can use it while this lives.
@@ -140,19 +156,11 @@ impl DataDir {
     /// # Errors
     /// When a master uses it, it is none, or its log is damaged.
     pub fn open(dir: &Path) -> Result<Self, OfflineError> {
-        let lock_path = dir.join(identity::LOCK);
-        let lock = File::open(&lock_path).map_err(io_error("open", &lock_path))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => IdentityError::Locked(dir.to_path_buf()).into(),
-            TryLockError::Error(source) => io_error("lock", &lock_path)(source),
-        })?;
-        let path = dir.join(identity::FILE);
-        let text = std::fs::read_to_string(&path).map_err(io_error("read", &path))?;
-        let (member, kind, cluster) =
-            identity::parse(&text).map_err(|detail| IdentityError::Damaged { path, detail })?;
+        let lock = lock(dir)?;
+        let (member, kind, cluster) = identity_of(dir)?;
         let copy =
             tempfile::tempdir().map_err(io_error("make a directory in", &std::env::temp_dir()))?;
-        let log = dir.join("log");
+        let log = log_dir::current(dir, kind);
         copy_all(&log, copy.path())?;
         let (engine, recovered) =
             engine::open(kind, copy.path()).map_err(|e| e.elsewhere(copy.path(), &log))?;
@@ -191,6 +199,24 @@ impl DataDir {
             }
         }
     }
+}
+
+/// Keeps masters out of the directory.
+fn lock(dir: &Path) -> Result<File, OfflineError> {
+    let path = dir.join(identity::LOCK);
+    let lock = File::open(&path).map_err(io_error("open", &path))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => IdentityError::Locked(dir.to_path_buf()).into(),
+        TryLockError::Error(source) => io_error("lock", &path)(source),
+    })?;
+    Ok(lock)
+}
+
+fn identity_of(dir: &Path) -> Result<(Member, EngineKind, Option<ClusterId>), OfflineError> {
+    let path = dir.join(identity::FILE);
+    let text = std::fs::read_to_string(&path).map_err(io_error("read", &path))?;
+    let parsed = identity::parse(&text);
+    Ok(parsed.map_err(|detail| IdentityError::Damaged { path, detail })?)
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OfflineError {

@@ -22,6 +22,7 @@ use crate::foreign;
 use crate::identity::{Identity, IdentityError};
 use crate::leadership::{LeaderContact, Leadership};
 use crate::log::{LogBounds, LogStore};
+use crate::log_dir;
 use crate::machine::Machine;
 use crate::metrics;
 use crate::network::{Gate, PeerNetworks, Peers, RaftService, Slot};
@@ -82,7 +83,9 @@ fn open(
     mint: &dyn IdMint,
 ) -> Result<Opened, StartError> {
     let identity = Identity::open(dir, node, log.engine, mint)?;
-    let (engine, recovered) = engine::open(log.engine, &dir.join("log"))?;
+    let place =
+        log_dir::settle(dir, log.engine).map_err(EngineError::io("settle the log in", dir))?;
+    let (engine, recovered) = engine::open(log.engine, &place)?;
     let snapshots = SnapshotStore::open(&dir.join("snapshots"), version)?;
     let newest = snapshots.load_newest(identity.cluster())?;
     let snapshot = newest

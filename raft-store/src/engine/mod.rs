@@ -131,6 +131,7 @@ pub(crate) fn open_sized(
     dir: &Path,
     segment_bytes: Option<u64>,
 ) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
+    refuse_other_engine(kind, dir)?;
     let (engine, recovered): (Box<dyn LogEngine>, _) = match kind {
         EngineKind::Sled => {
             let (engine, recovered) = sled::SledEngine::open(dir)?;
@@ -151,6 +152,21 @@ pub(crate) fn open_sized(
         );
     }
     Ok((engine, recovered))
+}
+
+/// An engine that sees no files of its own takes the log for new; it must not see those of another.
+fn refuse_other_engine(kind: EngineKind, dir: &Path) -> Result<(), EngineError> {
+    let (other, names): (_, &[&str]) = match kind {
+        EngineKind::Sled => (EngineKind::Segment, &[meta::FILE]),
+        EngineKind::Segment => (EngineKind::Sled, &["witness", "conf"]),
+    };
+    match names.iter().find(|name| dir.join(name).exists()) {
+        None => Ok(()),
+        Some(name) => Err(EngineError::Damaged {
+            path: dir.to_path_buf(),
+            detail: format!("'{name}' in it belongs to the engine '{other}', not to '{kind}'"),
+        }),
+    }
 }
 
 impl EngineError {
@@ -174,7 +190,7 @@ impl EngineError {
         }
     }
 
-    fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io {
             action,
@@ -185,7 +201,7 @@ impl EngineError {
 }
 
 /// Makes created, renamed and removed names durable.
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     std::fs::File::open(dir)?.sync_all()
 }
 
