@@ -1,5 +1,7 @@
 //! The master's flags.
 
+mod autopilot;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use regency_raft_store::{EngineKind, PeerSpec, Timing};
 use regency_types::NodeId;
+
+pub use self::autopilot::AutopilotFlags;
 
 /// Flags of `regency master`. Durations take units: `50ms`, `15secs`, `1mins`.
 #[derive(Debug, Clone, clap::Args)]
@@ -69,6 +73,10 @@ pub struct MasterFlags {
     /// Greatest such time; the same on all masters.
     #[arg(long, default_value = "300ms", value_parser = duration)]
     pub election_timeout_max: Duration,
+
+    /// When a master counts as healthy, and what a leader does by itself.
+    #[command(flatten)]
+    pub autopilot: AutopilotFlags,
 
     /// How often resources are offered when nothing else asks for it.
     #[arg(long, default_value = "1secs", value_parser = duration)]

@@ -74,6 +74,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
             ..LogConfig::default()
         },
         limits: Limits::default(),
+        autopilot: flags.autopilot.config(),
         threads: RAFT_THREADS,
     };
     let consensus = Consensus::start(config, Arc::clone(&clock)).await?;
@@ -100,6 +101,10 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         .context("cannot use the listener for clients")?;
     let http = tokio::spawn(http_server::serve(http, api::router(cx), leader, stopped));
     let supervisor = tokio::spawn(supervise(consensus.clone(), clock, leader_config, current));
+    let mut autopilot = {
+        let consensus = consensus.clone();
+        tokio::spawn(async move { consensus.autopilot().await })
+    };
     tracing::info!(node_id = flags.id, port = flags.port, "master started");
 
     let end = tokio::select! {
@@ -124,11 +129,16 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
             )),
         },
         reason = consensus.halted() => Err(anyhow!("this master halted: {reason}")),
+        ended = &mut autopilot => match ended {
+            Ok(()) => Ok(()),
+            Err(error) => Err(anyhow!(error).context("autopilot failed")),
+        },
         ended = supervisor => match ended {
             Ok(()) => Ok(()),
             Err(error) => Err(anyhow!(error).context("the leader's supervisor failed")),
         },
     };
+    autopilot.abort();
     // Leadership is handed over before any stream is cut.
     consensus.shutdown().await;
     stop.send_replace(true);

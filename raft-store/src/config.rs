@@ -6,9 +6,13 @@ use std::time::Duration;
 use regency_rpc::Listener;
 use regency_types::NodeId;
 
+use crate::members::autopilot::AutopilotConfig;
+
 /// Everything [`crate::Consensus::start`] needs.
 #[derive(Debug)]
 pub struct Config {
+    /// When a member counts as healthy, and what a leader may do by itself.
+    pub autopilot: AutopilotConfig,
     /// Number of this master. Must be the one its data directory was made for, and never be used
     /// again for another directory once it took part in a cluster.
     pub node: NodeId,
@@ -201,6 +205,17 @@ pub enum ConfigError {
         /// As configured.
         election_max: Duration,
     },
+    /// Masters that are well would be taken for dead.
+    #[error(
+        "--autopilot-last-contact-threshold {threshold:?} is not longer than two heartbeats of \
+         {heartbeat:?}, and masters that are well would count as dead; make it longer"
+    )]
+    LastContact {
+        /// As configured.
+        threshold: Duration,
+        /// As configured.
+        heartbeat: Duration,
+    },
     /// There must be at least one thread.
     #[error("replication needs at least one thread")]
     NoThreads,
@@ -246,6 +261,14 @@ impl Config {
         if election_max > ELECTION_MAX {
             return Err(ConfigError::TooSlow(election_max));
         }
+        if let Some(threshold) = self.autopilot.last_contact_threshold
+            && threshold <= heartbeat * 2
+        {
+            return Err(ConfigError::LastContact {
+                threshold,
+                heartbeat,
+            });
+        }
         if self.threads == 0 {
             return Err(ConfigError::NoThreads);
         }
@@ -284,6 +307,7 @@ mod tests {
             timing: Timing::default(),
             log: LogConfig::default(),
             limits: Limits::default(),
+            autopilot: AutopilotConfig::default(),
             threads: 1,
         }
     }
@@ -303,6 +327,13 @@ mod tests {
         let mut slow = config(&[1]);
         slow.timing.heartbeat = slow.timing.election_min;
         assert!(matches!(slow.check(), Err(ConfigError::Timing { .. })));
+        let mut hasty = config(&[1]);
+        hasty.autopilot.last_contact_threshold = Some(hasty.timing.heartbeat * 2);
+        let error = hasty.check().expect_err("too short");
+        assert!(
+            error.to_string().contains("--autopilot-last-contact"),
+            "{error}"
+        );
         let mut idle = config(&[1]);
         idle.threads = 0;
         assert_eq!(idle.check(), Err(ConfigError::NoThreads));

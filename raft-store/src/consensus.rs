@@ -5,7 +5,7 @@ mod propose;
 mod read;
 mod start;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -22,6 +22,7 @@ use crate::effects::{EffectReceiver, EffectSink};
 use crate::identity::Identity;
 use crate::leadership::{LeaderContact, Leadership};
 use crate::log::WriterEnd;
+use crate::members::autopilot::{AutopilotConfig, Record};
 use crate::network::{PeerNetworks, Peers};
 use crate::reader::StateReader;
 use crate::status::{MemberStatus, Status};
@@ -52,6 +53,8 @@ struct Inner {
     effects: EffectSink,
     contact: Arc<LeaderContact>,
     audit: Arc<Audit>,
+    autopilot: AutopilotConfig,
+    record: Mutex<Record>,
     writer: Arc<WriterEnd>,
     stop_server: watch::Sender<bool>,
     /// Everything of replication runs here, on threads of its own, so that no load of the rest of
@@ -219,6 +222,14 @@ impl Consensus {
 
     pub(crate) fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    pub(crate) fn autopilot_config(&self) -> &AutopilotConfig {
+        &self.inner.autopilot
+    }
+
+    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
+        self.inner.record.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub(crate) fn networks(&self) -> &PeerNetworks {

@@ -56,6 +56,7 @@ pub use effects::{EffectBatch, EffectReceiver, EffectsLost};
 pub use engine::EngineError;
 pub use identity::IdentityError;
 pub use leadership::{Leadership, MasterAddress, Role};
+pub use members::autopilot::AutopilotConfig;
 pub use members::{MemberError, MemberView, Members, Removed};
 pub use propose::ProposeError;
 pub use reader::{AppliedState, StateReader, WaitError};

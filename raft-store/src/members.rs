@@ -7,9 +7,11 @@
 //!
 //! A node id stands for one data directory for ever, also after its member left: see [`former`].
 
+pub mod autopilot;
 pub mod decide;
 pub(crate) mod former;
 mod removed;
+mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,8 +37,6 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// just elected has not heard from everybody yet.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Least silence after which a member counts as dead.
-const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// Why the membership was not changed, or is not known to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +168,8 @@ pub struct MemberView {
     pub agent: String,
     /// Whether it has a vote; learners have none.
     pub voter: bool,
+    /// Whether it was added to get a vote by itself once it is stable.
+    pub promote: bool,
     /// As leader: whether it answered lately.
     pub alive: Option<bool>,
     /// As leader: how many entries it is behind.
@@ -187,6 +189,12 @@ impl Members {
             lag_entries: member.lag_entries,
         };
         self.members.iter().map(seat).collect()
+    }
+
+    /// Learners that are to get a vote without being named again.
+    fn wanted(&self) -> BTreeSet<NodeId> {
+        let wanted = self.members.iter().filter(|m| m.promote && !m.voter);
+        wanted.map(|member| member.node).collect()
     }
 
     fn voters(&self) -> BTreeSet<NodeId> {
@@ -216,9 +224,15 @@ impl Consensus {
         self.members_at().0
     }
 
+    /// The same, with the term of this master.
+    fn members_in_term(&self) -> (Members, u64) {
+        let term = self.raft().metrics().borrow_watched().current_term;
+        (self.members(), term)
+    }
+
     /// The same, with the entry that a change has to be based on.
     fn members_at(&self) -> (Members, Option<LogId>) {
-        let silence_max = SILENCE_MIN.max(self.election_max() * 3);
+        let silence_max = self.autopilot_config().silence_max(self.election_max());
         let own = self.node();
         let former = self.state().get().former.clone();
         let metrics = self.raft().metrics();
@@ -249,6 +263,7 @@ impl Consensus {
                 http: info.http.clone(),
                 agent: info.agent.clone(),
                 voter: voters.contains(node),
+                promote: info.promote,
                 alive: leads.then(|| last_contact.is_some_and(|age| age <= silence_max)),
                 lag_entries: if leads && is_own { Some(0) } else { lag },
                 last_contact,
@@ -271,17 +286,35 @@ impl Consensus {
     /// # Errors
     /// When this master does not lead, or the other one is not who it should be.
     pub async fn add_learner(&self, spec: &PeerSpec) -> Result<(), MemberError> {
+        self.add(spec, false).await
+    }
+
+    /// As [`Self::add_learner`], and has the leader's autopilot give it a vote once it is stable.
+    /// May be asked for again for one that was added without.
+    ///
+    /// # Errors
+    /// As [`Self::add_learner`].
+    pub async fn add_candidate(&self, spec: &PeerSpec) -> Result<(), MemberError> {
+        self.add(spec, true).await
+    }
+
+    async fn add(&self, spec: &PeerSpec, promote: bool) -> Result<(), MemberError> {
         self.finish_change().await?;
         let (members, at) = self.leading()?;
         self.refuse_former(spec.id, at).await?;
-        let info = self.look_at(spec).await?;
-        if members.members.iter().any(|known| known.node == spec.id) {
-            return Ok(());
-        }
-        let new = BTreeMap::from([(spec.id.0, info)]);
-        self.write_change(ChangeMembers::AddNodes(new), true, at)
-            .await?;
-        tracing::info!(peer = %spec.id, address = spec.raft, "added a master as a learner");
+        let mut info = self.look_at(spec).await?;
+        info.promote = promote;
+        let known = members.members.iter().find(|known| known.node == spec.id);
+        let change = match known {
+            // It is the same data directory, as was just seen.
+            Some(known) if promote && !known.promote && !known.voter => {
+                ChangeMembers::SetNodes(BTreeMap::from([(spec.id.0, info)]))
+            }
+            Some(_) => return Ok(()),
+            None => ChangeMembers::AddNodes(BTreeMap::from([(spec.id.0, info)])),
+        };
+        self.write_change(change, true, at).await?;
+        tracing::info!(peer = %spec.id, address = spec.raft, promote, "added a master as a learner");
         // A courtesy to whoever looks next: a member that was never heard counts as dead.
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.never_heard(spec.id) && tokio::time::Instant::now() < deadline {
@@ -403,7 +436,8 @@ impl Consensus {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let (members, at) = self.leading()?;
-            match decide::check(&members.seats(), change, forced) {
+            let lag_entries_max = self.autopilot_config().max_trailing_entries;
+            match decide::check(&members.seats(), change, forced, lag_entries_max) {
                 Ok(voters) => return Ok((members, at, voters)),
                 Err(objection)
                     if objection.may_pass() && tokio::time::Instant::now() < deadline => {}

@@ -1,8 +1,12 @@
 //! Names of the metrics this crate emits, each with what it means.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use regency_types::NodeId;
+
+use crate::members::decide::Health;
 
 /// Gauge: the highest term this master knows.
 pub const TERM: &str = "regency_raft_term";
@@ -56,6 +60,18 @@ pub const STATE_AGREED_INDEX: &str = "regency_raft_state_agreed_index";
 /// Gauge: 1 while another master reports another state, and no majority says which is right.
 pub const STATE_DIFFERS: &str = "regency_raft_state_differs";
 
+/// Gauge: 1 while every member is healthy, as the leader sees it; not a number on the others.
+pub const AUTOPILOT_HEALTHY: &str = "regency_autopilot_healthy";
+/// Gauge: how many more voters may fail now; not a number on all but the leader.
+pub const AUTOPILOT_FAILURE_TOLERANCE: &str = "regency_autopilot_failure_tolerance";
+/// Gauge with label [`NODE`]: 1 while that member is healthy; not a number on all but the leader.
+pub const AUTOPILOT_MEMBER_HEALTHY: &str = "regency_autopilot_member_healthy";
+/// Label of [`AUTOPILOT_MEMBER_HEALTHY`]: the node id.
+pub const NODE: &str = "node";
+/// Counter: changes of the membership that the leader made by itself, with label [`OUTCOME`]:
+/// `made`, `failed`.
+pub const AUTOPILOT_CHANGES: &str = "regency_autopilot_changes_total";
+
 /// Tells the recorder what the names mean.
 pub fn describe() {
     describe_gauge!(TERM, "The highest term this master knows");
@@ -89,7 +105,52 @@ pub fn describe() {
         STATE_DIFFERS,
         "1 while masters report different states without a majority"
     );
+    describe_gauge!(
+        AUTOPILOT_HEALTHY,
+        "1 while every member is healthy; only the leader knows"
+    );
+    describe_gauge!(
+        AUTOPILOT_FAILURE_TOLERANCE,
+        "Voters that may fail now without the loss of the majority; only the leader knows"
+    );
+    describe_gauge!(
+        AUTOPILOT_MEMBER_HEALTHY,
+        "1 while this member is healthy; only the leader knows"
+    );
+    describe_counter!(
+        AUTOPILOT_CHANGES,
+        "Changes of the membership that the leader made by itself"
+    );
     describe_gauge!(HALTED, "1 when this master stopped because of a failure");
+}
+
+/// On the leader.
+pub(crate) fn autopilot_health(health: &Health) {
+    let bit = |yes: bool| f64::from(u8::from(yes));
+    gauge!(AUTOPILOT_HEALTHY).set(bit(health.problems.is_empty()));
+    gauge!(AUTOPILOT_FAILURE_TOLERANCE).set(health.tolerates as f64);
+    for member in &health.members {
+        let node = member.node.to_string();
+        gauge!(AUTOPILOT_MEMBER_HEALTHY, NODE => node).set(bit(member.reason.is_none()));
+    }
+}
+
+/// Members that the leader told about before and does not know any more.
+pub(crate) fn autopilot_left<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) {
+    for node in nodes {
+        gauge!(AUTOPILOT_MEMBER_HEALTHY, NODE => node.to_string()).set(f64::NAN);
+    }
+}
+
+/// On all masters but the leader. An old figure would look like a fact.
+pub(crate) fn autopilot_idle(nodes: &BTreeSet<NodeId>) {
+    gauge!(AUTOPILOT_HEALTHY).set(f64::NAN);
+    gauge!(AUTOPILOT_FAILURE_TOLERANCE).set(f64::NAN);
+    autopilot_left(nodes);
+}
+
+pub(crate) fn autopilot_changed(outcome: &'static str) {
+    counter!(AUTOPILOT_CHANGES, OUTCOME => outcome).increment(1);
 }
 
 pub(crate) fn synced(took: Duration) {

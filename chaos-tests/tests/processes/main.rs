@@ -2,6 +2,7 @@
 
 mod agents;
 mod api;
+mod autopilot;
 mod blackout;
 mod churn;
 mod command_lines;

@@ -327,6 +327,8 @@ impl Consensus {
             effects,
             contact,
             audit,
+            autopilot: config.autopilot,
+            record: Mutex::default(),
             writer: Arc::new(writer),
             stop_server,
             runtime: Mutex::new(None),

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use regency_types::NodeId;
 
 /// How many entries a learner may be behind and still be given a vote, and a voter be behind and
-/// still count as healthy.
+/// still count as healthy, where nothing else is configured.
 pub const LAG_ENTRIES_MAX: u64 = 100;
 
 /// A member, as decisions see it.
@@ -165,7 +166,8 @@ pub fn would_lose_quorum<'a>(voters: impl IntoIterator<Item = &'a Seat>) -> bool
 /// Decides on a change, and gives the numbers of all voters after it.
 ///
 /// A change in the number of voters must end at an odd one unless `forced` names exactly the
-/// members that are changed; nothing forces the rest.
+/// members that are changed; nothing forces the rest. Who gets a vote may be `lag_entries_max`
+/// entries behind.
 ///
 /// # Errors
 /// The first thing that is in the way.
@@ -173,6 +175,7 @@ pub fn check(
     seats: &[Seat],
     change: &Change,
     forced: &BTreeSet<NodeId>,
+    lag_entries_max: u64,
 ) -> Result<BTreeSet<NodeId>, Objection> {
     let names = change.names();
     if names.is_empty() {
@@ -200,11 +203,11 @@ pub fn check(
         }
         // Not known means that nothing arrived there yet.
         let lag_entries = new.lag_entries.unwrap_or(u64::MAX);
-        if lag_entries > LAG_ENTRIES_MAX {
+        if lag_entries > lag_entries_max {
             return Err(Objection::Behind {
                 node: new.node,
                 lag_entries,
-                lag_entries_max: LAG_ENTRIES_MAX,
+                lag_entries_max,
             });
         }
     }
@@ -258,11 +261,34 @@ pub struct Health {
     pub tolerates_at_best: usize,
     /// What is wrong, in words. Empty when the cluster is healthy.
     pub problems: Vec<String>,
+    /// How each member is.
+    pub members: Vec<MemberHealth>,
+}
+
+/// How one member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberHealth {
+    /// Which.
+    pub node: NodeId,
+    /// Why it is not healthy; `None` when it is.
+    pub reason: Option<String>,
+    /// For how long it has been as it is, as far as this leader saw it; filled in by whoever keeps
+    /// a record.
+    pub lasting: Option<Duration>,
+}
+
+fn why_unhealthy(seat: &Seat, lag_entries_max: u64) -> Option<String> {
+    match seat.lag_entries {
+        _ if !seat.alive => Some("does not answer".to_owned()),
+        None => Some("has received nothing yet".to_owned()),
+        Some(lag) if lag > lag_entries_max => Some(format!("is {lag} entries behind")),
+        Some(_) => None,
+    }
 }
 
 /// How a cluster with these members stands. `joint`: a change of the membership is not finished.
 #[must_use]
-pub fn health(seats: &[Seat], joint: bool) -> Health {
+pub fn health(seats: &[Seat], joint: bool, lag_entries_max: u64) -> Health {
     let voters = seats.iter().filter(|seat| seat.voter).count();
     let voters_alive = seats.iter().filter(|seat| seat.voter && seat.alive).count();
     let quorum = quorum(voters);
@@ -278,7 +304,7 @@ pub fn health(seats: &[Seat], joint: bool) -> Health {
             _ if !seat.alive => problems.push(format!(
                 "node {node} does not answer; start it again or replace it"
             )),
-            Some(lag) if seat.voter && lag > LAG_ENTRIES_MAX => {
+            Some(lag) if seat.voter && lag > lag_entries_max => {
                 problems.push(format!("node {node} is {lag} entries behind"));
             }
             Some(_) | None => {}
@@ -294,6 +320,14 @@ pub fn health(seats: &[Seat], joint: bool) -> Health {
         tolerates: voters_alive.saturating_sub(quorum),
         tolerates_at_best: voters.saturating_sub(quorum),
         problems,
+        members: seats
+            .iter()
+            .map(|seat| MemberHealth {
+                node: seat.node,
+                reason: why_unhealthy(seat, lag_entries_max),
+                lasting: None,
+            })
+            .collect(),
     }
 }
 

@@ -38,7 +38,7 @@ fn decide(
         promote: ids(promote),
         remove: ids(remove),
     };
-    check(seats, &change, &ids(forced))
+    check(seats, &change, &ids(forced), LAG_ENTRIES_MAX)
 }
 
 fn code(result: Result<BTreeSet<NodeId>, Objection>) -> &'static str {
@@ -131,25 +131,30 @@ fn what_is_so_already_is_allowed() {
 
 #[test]
 fn health_counts_what_may_fail_now_and_names_what_is_wrong() {
-    let all_well = health(&[voter(1), voter(2), voter(3)], false);
+    let well = |seats: &[Seat], joint| health(seats, joint, LAG_ENTRIES_MAX);
+    let all_well = well(&[voter(1), voter(2), voter(3)], false);
     assert_eq!((all_well.tolerates, all_well.tolerates_at_best), (1, 1));
     assert_eq!(all_well.problems, Vec::<String>::new());
 
-    let one_dead = health(&[voter(1), voter(2), dead(3)], false);
+    let one_dead = well(&[voter(1), voter(2), dead(3)], false);
     assert_eq!((one_dead.tolerates, one_dead.tolerates_at_best), (0, 1));
     assert_eq!(one_dead.problems.len(), 1);
     assert!(one_dead.problems[0].contains("node 3"), "{one_dead:?}");
 
-    let lost = health(&[voter(1), dead(2), dead(3)], false);
+    let lost = well(&[voter(1), dead(2), dead(3)], false);
     assert!(lost.problems[0].contains("1 of 3"), "{lost:?}");
 
     let behind = Seat {
         lag_entries: Some(LAG_ENTRIES_MAX + 1),
         ..voter(2)
     };
-    assert_eq!(health(&[voter(1), behind], false).problems.len(), 1);
+    assert_eq!(well(&[voter(1), behind], false).problems.len(), 1);
     // A learner that catches up is nothing to worry about.
     let catching_up = learner(2, Some(LAG_ENTRIES_MAX + 1));
-    assert_eq!(health(&[voter(1), catching_up], false).problems.len(), 0);
-    assert_eq!(health(&[voter(1)], true).problems.len(), 1);
+    let judged = well(&[voter(1), catching_up], false);
+    assert_eq!(judged.problems.len(), 0);
+    // But it says so of itself.
+    let reasons: Vec<_> = judged.members.iter().map(|m| m.reason.as_deref()).collect();
+    assert_eq!(reasons, [None, Some("is 101 entries behind")]);
+    assert_eq!(well(&[voter(1)], true).problems.len(), 1);
 }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use regency_raft_store::{
-    Config, Consensus, Leadership, Limits, LogConfig, PeerSpec, ProposeError, StartError, Timing,
+    AutopilotConfig, Config, Consensus, Leadership, Limits, LogConfig, PeerSpec, ProposeError,
+    StartError, Timing,
 };
 use regency_rpc::Listener;
 use regency_runtime::SystemClock;
@@ -35,6 +36,7 @@ pub struct Cluster {
     pub log: LogConfig,
     pub timing: Timing,
     pub bootstrap: bool,
+    pub autopilot: AutopilotConfig,
 }
 
 impl Cluster {
@@ -54,6 +56,7 @@ impl Cluster {
             log: LogConfig::default(),
             timing: Timing::default(),
             bootstrap: true,
+            autopilot: AutopilotConfig::default(),
         };
         for id in 1..=n as u64 {
             let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("loopback");
@@ -126,6 +129,7 @@ impl Cluster {
                 propose_timeout: Duration::from_secs(3),
                 ..Limits::default()
             },
+            autopilot: self.autopilot,
             threads: 2,
         }
     }

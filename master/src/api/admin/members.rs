@@ -21,8 +21,8 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use regency_raft_store::members::decide::{self, Change, LAG_ENTRIES_MAX};
-use regency_raft_store::{MemberError, PeerSpec};
+use regency_raft_store::members::decide::{Change, MemberHealth};
+use regency_raft_store::{MemberError, Members, PeerSpec};
 use regency_types::NodeId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,9 @@ struct Add {
     raft: String,
     http: String,
     agent: String,
+    /// Whether it gets a vote by itself once it is stable.
+    #[serde(default)]
+    promote: bool,
 }
 
 /// Members to promote or to remove.
@@ -105,10 +108,17 @@ struct MemberBody {
     agent: String,
     voter: bool,
     leader: bool,
+    /// A learner that gets a vote by itself once it is stable.
+    promote: bool,
     /// The rest is known to the leader only.
     alive: Option<bool>,
     lag_entries: Option<u64>,
     last_contact_ms: Option<u64>,
+    healthy: Option<bool>,
+    /// Why not.
+    reason: Option<String>,
+    /// For how long this leader has seen it as it is.
+    lasting_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,9 +131,9 @@ struct HealthBody {
     /// How many voters must answer.
     quorum: usize,
     /// How many more voters may fail now.
-    tolerates: usize,
+    failure_tolerance: usize,
     /// How many when all are well.
-    tolerates_at_best: usize,
+    failure_tolerance_at_best: usize,
     /// How many entries a voter may be behind and count as healthy.
     lag_entries_max: u64,
     #[serde(flatten)]
@@ -146,18 +156,17 @@ async fn health(State(cx): State<ApiCx>, uri: Uri) -> Response<Body> {
     if let Some(elsewhere) = elsewhere(&cx, &uri).await {
         return elsewhere;
     }
-    let members_now = cx.consensus.members();
-    let health = decide::health(&members_now.seats(), members_now.joint);
+    let (now, health) = cx.consensus.health();
     json(&HealthBody {
         healthy: health.problems.is_empty(),
         problems: health.problems,
         voters: health.voters,
         voters_alive: health.voters_alive,
         quorum: health.quorum,
-        tolerates: health.tolerates,
-        tolerates_at_best: health.tolerates_at_best,
-        lag_entries_max: LAG_ENTRIES_MAX,
-        members: members(&cx),
+        failure_tolerance: health.tolerates,
+        failure_tolerance_at_best: health.tolerates_at_best,
+        lag_entries_max: cx.consensus.lag_entries_max(),
+        members: body(&cx, now, &health.members),
     })
 }
 
@@ -178,7 +187,11 @@ async fn add(State(cx): State<ApiCx>, uri: Uri, body: Bytes) -> Response<Body> {
         http: add.http,
         agent: add.agent,
     };
-    let added = cx.consensus.add_learner(&spec).await;
+    let added = if add.promote {
+        cx.consensus.add_candidate(&spec).await
+    } else {
+        cx.consensus.add_learner(&spec).await
+    };
     done(&cx, &uri, added)
 }
 
@@ -279,7 +292,11 @@ fn done(cx: &ApiCx, uri: &Uri, result: Result<(), MemberError>) -> Response<Body
 }
 
 fn members(cx: &ApiCx) -> MembersBody {
-    let now = cx.consensus.members();
+    let (now, health) = cx.consensus.health();
+    body(cx, now, &health.members)
+}
+
+fn body(cx: &ApiCx, now: Members, health: &[MemberHealth]) -> MembersBody {
     let leadership = cx.consensus.leadership().borrow().clone();
     let leader = leadership.leader.map(|leader| leader.node);
     let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
@@ -293,7 +310,8 @@ fn members(cx: &ApiCx) -> MembersBody {
         members: now
             .members
             .into_iter()
-            .map(|member| MemberBody {
+            .zip(health)
+            .map(|(member, health)| MemberBody {
                 id: member.node.0,
                 incarnation: member.incarnation.to_string(),
                 hostname: member.hostname,
@@ -305,6 +323,10 @@ fn members(cx: &ApiCx) -> MembersBody {
                 alive: member.alive,
                 lag_entries: member.lag_entries,
                 last_contact_ms: member.last_contact.map(ms),
+                promote: member.promote && !member.voter,
+                healthy: now.leads.then_some(health.reason.is_none()),
+                reason: health.reason.clone().filter(|_| now.leads),
+                lasting_ms: health.lasting.map(ms).filter(|_| now.leads),
             })
             .collect(),
         former_ids: now.former.iter().map(|node| node.0).collect(),
@@ -379,6 +401,7 @@ mod tests {
             raft: raft.to_owned(),
             http: "h:2".to_owned(),
             agent: "[::1]:3".to_owned(),
+            promote: false,
         };
         assert_eq!(check_addresses(&add(1, "h.example:1")), Ok(()));
         assert!(check_addresses(&add(0, "h:1")).is_err());

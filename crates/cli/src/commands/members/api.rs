@@ -44,6 +44,12 @@ pub(super) struct Member {
     pub(super) alive: Option<bool>,
     pub(super) lag_entries: Option<u64>,
     pub(super) last_contact_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) promote: bool,
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+    #[serde(default)]
+    pub(super) lasting_ms: Option<u64>,
 }
 
 /// The leader's judgement.
@@ -53,8 +59,8 @@ pub(super) struct Health {
     pub(super) problems: Vec<String>,
     pub(super) voters: usize,
     pub(super) voters_alive: usize,
-    pub(super) tolerates: usize,
-    pub(super) tolerates_at_best: usize,
+    pub(super) failure_tolerance: usize,
+    pub(super) failure_tolerance_at_best: usize,
     #[serde(flatten)]
     pub(super) members: Members,
 }

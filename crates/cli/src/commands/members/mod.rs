@@ -84,6 +84,10 @@ enum Action {
         /// The new master, as others reach it: ID=HOST:RAFT_PORT:HTTP_PORT:AGENT_PORT.
         #[arg(value_name = "MASTER")]
         master: Peer,
+        /// Give it a vote by itself once it has been healthy for a while, instead of a dead voter
+        /// if there is one, and only where the number of voters ends odd.
+        #[arg(long)]
+        promote: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -149,13 +153,19 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
             let cluster = Cluster::new(common.masters.clone());
             show_health(&common, &cluster.health().await?)
         }
-        Action::Add { master, common } => {
+        Action::Add {
+            master,
+            promote,
+            common,
+        } => {
             let cluster = Cluster::new(common.masters.clone());
-            let members = add(&cluster, &master).await?;
-            let done = format!(
-                "master {id} is a learner; 'regency members promote {id}' gives it a vote",
-                id = master.id
-            );
+            let members = add(&cluster, &master, promote).await?;
+            let id = master.id;
+            let done = if promote {
+                format!("master {id} is a learner and gets a vote by itself; look at 'health'")
+            } else {
+                format!("master {id} is a learner; 'regency members promote {id}' gives it a vote")
+            };
             show(&common, &members, &done)
         }
         Action::Promote {
@@ -201,13 +211,14 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn add(cluster: &Cluster, master: &Peer) -> Result<Members, Failure> {
+async fn add(cluster: &Cluster, master: &Peer, promote: bool) -> Result<Members, Failure> {
     let spec = master.spec();
     let body = json!({
         "id": master.id,
         "raft": spec.raft,
         "http": spec.http,
         "agent": spec.agent,
+        "promote": promote,
     });
     when_ready(cluster, "", &body, START_WAIT).await
 }
@@ -224,7 +235,7 @@ async fn replace(
         "master {old} does not belong to this cluster, nothing was changed; look at 'regency \
          members list'"
     );
-    let members = add(cluster, new).await?;
+    let members = add(cluster, new, false).await?;
     let votes = |id| members.members.iter().any(|m| m.id == id && m.voter);
     let is_there = |id| members.members.iter().any(|m| m.id == id);
     if votes(new.id) && !is_there(old) {

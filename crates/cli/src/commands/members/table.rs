@@ -71,6 +71,15 @@ pub(super) fn judgement(health: &Health) -> String {
     for problem in &health.problems {
         lines.push(format!("problem: {problem}"));
     }
+    let seconds = |ms: u64| ms / 1000;
+    for member in health.members.members.iter().filter(|m| m.promote) {
+        let how = member.reason.as_deref().unwrap_or("is healthy");
+        let lasting = member.lasting_ms.map_or(0, seconds);
+        lines.push(format!(
+            "note: node {} is to get a vote; it {how}, for {lasting} s now",
+            member.id
+        ));
+    }
     lines.push(format!(
         "{}: {} of {} voters answer; the cluster survives the loss of {} more ({} at best)",
         if health.healthy {
@@ -80,8 +89,8 @@ pub(super) fn judgement(health: &Health) -> String {
         },
         health.voters_alive,
         health.voters,
-        health.tolerates,
-        health.tolerates_at_best
+        health.failure_tolerance,
+        health.failure_tolerance_at_best
     ));
     lines.join("\n")
 }
@@ -121,6 +130,9 @@ mod tests {
             alive: Some(id != 2),
             lag_entries: Some(1_000_000),
             last_contact_ms: Some(123_456_789),
+            promote: false,
+            reason: None,
+            lasting_ms: None,
         }
     }
 
