@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use regency_raft_store::{EngineKind, PeerSpec, Timing};
+use regency_raft_store::{EngineKind, PeerSpec};
 use regency_types::NodeId;
 
 pub use self::autopilot::AutopilotFlags;
+pub use crate::timing_flags::TimingFlags;
 
 /// Flags of `regency master`. Durations take units: `50ms`, `15secs`, `1mins`.
 #[derive(Debug, Clone, clap::Args)]
@@ -62,17 +63,9 @@ pub struct MasterFlags {
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
 
-    /// How often a leader shows its followers that it is there; the same on all masters.
-    #[arg(long, default_value = "50ms", value_parser = duration)]
-    pub heartbeat_interval: Duration,
-
-    /// Least time without a leader before a master campaigns; the same on all masters.
-    #[arg(long, default_value = "150ms", value_parser = duration)]
-    pub election_timeout_min: Duration,
-
-    /// Greatest such time; the same on all masters.
-    #[arg(long, default_value = "300ms", value_parser = duration)]
-    pub election_timeout_max: Duration,
+    /// How fast failures are noticed.
+    #[command(flatten)]
+    pub timing: TimingFlags,
 
     /// When a master counts as healthy, and what a leader does by itself.
     #[command(flatten)]
@@ -121,20 +114,7 @@ pub struct MasterFlags {
     pub max_request_bytes: usize,
 }
 
-impl MasterFlags {
-    /// The timing of elections.
-    #[must_use]
-    pub fn timing(&self) -> Timing {
-        Timing {
-            heartbeat: self.heartbeat_interval,
-            election_min: self.election_timeout_min,
-            election_max: self.election_timeout_max,
-            ..Timing::default()
-        }
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; expected a number with a unit, such as 50ms or 15secs"))
 }

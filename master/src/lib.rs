@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod query;
 mod rpc;
 mod run;
+mod timing_flags;
 
 pub use flags::{MasterFlags, Peer};
 pub use run::run;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use regency_raft_store::{Config, Consensus, Limits, LogConfig, Removed};
+use regency_raft_store::{Config, Consensus, Limits, LogConfig, Removed, Timing};
 use regency_rpc::Listener;
 use regency_rpc::proto::regency::agent::v1::agent_attachment_server::AgentAttachmentServer;
 use regency_runtime::{Clock, IdMint, RandomIds, SystemClock, stop_signal};
@@ -38,6 +38,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
     let ids: Arc<dyn IdMint> = Arc::new(RandomIds);
     let process = ids.uuid();
     let own = own_peer(&flags)?;
+    let timing = flags.timing.timing()?;
     let hostname = flags.hostname.clone().unwrap_or_else(|| own.host.clone());
     let leader_config = LeaderConfig::new(&flags, allocator_options(&flags)?);
     let identity = Arc::new(Identity {
@@ -48,7 +49,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         version: VERSION.to_owned(),
         started: clock.wall(),
         cluster: flags.cluster.clone(),
-        flags: shown_flags(&flags),
+        flags: shown_flags(&flags, &timing),
         weights: flags
             .weights
             .iter()
@@ -68,7 +69,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         bootstrap: flags.bootstrap,
         process,
         version: VERSION.to_owned(),
-        timing: flags.timing(),
+        timing,
         log: LogConfig {
             engine: flags.log_engine,
             ..LogConfig::default()
@@ -94,7 +95,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         ids,
         recorder,
         max_request_bytes: flags.max_request_bytes,
-        leader_age_max: flags.election_timeout_max,
+        leader_age_max: timing.election_max,
     };
     let http = http
         .into_tokio()
@@ -200,7 +201,7 @@ fn advertised_ip(host: &str, listen: IpAddr) -> IpAddr {
 }
 
 /// What `/flags` shows, under Mesos' names where it has them.
-fn shown_flags(flags: &MasterFlags) -> BTreeMap<String, String> {
+fn shown_flags(flags: &MasterFlags, timing: &Timing) -> BTreeMap<String, String> {
     let duration = |d| humantime::format_duration(d).to_string();
     let mut shown = BTreeMap::from([
         ("ip".to_owned(), flags.ip.to_string()),
@@ -223,17 +224,19 @@ fn shown_flags(flags: &MasterFlags) -> BTreeMap<String, String> {
             "min_allocatable_resources".to_owned(),
             flags.min_allocatable_resources.clone(),
         ),
-        (
-            "heartbeat_interval".to_owned(),
-            duration(flags.heartbeat_interval),
-        ),
+        ("timing".to_owned(), flags.timing.timing.to_string()),
+        ("heartbeat_interval".to_owned(), duration(timing.heartbeat)),
         (
             "election_timeout_min".to_owned(),
-            duration(flags.election_timeout_min),
+            duration(timing.election_min),
         ),
         (
             "election_timeout_max".to_owned(),
-            duration(flags.election_timeout_max),
+            duration(timing.election_max),
+        ),
+        (
+            "fast_election".to_owned(),
+            if timing.fast_election { "on" } else { "off" }.to_owned(),
         ),
     ]);
     if let Some(cluster) = &flags.cluster {

@@ -7,6 +7,7 @@ use regency_rpc::Listener;
 use regency_types::NodeId;
 
 use crate::members::autopilot::AutopilotConfig;
+use crate::timing::{Timing, TimingError};
 
 /// Everything [`crate::Consensus::start`] needs.
 #[derive(Debug)]
@@ -54,31 +55,6 @@ pub struct PeerSpec {
     pub http: String,
     /// Where it speaks to agents.
     pub agent: String,
-}
-
-/// How fast failures are noticed. All voters of a cluster must use the same values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// How often a leader shows its followers that it is there.
-    pub heartbeat: Duration,
-    /// Least time without a leader before a follower campaigns.
-    pub election_min: Duration,
-    /// Greatest such time, and the leader's lease.
-    pub election_max: Duration,
-    /// Whether a leader whose sockets break and refuse is taken for lost before its lease ends.
-    pub fast_election: bool,
-}
-
-impl Default for Timing {
-    /// Right for disks whose sync takes less than 10 ms and a network below 10 ms.
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(150),
-            election_max: Duration::from_millis(300),
-            fast_election: true,
-        }
-    }
 }
 
 /// What keeps the log on disk. Chosen once, when a data directory is first used.
@@ -192,19 +168,6 @@ pub enum ConfigError {
     /// Numbers start at 1: 0 means "nobody" in messages.
     #[error("0 is not a node id")]
     Zero,
-    /// Heartbeats and election timeouts contradict each other.
-    #[error(
-        "heartbeat {heartbeat:?} < election minimum {election_min:?} < election maximum \
-         {election_max:?} does not hold"
-    )]
-    Timing {
-        /// As configured.
-        heartbeat: Duration,
-        /// As configured.
-        election_min: Duration,
-        /// As configured.
-        election_max: Duration,
-    },
     /// Masters that are well would be taken for dead.
     #[error(
         "--autopilot-last-contact-threshold {threshold:?} is not longer than two heartbeats of \
@@ -216,16 +179,13 @@ pub enum ConfigError {
         /// As configured.
         heartbeat: Duration,
     },
+    /// Heartbeats and election timeouts contradict each other.
+    #[error(transparent)]
+    Timing(#[from] TimingError),
     /// There must be at least one thread.
     #[error("replication needs at least one thread")]
     NoThreads,
-    /// An election timeout that no sane operator means.
-    #[error("the election timeout {0:?} is longer than {ELECTION_MAX:?}")]
-    TooSlow(Duration),
 }
-
-/// Longest election timeout that is accepted.
-pub const ELECTION_MAX: Duration = Duration::from_secs(60);
 
 impl Config {
     /// Checks what can be checked without touching disk or network.
@@ -245,22 +205,8 @@ impl Config {
         if !seen.contains(&self.node) {
             return Err(ConfigError::SelfMissing(self.node));
         }
-        let Timing {
-            heartbeat,
-            election_min,
-            election_max,
-            fast_election: _,
-        } = self.timing;
-        if heartbeat.is_zero() || heartbeat >= election_min || election_min >= election_max {
-            return Err(ConfigError::Timing {
-                heartbeat,
-                election_min,
-                election_max,
-            });
-        }
-        if election_max > ELECTION_MAX {
-            return Err(ConfigError::TooSlow(election_max));
-        }
+        self.timing.check()?;
+        let heartbeat = self.timing.heartbeat;
         if let Some(threshold) = self.autopilot.last_contact_threshold
             && threshold <= heartbeat * 2
         {
@@ -326,7 +272,7 @@ mod tests {
         assert_eq!(config(&[1, 0]).check(), Err(ConfigError::Zero));
         let mut slow = config(&[1]);
         slow.timing.heartbeat = slow.timing.election_min;
-        assert!(matches!(slow.check(), Err(ConfigError::Timing { .. })));
+        assert!(matches!(slow.check(), Err(ConfigError::Timing(_))));
         let mut hasty = config(&[1]);
         hasty.autopilot.last_contact_threshold = Some(hasty.timing.heartbeat * 2);
         let error = hasty.check().expect_err("too short");

@@ -5,6 +5,7 @@ mod propose;
 mod read;
 mod start;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub use self::leave::TransferError;
 pub use self::read::ReadError;
 pub use self::start::StartError;
 use crate::audit::Audit;
-use crate::config::{Limits, Timing};
+use crate::config::Limits;
 use crate::effects::{EffectReceiver, EffectSink};
 use crate::identity::Identity;
 use crate::leadership::{LeaderContact, Leadership};
@@ -25,8 +26,10 @@ use crate::log::WriterEnd;
 use crate::members::autopilot::{AutopilotConfig, Record};
 use crate::network::{PeerNetworks, Peers};
 use crate::reader::StateReader;
+use crate::roll_call::Disagreements;
 use crate::status::{MemberStatus, Status};
 use crate::term::{self, Session};
+use crate::timing::Timing;
 use crate::types::{Member, Raft};
 
 /// This master's part in the cluster. Cheap to clone; all clones are the same master. When the
@@ -55,6 +58,7 @@ struct Inner {
     audit: Arc<Audit>,
     autopilot: AutopilotConfig,
     record: Mutex<Record>,
+    disagreements: Arc<Disagreements>,
     writer: Arc<WriterEnd>,
     stop_server: watch::Sender<bool>,
     /// Everything of replication runs here, on threads of its own, so that no load of the rest of
@@ -210,6 +214,19 @@ impl Consensus {
         }
     }
 
+    /// The times this master runs with.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.inner.timing
+    }
+
+    /// Members that run with other times than this master, as they were heard last. All should
+    /// have the same.
+    #[must_use]
+    pub fn timing_disagreements(&self) -> BTreeMap<NodeId, Timing> {
+        self.inner.disagreements.get()
+    }
+
     /// Writes a snapshot now, whatever the policy says. Returns at once.
     pub async fn snapshot(&self) {
         // An error says that the core stopped, which `halted` tells.
@@ -242,9 +259,5 @@ impl Consensus {
 
     pub(crate) fn member(&self) -> Member {
         self.inner.identity.member()
-    }
-
-    pub(crate) fn election_max(&self) -> Duration {
-        self.inner.timing.election_max
     }
 }

@@ -23,17 +23,12 @@ use tokio::net::TcpStream;
 use crate::leadership::LeaderContact;
 use crate::metrics;
 use crate::network::{Left, PeerNetworks, attend};
+use crate::timing::Timing;
 use crate::types::{MemberInfo, Raft, Vote};
 
-/// Longest time to find out whether a connection is refused.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Waits between attempts to connect: a process that dies may close its port after its
 /// connections.
 const PROBES_MS: [u64; 6] = [0, 1, 3, 6, 12, 24];
-/// Between one survivor's campaign and the next one's, so that they do not split the votes.
-const STAGGER: Duration = Duration::from_millis(30);
-/// Between attempts of one survivor: the others may see the evidence a little later.
-const RETRY: Duration = Duration::from_millis(8);
 /// Attempts before the ordinary election timeout is left to do the rest.
 const ATTEMPTS_MAX: u32 = 12;
 const LOCK_FIRST: Duration = Duration::from_secs(1);
@@ -48,6 +43,7 @@ pub(crate) struct FastElection {
     pub(crate) own: NodeId,
     pub(crate) networks: PeerNetworks,
     pub(crate) contact: Arc<LeaderContact>,
+    pub(crate) timing: Timing,
 }
 
 /// Whom this master follows.
@@ -183,7 +179,7 @@ impl FastElection {
             if self.heard_after(seen) {
                 return false;
             }
-            if refused(&following.address).await {
+            if refused(&following.address, self.timing.probe_patience()).await {
                 return true;
             }
         }
@@ -205,7 +201,7 @@ impl FastElection {
         if self.raft.handle_transfer_leader(give_up).await.is_err() {
             return End::Undecided;
         }
-        tokio::time::sleep(STAGGER * following.rank).await;
+        tokio::time::sleep(self.timing.stagger() * following.rank).await;
         for _ in 0..ATTEMPTS_MAX {
             let vote = {
                 let server = self.raft.server_metrics();
@@ -221,15 +217,15 @@ impl FastElection {
             if self.raft.trigger().elect(true).await.is_err() {
                 return End::Undecided;
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(self.timing.campaign_retry()).await;
         }
         End::Undecided
     }
 }
 
 /// Whether a new connection to `address` is refused, at once and by the machine itself.
-async fn refused(address: &str) -> bool {
-    match tokio::time::timeout(PROBE_TIMEOUT, TcpStream::connect(address)).await {
+async fn refused(address: &str, patience: Duration) -> bool {
+    match tokio::time::timeout(patience, TcpStream::connect(address)).await {
         Ok(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
         Ok(Ok(_)) | Err(_) => false,
     }
@@ -245,8 +241,8 @@ mod tests {
             .await
             .expect("loopback");
         let address = listener.local_addr().expect("bound").to_string();
-        assert!(!refused(&address).await);
+        assert!(!refused(&address, Duration::from_secs(1)).await);
         drop(listener);
-        assert!(refused(&address).await);
+        assert!(refused(&address, Duration::from_secs(1)).await);
     }
 }

@@ -40,6 +40,7 @@ pub mod offline;
 mod propose;
 mod reader;
 mod record;
+mod roll_call;
 mod saved;
 mod snapshot;
 mod status;
@@ -47,10 +48,11 @@ mod term;
 #[cfg(feature = "test-door")]
 #[doc(hidden)]
 pub mod testing;
+mod timing;
 mod types;
 
 pub use audit::AuditedState;
-pub use config::{Config, ConfigError, EngineKind, Limits, LogConfig, PeerSpec, Timing};
+pub use config::{Config, ConfigError, EngineKind, Limits, LogConfig, PeerSpec};
 pub use consensus::{Consensus, ReadError, StartError, TransferError};
 pub use effects::{EffectBatch, EffectReceiver, EffectsLost};
 pub use engine::EngineError;
@@ -65,3 +67,4 @@ pub use snapshot::{
     SnapshotError, SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot,
 };
 pub use status::{MemberStatus, Status};
+pub use timing::{Profile, Timing, TimingError};

@@ -28,6 +28,8 @@ use crate::config::PeerSpec;
 use crate::consensus::{Consensus, TransferError};
 use crate::convert;
 use crate::network::identify;
+use crate::roll_call::timing_from_proto;
+use crate::timing::Timing;
 use crate::types::{LogId, MemberInfo, TypeConfig};
 
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,6 +73,19 @@ pub enum MemberError {
         node: NodeId,
         /// To which.
         cluster: String,
+    },
+    /// The master to add has another timing.
+    #[error(
+        "node {node} runs with {theirs}, this cluster with {ours}; start it with the same --timing, \
+         --heartbeat-interval and --election-timeout-min|max as the others, then repeat"
+    )]
+    OtherTiming {
+        /// Which.
+        node: NodeId,
+        /// Its times.
+        theirs: Timing,
+        /// Those of the leader.
+        ours: Timing,
     },
     /// The number is taken by another data directory.
     #[error(
@@ -124,6 +139,7 @@ impl MemberError {
             Self::Silent { .. } => "silent",
             Self::OtherNode { .. } => "other_node",
             Self::OtherCluster { .. } => "other_cluster",
+            Self::OtherTiming { .. } => "other_timing",
             Self::IdTaken { .. } => "id_taken",
             Self::IdUsed { .. } => "id_used",
             Self::Objection(objection) => objection.code(),
@@ -232,7 +248,7 @@ impl Consensus {
 
     /// The same, with the entry that a change has to be based on.
     fn members_at(&self) -> (Members, Option<LogId>) {
-        let silence_max = self.autopilot_config().silence_max(self.election_max());
+        let silence_max = self.autopilot_config().silence_max(&self.timing());
         let own = self.node();
         let former = self.state().get().former.clone();
         let metrics = self.raft().metrics();
@@ -558,6 +574,16 @@ impl Consensus {
             return Err(MemberError::IdTaken {
                 node: spec.id,
                 known: *known,
+            });
+        }
+        let ours = self.timing();
+        if let Some(theirs) = timing_from_proto(answer.timing.as_ref())
+            && !theirs.agrees_with(&ours)
+        {
+            return Err(MemberError::OtherTiming {
+                node: spec.id,
+                theirs,
+                ours,
             });
         }
         Ok(MemberInfo {

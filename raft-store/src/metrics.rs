@@ -50,6 +50,10 @@ pub const LOG_REPAIRS: &str = "regency_raft_log_repairs_total";
 /// Label of [`LOG_REPAIRS`]: `tail` (an entry at the end that was never completely written was cut
 /// off), `meta` (one of two equal slots with vote and markers).
 pub const PART: &str = "part";
+/// Gauge: 1 while the member in label [`PEER`] runs with another timing than this master.
+pub const TIMING_DIFFERS: &str = "regency_raft_timing_differs";
+/// Label: the node id of another master.
+pub const PEER: &str = "peer";
 /// Gauge: 1 when this master stopped because of a failure.
 pub const HALTED: &str = "regency_raft_halted";
 
@@ -120,6 +124,10 @@ pub fn describe() {
     describe_counter!(
         AUTOPILOT_CHANGES,
         "Changes of the membership that the leader made by itself"
+    );
+    describe_gauge!(
+        TIMING_DIFFERS,
+        "1 while that member runs with another timing than this master"
     );
     describe_gauge!(HALTED, "1 when this master stopped because of a failure");
 }
@@ -212,6 +220,10 @@ pub(crate) fn leader_changed() {
 
 pub(crate) fn campaigned() {
     counter!(ELECTIONS).increment(1);
+}
+
+pub(crate) fn timing_differs(peer: NodeId, differs: bool) {
+    gauge!(TIMING_DIFFERS, PEER => peer.to_string()).set(f64::from(u8::from(differs)));
 }
 
 pub(crate) fn halted() {

@@ -27,10 +27,8 @@ use crate::leadership::{LeaderContact, Leadership, Role};
 use crate::metrics;
 use crate::network::Peers;
 use crate::reader::AppliedState;
+use crate::timing::Timing;
 use crate::types::{EncodedProposal, Raft, StoredMembership, TypeConfig};
-
-/// Longest time between two looks at what changes without a signal.
-const TICK_MAX: Duration = Duration::from_millis(50);
 
 /// A time during which this master leads and serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,9 +116,7 @@ pub(crate) struct TermTask {
     pub(crate) disk: Arc<DiskWatch>,
     pub(crate) states: watch::Receiver<Arc<AppliedState>>,
     pub(crate) master: MasterInfo,
-    pub(crate) election_max: Duration,
-    /// How old a leader's last proof of a majority may be before it stops to serve.
-    pub(crate) support_max: Duration,
+    pub(crate) timing: Timing,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) session: watch::Sender<Option<Session>>,
     pub(crate) halted: watch::Sender<Option<String>>,
@@ -147,7 +143,7 @@ impl TermTask {
     pub(crate) async fn run(self) {
         let mut server = self.raft.server_metrics();
         // Between changes, leases run out and failures happen.
-        let mut tick = tokio::time::interval((self.election_max / 8).min(TICK_MAX));
+        let mut tick = tokio::time::interval(self.timing.look_every());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut beginning: Option<(u64, Beginning)> = None;
         let mut begun: Option<Begun> = None;
@@ -220,7 +216,7 @@ impl TermTask {
         };
         let supported = self.disk.busy_for() < disk::STOP_AFTER
             && last_quorum_ack(&self.raft, self.master.node)
-                .is_some_and(|age| age <= self.support_max);
+                .is_some_and(|age| age <= self.timing.support_max());
         View {
             term,
             elected,
@@ -243,7 +239,7 @@ impl TermTask {
                     && self
                         .contact
                         .age()
-                        .is_some_and(|age| age <= self.election_max) =>
+                        .is_some_and(|age| age <= self.timing.leader_silence_max()) =>
             {
                 (Role::Follower, Some(node))
             }

@@ -73,6 +73,17 @@ fn a_wrong_value_is_named_with_its_flag() {
             vec!["soon", "--heartbeat-interval"],
         ),
         (
+            master(dir.path(), &[&peers[..], &["--timing", "slow"]].concat()),
+            vec!["slow", "--timing", "fast, lan and wan"],
+        ),
+        (
+            master(
+                dir.path(),
+                &[&peers[..], &["--fast-election", "maybe"]].concat(),
+            ),
+            vec!["maybe", "--fast-election"],
+        ),
+        (
             master(dir.path(), &[&peers[..], &["--weights", "a=-1"]].concat()),
             vec!["a=-1", "--weights"],
         ),
@@ -96,6 +107,24 @@ fn what_can_be_read_but_not_be_is_refused_when_it_starts() {
     let dir = tempfile::tempdir().expect("a directory");
     let peers = ["--peers", "2=127.0.0.1:1:2:3"];
     assert_refused(&master(dir.path(), &peers), 1, &["--id 1", "--peers", "2"]);
+    let own = ["--peers", "1=127.0.0.1:1:2:3"];
+    for (flags, parts) in [
+        (
+            vec!["--timing=fast", "--heartbeat-interval=50ms"],
+            ["--election-timeout-min=60ms", "--heartbeat-interval=50ms"],
+        ),
+        (
+            vec!["--election-timeout-max=100ms"],
+            [
+                "--election-timeout-max=100ms",
+                "--election-timeout-min=150ms",
+            ],
+        ),
+    ] {
+        let args = master(dir.path(), &[&own[..], &flags].concat());
+        assert_refused(&args, 1, &parts);
+        assert_refused(&[&["local"], &flags[..]].concat(), 1, &parts);
+    }
     let work_dir = dir.path().join("agent");
     let agent = [
         "agent",

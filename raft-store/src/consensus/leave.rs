@@ -62,7 +62,7 @@ impl Consensus {
             .map_err(halted)?;
         let taken_over =
             leadership.wait_for(|now| now.leader.as_ref().is_some_and(|leader| leader.node != own));
-        match tokio::time::timeout(inner.timing.election_max * 3, taken_over).await {
+        match tokio::time::timeout(inner.timing.hand_over_patience(), taken_over).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(TransferError::Halted(self.why_halted())),
             Err(_) => Err(TransferError::Timeout(to)),

@@ -63,7 +63,7 @@ impl Consensus {
                 Ok(verdict) => return Ok(verdict),
                 Err(WriteError::NoLease) if tokio::time::Instant::now() < patience => {
                     // Not appended: it is safe to try again.
-                    tokio::time::sleep(inner.timing.heartbeat / 10).await;
+                    tokio::time::sleep(inner.timing.lease_retry()).await;
                 }
                 Err(WriteError::NoLease | WriteError::NotLeader) => {
                     return Err(self.not_leader());
@@ -150,7 +150,7 @@ impl Consensus {
             result = &mut written => term::outcome(result),
             _ = over => {
                 // The entry may still be committed, or be discarded for all to see: both soon.
-                let last_chance = tokio::time::timeout(inner.timing.election_max, written);
+                let last_chance = tokio::time::timeout(inner.timing.fate_patience(), written);
                 last_chance.await.map_or(Err(WriteError::Unknown), term::outcome)
             }
             () = tokio::time::sleep(inner.limits.propose_timeout) => Err(WriteError::Unknown),

@@ -68,7 +68,7 @@ impl Consensus {
             let linearizer = tokio::time::timeout(left, confirming).await.ok()?.ok()?;
             return Some(linearizer.read_log_id().index());
         }
-        let patience = inner.timing.election_max.min(left);
+        let patience = inner.timing.read_patience().min(left);
         match read_index(&inner.networks, leader, &info, patience).await {
             Ok(index) => index,
             Err(error) => {

@@ -14,7 +14,7 @@ use super::propose::PERMIT_BYTES;
 use super::{Consensus, Inner};
 use crate::audit::Audit;
 use crate::bootstrap::Bootstrap;
-use crate::config::{Config, ConfigError, LogConfig, Timing};
+use crate::config::{Config, ConfigError, LogConfig};
 use crate::effects::EffectSink;
 use crate::engine::{self, EngineError, LogEngine, Recovered};
 use crate::fast_election::FastElection;
@@ -27,8 +27,10 @@ use crate::machine::Machine;
 use crate::metrics;
 use crate::network::{Gate, PeerNetworks, Peers, RaftService, Slot};
 use crate::reader::StateReader;
+use crate::roll_call::{Disagreements, RollCall};
 use crate::snapshot::{Loaded, SnapshotError, SnapshotFile, SnapshotStore};
 use crate::term::TermTask;
+use crate::timing::Timing;
 use crate::types::{MemberInfo, Raft};
 
 /// Why a master could not start.
@@ -111,12 +113,11 @@ fn open(
 
 fn library_config(timing: &Timing, log: &LogConfig) -> Result<openraft::Config, StartError> {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let election_max = ms(timing.election_max);
     openraft::Config {
         cluster_name: "regency".to_owned(),
         heartbeat_interval: ms(timing.heartbeat),
         election_timeout_min: ms(timing.election_min),
-        election_timeout_max: election_max,
+        election_timeout_max: ms(timing.election_max),
         max_payload_entries: 1024,
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(log.snapshot_every_entries),
         max_in_snapshot_log_to_keep: log.keep_entries,
@@ -126,9 +127,7 @@ fn library_config(timing: &Timing, log: &LogConfig) -> Result<openraft::Config, 
         } else {
             256
         },
-        // How long a leader without a majority goes on calling itself one to those it reaches: a
-        // bridge between two halves would otherwise hear it for ever and elect nobody.
-        quorum_loss_probe_interval: Some(election_max.saturating_mul(2)),
+        quorum_loss_probe_interval: Some(ms(timing.quorum_loss_probe())),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
@@ -235,6 +234,7 @@ impl Consensus {
         let networks = PeerNetworks {
             gate: Arc::clone(&gate),
             peers: Arc::clone(&peers),
+            append_patience: config.timing.append_patience(),
         };
         let raft = Raft::build(config.node.0, library, networks.clone(), log, machine)
             .await
@@ -251,10 +251,22 @@ impl Consensus {
                     own: config.node,
                     networks: networks.clone(),
                     contact: Arc::clone(&contact),
+                    timing: config.timing,
                 }
                 .run(),
             );
         }
+        let disagreements = Arc::new(Disagreements::default());
+        tokio::spawn(
+            RollCall {
+                raft: raft.clone(),
+                own: identity.member(),
+                networks: networks.clone(),
+                timing: config.timing,
+                disagreements: Arc::clone(&disagreements),
+            }
+            .run(),
+        );
         let (stop_server, stopping) = watch::channel(false);
         let service = RaftService {
             gate,
@@ -264,6 +276,7 @@ impl Consensus {
             audit: Arc::clone(&audit),
             stopping: stopping.clone(),
             own: own_info.clone(),
+            timing: config.timing,
             version: config.version.clone(),
         };
         spawn_server(config.listener, service, stopping);
@@ -289,9 +302,7 @@ impl Consensus {
                     agent: own.agent,
                     version: config.version,
                 },
-                election_max: config.timing.election_max,
-                // Nobody else is elected by silence before: a follower campaigns no sooner.
-                support_max: config.timing.election_max + config.timing.election_min,
+                timing: config.timing,
                 leadership,
                 session,
                 halted,
@@ -329,6 +340,7 @@ impl Consensus {
             audit,
             autopilot: config.autopilot,
             record: Mutex::default(),
+            disagreements,
             writer: Arc::new(writer),
             stop_server,
             runtime: Mutex::new(None),

@@ -49,9 +49,9 @@ impl Default for AutopilotConfig {
 impl AutopilotConfig {
     /// The silence after which a member is not healthy.
     #[must_use]
-    pub fn silence_max(&self, election_max: Duration) -> Duration {
+    pub fn silence_max(&self, timing: &Timing) -> Duration {
         self.last_contact_threshold
-            .unwrap_or_else(|| SILENCE_MIN.max(election_max * 3))
+            .unwrap_or_else(|| timing.member_silence_max())
     }
 }
 

@@ -61,7 +61,7 @@ impl Consensus {
             tick.tick().await;
             let heard = self
                 .last_leader_contact()
-                .is_some_and(|age| age < self.election_max() * 2);
+                .is_some_and(|age| age < self.timing().quorum_loss_probe());
             if heard {
                 continue;
             }

@@ -42,10 +42,6 @@ use crate::convert;
 use crate::snapshot::SnapshotFile;
 use crate::types::{Member, MemberInfo, TypeConfig, Vote};
 
-/// How long an append may stay unanswered while nothing else is answered either.
-const APPEND_PATIENCE: Duration = Duration::from_millis(1500);
-/// How often that is looked at.
-const APPEND_TICK: Duration = Duration::from_millis(250);
 /// How long a message that only tells what is committed waits for entries to travel with. Without
 /// it, each of a few commits in a row costs two messages to each follower and two answers.
 const COMMIT_LINGER: Duration = Duration::from_millis(1);
@@ -71,6 +67,8 @@ fn client(channel: Channel) -> RaftClient<Channel> {
 pub(crate) struct PeerNetworks {
     pub(crate) gate: Arc<Gate>,
     pub(crate) peers: Arc<Peers>,
+    /// How long an append may stay unanswered while nothing else is answered either.
+    pub(crate) append_patience: Duration,
 }
 
 impl PeerNetworks {
@@ -85,6 +83,7 @@ impl PeerNetworks {
             peers: Arc::clone(&self.peers),
             target,
             purpose,
+            append_patience: self.append_patience,
         }
     }
 }
@@ -112,6 +111,7 @@ pub(crate) struct PeerNetwork {
     target: Member,
     address: String,
     purpose: Purpose,
+    append_patience: Duration,
 }
 
 impl PeerNetwork {
@@ -192,14 +192,16 @@ impl PeerNetwork {
         let (outgoing, body) = mpsc::channel(APPENDS_IN_FLIGHT_MAX + 1);
         // There is room: nothing was sent yet.
         let _ = outgoing.try_send(first);
-        let opened =
-            tokio::time::timeout(APPEND_PATIENCE, client.append(ReceiverStream::new(body)));
+        let opened = tokio::time::timeout(
+            self.append_patience,
+            client.append(ReceiverStream::new(body)),
+        );
         let answers = match opened.await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return Err(self.failed(&status)),
             Err(_) => {
                 self.peers.timed_out(&self.address, self.purpose);
-                return Err(self.timeout(RPCTypes::AppendEntries, APPEND_PATIENCE));
+                return Err(self.timeout(RPCTypes::AppendEntries, self.append_patience));
             }
         };
         Ok(Some(Appends {
@@ -259,12 +261,12 @@ where
                 },
                 answer = self.answers.message() => return self.answered(answer),
                 () = sleep_until(held_until), if held_until.is_some() => self.send_held(),
-                () = tokio::time::sleep(APPEND_TICK), if self.in_flight > 0 => {
-                    if self.progress.elapsed() > APPEND_PATIENCE {
-                        let network = self.network;
+                () = tokio::time::sleep(self.network.append_patience / 6), if self.in_flight > 0 => {
+                    let network = self.network;
+                    if self.progress.elapsed() > network.append_patience {
                         network.peers.timed_out(&network.address, network.purpose);
                         return Some(Err(
-                            network.timeout(RPCTypes::AppendEntries, APPEND_PATIENCE)
+                            network.timeout(RPCTypes::AppendEntries, network.append_patience)
                         ));
                     }
                 }

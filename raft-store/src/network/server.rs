@@ -18,7 +18,9 @@ use super::Gate;
 use crate::audit::Audit;
 use crate::convert::{self, ConvertError};
 use crate::leadership::LeaderContact;
+use crate::roll_call::timing_to_proto;
 use crate::snapshot::SnapshotStore;
+use crate::timing::Timing;
 use crate::types::{Member, MemberInfo, Membership, Raft, StoredMembership};
 
 /// Appends of one stream that are decoded ahead.
@@ -39,6 +41,7 @@ pub(crate) struct RaftService {
     pub(crate) stopping: watch::Receiver<bool>,
     /// What this master says of itself.
     pub(crate) own: MemberInfo,
+    pub(crate) timing: Timing,
     pub(crate) version: String,
 }
 
@@ -112,6 +115,7 @@ impl RaftRpc for RaftService {
             version: self.version.clone(),
             members: members.map(convert::member_to_proto).collect(),
             former_members: self.gate.former().to_proto(),
+            timing: Some(timing_to_proto(&self.timing)),
             membership_index: committed.log_id().as_ref().map_or(0, |at| at.index),
         }))
     }

@@ -157,6 +157,8 @@ impl Cluster {
         flags: &LocalFlags,
         log_filter: &str,
     ) -> anyhow::Result<Self> {
+        // Said here once, not by each master in its own log.
+        flags.timing.timing()?;
         let ports = Ports::claim(flags.port_base, flags.masters, flags.agents)?;
         let layout = Layout {
             dir,
@@ -264,6 +266,7 @@ impl Layout<'_> {
             .map(str::to_owned),
         );
         launch.argv.push("--bootstrap".to_owned());
+        launch.argv.extend(self.flags.timing.args());
         launch.argv.extend(self.flags.master_flag.iter().cloned());
         Ok(Member {
             kind: Kind::Master,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use regency_master::flags::TimingFlags;
+
 use super::ports::AGENTS_MAX;
 
 /// Flags of the command. Durations take units: `500ms`, `10s`, `2m`.
@@ -22,6 +24,10 @@ pub(crate) struct LocalFlags {
     /// Stop after this time with a summary; without it, run until Ctrl-C.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(crate) run_for: Option<Duration>,
+
+    /// How fast failures are noticed, at all masters.
+    #[command(flatten)]
+    pub(crate) timing: TimingFlags,
 
     /// First of the ports used, which lie within the 256 from here; 0 finds free ones.
     #[arg(long, default_value_t = 5050, value_name = "PORT")]

@@ -156,7 +156,13 @@ async fn health(State(cx): State<ApiCx>, uri: Uri) -> Response<Body> {
     if let Some(elsewhere) = elsewhere(&cx, &uri).await {
         return elsewhere;
     }
-    let (now, health) = cx.consensus.health();
+    let (now, mut health) = cx.consensus.health();
+    let ours = cx.consensus.timing();
+    for (node, theirs) in cx.consensus.timing_disagreements() {
+        health.problems.push(format!(
+            "node {node} runs with {theirs}, the leader with {ours}; all must be the same"
+        ));
+    }
     json(&HealthBody {
         healthy: health.problems.is_empty(),
         problems: health.problems,
@@ -285,6 +291,7 @@ fn done(cx: &ApiCx, uri: &Uri, result: Result<(), MemberError>) -> Response<Body
         | MemberError::Objection(_)
         | MemberError::NoHeir(_)
         | MemberError::NotHandedOver(_)
+        | MemberError::OtherTiming { .. }
         | MemberError::InProgress => StatusCode::CONFLICT,
     };
     tracing::info!(%error, path = uri.path(), "a change of the membership was not made");
