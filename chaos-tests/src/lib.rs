@@ -15,5 +15,6 @@ pub mod ledger;
 pub mod masters;
 pub mod operator;
 pub mod scheduler;
+pub mod threads;
 pub mod wait;
 pub mod writes;

@@ -70,6 +70,26 @@ pub struct MasterFlags {
     /// When a master counts as healthy, and what a leader does by itself.
     #[command(flatten)]
     pub autopilot: AutopilotFlags,
+    /// How long one write of the log may take before a leader looks for a successor; after twice
+    /// that it serves nobody.
+    #[arg(long, default_value = "1secs", value_parser = duration)]
+    pub disk_stall_timeout: Duration,
+
+    /// How long replication or one write of the log may stand still before this process is aborted,
+    /// to be started again by its supervisor; `off` for never.
+    #[arg(long, default_value = "30secs", value_name = "DURATION|off", value_parser = StallAbort::parse)]
+    pub stall_abort_timeout: StallAbort,
+
+    /// Nice value of the threads of replication, where the system permits it, so that heartbeats
+    /// are in time on a busy machine; 0 treats them like all others.
+    #[arg(
+        long,
+        default_value_t = -10,
+        value_name = "NICE",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i32).range(-20..=0)
+    )]
+    pub raft_nice: i32,
 
     /// How often resources are offered when nothing else asks for it.
     #[arg(long, default_value = "1secs", value_parser = duration)]
@@ -112,6 +132,26 @@ pub struct MasterFlags {
     /// Largest request body accepted, in bytes.
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub max_request_bytes: usize,
+}
+
+/// The value of `--stall-abort-timeout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StallAbort(pub Option<Duration>);
+
+impl StallAbort {
+    /// Shortest: a snapshot of a large state or a busy machine must not look like a stall.
+    const MIN: Duration = Duration::from_secs(2);
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let after = duration(text)?;
+        if after < Self::MIN {
+            return Err(format!("at least {:?}, or off", Self::MIN));
+        }
+        Ok(Self(Some(after)))
+    }
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

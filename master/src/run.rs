@@ -74,7 +74,12 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
             engine: flags.log_engine,
             ..LogConfig::default()
         },
-        limits: Limits::default(),
+        limits: Limits {
+            disk_stall_max: flags.disk_stall_timeout,
+            stall_abort_after: flags.stall_abort_timeout.0,
+            raft_nice: flags.raft_nice,
+            ..Limits::default()
+        },
         autopilot: flags.autopilot.config(),
         threads: RAFT_THREADS,
     };
@@ -90,6 +95,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
     let cx = ApiCx {
         consensus: consensus.clone(),
         leader: leader.clone(),
+        gate: consensus.gate(),
         identity,
         clock: Arc::clone(&clock),
         ids,
@@ -239,6 +245,18 @@ fn shown_flags(flags: &MasterFlags, timing: &Timing) -> BTreeMap<String, String>
             if timing.fast_election { "on" } else { "off" }.to_owned(),
         ),
     ]);
+    shown.insert(
+        "disk_stall_timeout".to_owned(),
+        duration(flags.disk_stall_timeout),
+    );
+    shown.insert(
+        "stall_abort_timeout".to_owned(),
+        flags
+            .stall_abort_timeout
+            .0
+            .map_or_else(|| "off".to_owned(), duration),
+    );
+    shown.insert("raft_nice".to_owned(), flags.raft_nice.to_string());
     if let Some(cluster) = &flags.cluster {
         shown.insert("cluster".to_owned(), cluster.clone());
     }

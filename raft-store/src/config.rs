@@ -141,6 +141,15 @@ pub struct Limits {
     pub read_timeout: Duration,
     /// Batches of effects kept for a slow leader runtime before it is told to sweep the state.
     pub effect_batches_max: usize,
+    /// How long one group of writes to the log may take before a leader looks for a successor.
+    /// After twice that it stops serving without one.
+    pub disk_stall_max: Duration,
+    /// How long replication or one write of the log may stand still before the process is aborted;
+    /// `None` for ever.
+    pub stall_abort_after: Option<Duration>,
+    /// Nice value of the threads of replication, where the system permits it; one above that of the
+    /// process changes nothing.
+    pub raft_nice: i32,
 }
 
 impl Default for Limits {
@@ -152,6 +161,9 @@ impl Default for Limits {
             lease_wait: Duration::from_millis(500),
             read_timeout: Duration::from_secs(5),
             effect_batches_max: 16 * 1024,
+            disk_stall_max: Duration::from_secs(1),
+            stall_abort_after: Some(Duration::from_secs(30)),
+            raft_nice: -10,
         }
     }
 }

@@ -31,6 +31,8 @@ use crate::status::{MemberStatus, Status};
 use crate::term::{self, Session};
 use crate::timing::Timing;
 use crate::types::{Member, Raft};
+use crate::vitals::ServingGate;
+use crate::watchdog::Watchdog;
 
 /// This master's part in the cluster. Cheap to clone; all clones are the same master. When the
 /// last one is dropped, this master leaves at once, as if it had crashed; see [`Self::shutdown`]
@@ -61,13 +63,26 @@ struct Inner {
     disagreements: Arc<Disagreements>,
     writer: Arc<WriterEnd>,
     stop_server: watch::Sender<bool>,
+    gate: ServingGate,
+    /// Dropped before the runtime, whose end it must not take for a failure.
+    watchdog: Mutex<Option<Watchdog>>,
     /// Everything of replication runs here, on threads of its own, so that no load of the rest of
     /// the program delays a heartbeat.
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
+impl Inner {
+    fn take_watchdog(&self) -> Option<Watchdog> {
+        self.watchdog
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .take()
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
+        drop(self.take_watchdog());
         let runtime = self.runtime.get_mut().unwrap_or_else(|e| e.into_inner());
         if let Some(runtime) = runtime.take() {
             // May be called on a runtime's thread, where waiting is forbidden.
@@ -96,6 +111,12 @@ impl Consensus {
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.inner.leadership.clone()
+    }
+
+    /// Whether this master may say anything in the leader's name, to be asked before each answer.
+    #[must_use]
+    pub fn gate(&self) -> ServingGate {
+        self.inner.gate.clone()
     }
 
     /// The applied state.

@@ -8,10 +8,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long one group of writes may take before a leader looks for a successor.
-pub(crate) const HAND_OVER_AFTER: Duration = Duration::from_secs(1);
-/// And before it stops serving without one.
-pub(crate) const STOP_AFTER: Duration = Duration::from_secs(2);
+/// How many times longer than until it looks for a successor a leader waits for its disk before it
+/// stops serving without one.
+pub(crate) const STOP_FACTOR: u32 = 2;
 
 /// Says since when the log writer is busy with one group of writes.
 #[derive(Debug)]
@@ -31,13 +30,30 @@ impl Default for DiskWatch {
 }
 
 impl DiskWatch {
-    pub(crate) fn begin(&self) {
+    fn now_us(&self) -> u64 {
         let us = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.busy_since_us.store(us.max(1), Ordering::Relaxed);
+        us.max(1)
     }
 
-    pub(crate) fn end(&self) {
-        self.busy_since_us.store(0, Ordering::Relaxed);
+    /// Something waits to be written, or is. Counts from the first of what waits, so that a writer
+    /// that does not even begin is noticed as well.
+    pub(crate) fn wanted(&self) {
+        let now = self.now_us();
+        // Already busy: since then.
+        let _ = self
+            .busy_since_us
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// A group of writes is done; `more` when others wait.
+    pub(crate) fn end(&self, more: bool) {
+        let since = if more { self.now_us() } else { 0 };
+        self.busy_since_us.store(since, Ordering::Relaxed);
+    }
+
+    /// A number that changes when a group is done; 0 while there is none.
+    pub(crate) fn mark(&self) -> u64 {
+        self.busy_since_us.load(Ordering::Relaxed)
     }
 
     /// How long the present group has taken so far; zero while there is none.
@@ -60,10 +76,14 @@ mod tests {
     fn only_a_write_in_progress_grows_old() {
         let watch = DiskWatch::default();
         assert_eq!(watch.busy_for(), Duration::ZERO);
-        watch.begin();
+        watch.wanted();
         std::thread::sleep(Duration::from_millis(2));
+        watch.wanted();
         assert!(watch.busy_for() >= Duration::from_millis(2));
-        watch.end();
+        let mark = watch.mark();
+        watch.end(true);
+        assert!(watch.mark() > mark, "the next group began");
+        watch.end(false);
         assert_eq!(watch.busy_for(), Duration::ZERO);
     }
 }

@@ -37,6 +37,7 @@ pub mod members;
 pub mod metrics;
 mod network;
 pub mod offline;
+mod priority;
 mod propose;
 mod reader;
 mod record;
@@ -50,6 +51,8 @@ mod term;
 pub mod testing;
 mod timing;
 mod types;
+mod vitals;
+mod watchdog;
 
 pub use audit::AuditedState;
 pub use config::{Config, ConfigError, EngineKind, Limits, LogConfig, PeerSpec};
@@ -68,3 +71,4 @@ pub use snapshot::{
 };
 pub use status::{MemberStatus, Status};
 pub use timing::{Profile, Timing, TimingError};
+pub use vitals::ServingGate;

@@ -436,6 +436,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             log.shrink(self.shared.bounds.cache_bytes_max);
         }
+        self.shared.watch.wanted();
         self.io
             .send(Io::Append {
                 records,
@@ -554,9 +555,9 @@ impl Writer {
             };
             let idle = io.is_none();
             if let Some(io) = io {
-                self.shared.watch.begin();
+                self.shared.watch.wanted();
                 untidy |= self.group(io)?;
-                self.shared.watch.end();
+                self.shared.watch.end(!self.queue.is_empty());
             }
             if untidy && (idle || tidied.elapsed() >= TIDY_EVERY) {
                 untidy = self.engine.tidy()?;

@@ -43,7 +43,7 @@ pub const SNAPSHOT_SECONDS: &str = "regency_raft_snapshot_seconds";
 /// Gauge: size of the newest snapshot.
 pub const SNAPSHOT_BYTES: &str = "regency_raft_snapshot_bytes";
 /// Counter: campaigns because the leader's sockets broke, with label [`OUTCOME`]: `elected`,
-/// `undecided`, `false_alarm`.
+/// `undecided`, `false_alarm` (the leader lived), `locked` (ignored, after a false alarm).
 pub const FAST_ELECTIONS: &str = "regency_raft_fast_elections_total";
 /// Counter: things in the log on disk that were repaired when it was opened, with label [`PART`].
 pub const LOG_REPAIRS: &str = "regency_raft_log_repairs_total";
@@ -54,6 +54,13 @@ pub const PART: &str = "part";
 pub const TIMING_DIFFERS: &str = "regency_raft_timing_differs";
 /// Label: the node id of another master.
 pub const PEER: &str = "peer";
+/// Counter: times that the watchdog found a leader unfit to serve, with label [`REASON`]:
+/// `core_stalled`, `disk_stalled`, `quorum_lost`.
+pub const GATE_CLOSED: &str = "regency_raft_serving_gate_closed_total";
+/// Gauge: how long ago the core of replication answered.
+pub const CORE_SILENCE_SECONDS: &str = "regency_raft_core_silence_seconds";
+/// Gauge: how long the oldest write of the log waits for its sync.
+pub const DISK_BUSY_SECONDS: &str = "regency_raft_disk_busy_seconds";
 /// Gauge: 1 when this master stopped because of a failure.
 pub const HALTED: &str = "regency_raft_halted";
 
@@ -128,6 +135,18 @@ pub fn describe() {
     describe_gauge!(
         TIMING_DIFFERS,
         "1 while that member runs with another timing than this master"
+    );
+    describe_counter!(
+        GATE_CLOSED,
+        "Times that the watchdog found a leader unfit to serve"
+    );
+    describe_gauge!(
+        CORE_SILENCE_SECONDS,
+        "How long ago the core of replication answered"
+    );
+    describe_gauge!(
+        DISK_BUSY_SECONDS,
+        "How long the oldest write of the log waits for its sync"
     );
     describe_gauge!(HALTED, "1 when this master stopped because of a failure");
 }
@@ -224,6 +243,15 @@ pub(crate) fn campaigned() {
 
 pub(crate) fn timing_differs(peer: NodeId, differs: bool) {
     gauge!(TIMING_DIFFERS, PEER => peer.to_string()).set(f64::from(u8::from(differs)));
+}
+
+pub(crate) fn gate_closed(reason: &'static str) {
+    counter!(GATE_CLOSED, REASON => reason).increment(1);
+}
+
+pub(crate) fn stalls(core: Duration, disk: Duration) {
+    gauge!(CORE_SILENCE_SECONDS).set(core.as_secs_f64());
+    gauge!(DISK_BUSY_SECONDS).set(disk.as_secs_f64());
 }
 
 pub(crate) fn halted() {

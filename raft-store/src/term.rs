@@ -21,7 +21,6 @@ use regency_state::{BeginTerm, Command, MasterInfo, Proposal, Verdict};
 use regency_types::{ClusterTime, DurationMs, NodeId, Term};
 use tokio::sync::{oneshot, watch};
 
-use crate::disk::{self, DiskWatch};
 use crate::identity::Identity;
 use crate::leadership::{LeaderContact, Leadership, Role};
 use crate::metrics;
@@ -29,6 +28,10 @@ use crate::network::Peers;
 use crate::reader::AppliedState;
 use crate::timing::Timing;
 use crate::types::{EncodedProposal, Raft, StoredMembership, TypeConfig};
+use crate::vitals::{self, Vitals};
+
+/// Before a term's beginning that came too early is tried again.
+const LEASE_RETRY: Duration = Duration::from_millis(2);
 
 /// A time during which this master leads and serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +116,11 @@ pub(crate) struct TermTask {
     pub(crate) peers: Arc<Peers>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) contact: Arc<LeaderContact>,
-    pub(crate) disk: Arc<DiskWatch>,
+    pub(crate) vitals: Arc<Vitals>,
+    /// How long one group of writes may take before a successor is looked for.
+    pub(crate) disk_stall_max: Duration,
+    /// What clients' callers go by; closed before the end of a term is told to anybody.
+    pub(crate) gate: watch::Sender<bool>,
     pub(crate) states: watch::Receiver<Arc<AppliedState>>,
     pub(crate) master: MasterInfo,
     pub(crate) timing: Timing,
@@ -168,7 +175,7 @@ impl TermTask {
                 beginning = Some((view.term, Box::pin(self.begin(view.term))));
             }
             self.publish(&view, begun);
-            let stalled = view.elected && self.disk.busy_for() > disk::HAND_OVER_AFTER;
+            let stalled = view.elected && self.vitals.disk().busy_for() > self.disk_stall_max;
             if stalled && relieved_in != view.term {
                 relieved_in = view.term;
                 self.ask_to_be_relieved();
@@ -191,6 +198,8 @@ impl TermTask {
         if let Some(why) = self.failure() {
             self.halt(why);
         }
+        self.vitals.set_leading(false);
+        self.gate.send_replace(false);
         self.session.send_replace(None);
         self.leadership.send_modify(|leadership| {
             leadership.role = Role::Candidate;
@@ -214,9 +223,10 @@ impl TermTask {
                 Arc::clone(&server.membership_config),
             )
         };
-        let supported = self.disk.busy_for() < disk::STOP_AFTER
-            && last_quorum_ack(&self.raft, self.master.node)
-                .is_some_and(|age| age <= self.timing.support_max());
+        // This task runs, but whether the core does is for its own pulse to tell.
+        self.vitals
+            .quorum_answered(last_quorum_ack(&self.raft, self.master.node));
+        let supported = self.vitals.ailment(vitals::now()).is_none();
         View {
             term,
             elected,
@@ -249,6 +259,10 @@ impl TermTask {
             let known = view.membership.membership().get_node(&node.0);
             self.peers.master_address(node, known)
         });
+        if self.vitals.is_leading() != serving.is_some() {
+            self.vitals.set_leading(serving.is_some());
+            self.gate.send_replace(serving.is_some());
+        }
         let mut serve = None;
         self.leadership.send_if_modified(|now| {
             let term = Term(view.term);
@@ -301,6 +315,7 @@ impl TermTask {
             // The library elects nobody without a membership, and there is none without a
             // cluster.
             let cluster = cluster?;
+            let mut data = raft.data_metrics();
             loop {
                 let proposal = Proposal {
                     // Time stood still since the last entry: nobody served.
@@ -330,7 +345,9 @@ impl TermTask {
                         return std::future::pending().await;
                     }
                     Err(WriteError::NoLease) => {
-                        tokio::time::sleep(Duration::from_millis(2)).await;
+                        // Until a majority answers, which is told with these figures.
+                        let answered = tokio::time::timeout(LEASE_RETRY, data.changed());
+                        let _ = answered.await;
                     }
                     // The term is over, or the answer was lost with it: the task sees which.
                     Err(
@@ -345,7 +362,7 @@ impl TermTask {
     fn ask_to_be_relieved(&self) {
         let heir = heir(&self.raft, self.master.node);
         tracing::error!(
-            busy_ms = u64::try_from(self.disk.busy_for().as_millis()).unwrap_or(u64::MAX),
+            busy_ms = u64::try_from(self.vitals.disk().busy_for().as_millis()).unwrap_or(u64::MAX),
             heir = heir.map_or(0, |heir| heir.0),
             "the disk of this leader stands still; it looks for a successor"
         );

@@ -254,6 +254,12 @@ impl Timing {
         self.heartbeat * 3 / 5
     }
 
+    /// How long survivors try to replace a leader whose connections broke, before its silence is
+    /// waited for.
+    pub(crate) fn campaign_patience(&self) -> Duration {
+        self.election_max * 2
+    }
+
     /// Between two attempts of one survivor: the others may see the evidence a little later.
     pub(crate) fn campaign_retry(&self) -> Duration {
         self.heartbeat / 6

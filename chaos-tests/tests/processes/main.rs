@@ -11,3 +11,5 @@ mod frozen;
 mod local;
 mod members;
 mod snapshots;
+mod stalled;
+mod starved;

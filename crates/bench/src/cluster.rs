@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
@@ -13,11 +13,13 @@ use regency_client::{Http, MasterStatus};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 
 /// How long a cluster may take to be whole again.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const SUCCESSOR_LOOK: Duration = Duration::from_millis(1);
 
 /// One process as `regency local --json` announces it.
 #[derive(Debug, Clone, Deserialize)]
@@ -105,8 +107,8 @@ impl Cluster {
         })
     }
 
-    /// kill -9 of a master; the cluster starts it again by itself.
-    pub(crate) fn kill(&self, id: u64) -> anyhow::Result<()> {
+    /// Sends a signal to a master. The cluster starts one that was killed again by itself.
+    pub(crate) fn signal(&self, id: u64, signal: Signal) -> anyhow::Result<()> {
         let pid = self
             .pids
             .lock()
@@ -114,7 +116,46 @@ impl Cluster {
             .get(&id)
             .copied();
         let pid = pid.with_context(|| format!("master {id} has no process"))?;
-        kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("cannot kill {pid}"))
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot signal {pid}"))
+    }
+
+    /// Asks the leader to hand leadership over; gives the moment it was asked.
+    pub(crate) async fn hand_over(&self, leader: u64) -> anyhow::Result<Instant> {
+        let master = self.masters.iter().find(|master| master.id == leader);
+        let master = master.context("no such master")?;
+        let path = "/regency/members/transfer-leader";
+        let begun = Instant::now();
+        let headers = [("Content-Type", "application/json")];
+        let asked = self.http.post(
+            &master.http,
+            path,
+            &headers,
+            b"{}"[..].into(),
+            WHOLE_TIMEOUT,
+        );
+        // Also a leader that answers nothing more has handed over: who serves next tells.
+        let _ = asked.await;
+        Ok(begun)
+    }
+
+    /// Waits until a master other than `old` serves in a later term.
+    pub(crate) async fn successor(&self, old: u64, term: u64) -> anyhow::Result<Instant> {
+        let mut looking = JoinSet::new();
+        for master in self.masters.iter().filter(|master| master.id != old) {
+            let (http, address) = (self.http.clone(), master.http.clone());
+            looking.spawn(async move {
+                loop {
+                    let status = MasterStatus::get(&http, &address, ANSWER_TIMEOUT).await;
+                    if status.is_ok_and(|status| status.leads() && status.term > term) {
+                        return Instant::now();
+                    }
+                    tokio::time::sleep(SUCCESSOR_LOOK).await;
+                }
+            });
+        }
+        let first = tokio::time::timeout(WHOLE_TIMEOUT, looking.join_next()).await;
+        let first = first.context("nobody took over")?;
+        Ok(first.context("there are no others")??)
     }
 
     /// What each master says of itself; masters that do not answer are left out.
@@ -129,8 +170,8 @@ impl Cluster {
     }
 
     /// Waits until one master leads, all answer, and all have applied what is committed; gives
-    /// the number of the leader.
-    pub(crate) async fn whole(&self) -> anyhow::Result<u64> {
+    /// the leader's number and term.
+    pub(crate) async fn whole(&self) -> anyhow::Result<(u64, u64)> {
         let deadline = tokio::time::Instant::now() + WHOLE_TIMEOUT;
         loop {
             let statuses = self.statuses().await;
@@ -142,7 +183,7 @@ impl Cluster {
                     .all(|s| s.applied_index + 5 >= leader.applied_index)
                 && statuses.iter().all(|s| s.term == leader.term)
             {
-                return Ok(leader.node_id);
+                return Ok((leader.node_id, leader.term));
             }
             if tokio::time::Instant::now() > deadline {
                 bail!("the cluster is not whole again after {WHOLE_TIMEOUT:?}: {statuses:?}");

@@ -1,9 +1,11 @@
-//! Kills the leader again and again, and measures with a framework's eyes.
+//! Takes the leader away again and again, and measures how soon another one serves: its first
+//! committed entry is what makes it serve. After a kill also with a framework's eyes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
 use regency_client::{Event, Events, Framework};
 
 use crate::cluster::Cluster;
@@ -18,6 +20,10 @@ pub(crate) struct Flags {
     /// How many failovers.
     #[arg(long, default_value_t = 20)]
     trials: u32,
+
+    /// How the leader is taken away: `kill` is kill -9, `freeze` is SIGSTOP, `hand-over` asks it to.
+    #[arg(long, value_enum, default_value_t = How::Kill)]
+    how: How,
 
     /// How many masters: 3 or 5.
     #[arg(long, default_value_t = 3)]
@@ -36,6 +42,13 @@ pub(crate) struct Flags {
     master_flag: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum How {
+    Kill,
+    Freeze,
+    HandOver,
+}
+
 pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let binary = match &flags.regency {
         Some(path) => path.clone(),
@@ -52,7 +65,10 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
             .map(|flag| format!("--master-flag={flag}")),
     );
     let cluster = Cluster::start(&binary, &args).await?;
-    let result = measure(&cluster, &flags).await;
+    let result = match flags.how {
+        How::Kill => measure(&cluster, &flags).await,
+        How::Freeze | How::HandOver => measure_others(&cluster, &flags).await,
+    };
     cluster.stop().await?;
     result
 }
@@ -66,27 +82,62 @@ async fn measure(cluster: &Cluster, flags: &Flags) -> anyhow::Result<()> {
     until_offers(&mut events)
         .await
         .context("no offers before the first failover")?;
-    let (mut writes, mut offers) = (Vec::new(), Vec::new());
+    let (mut serves, mut writes, mut offers) = (Vec::new(), Vec::new(), Vec::new());
     for trial in 1..=flags.trials {
-        let leader = cluster.whole().await?;
+        let (leader, term) = cluster.whole().await?;
         let killed = Instant::now();
-        cluster.kill(leader)?;
+        cluster.signal(leader, Signal::SIGKILL)?;
         // A subscription is a committed write, and the outstanding offers come with it.
-        let (write, offer) = tokio::time::timeout(TRIAL_TIMEOUT, served(&mut events))
-            .await
-            .with_context(|| format!("not served again after kill {trial}"))??;
+        let served = tokio::time::timeout(TRIAL_TIMEOUT, served(&mut events));
+        let (successor, served) = tokio::join!(cluster.successor(leader, term), served);
+        let (write, offer) =
+            served.with_context(|| format!("not served again after kill {trial}"))??;
+        serves.push(successor?.duration_since(killed));
         writes.push(write.duration_since(killed));
         offers.push(offer.duration_since(killed));
         println!(
-            "kill {trial:>3} of master {leader}: acknowledged write {:>7.1} ms, offers {:>7.1} ms",
+            "kill {trial:>3} of master {leader}: serves {:>7.1} ms, acknowledged write {:>7.1} ms, \
+             offers {:>7.1} ms",
+            serves[serves.len() - 1].as_secs_f64() * 1000.0,
             writes[writes.len() - 1].as_secs_f64() * 1000.0,
             offers[offers.len() - 1].as_secs_f64() * 1000.0,
         );
     }
     println!();
+    figures::print("kill -9 to another leader serving", &mut serves);
     figures::print("kill -9 to acknowledged write", &mut writes);
     figures::print("kill -9 to first OFFERS", &mut offers);
     framework.teardown().await?;
+    Ok(())
+}
+
+async fn measure_others(cluster: &Cluster, flags: &Flags) -> anyhow::Result<()> {
+    let mut serves = Vec::new();
+    for trial in 1..=flags.trials {
+        let (leader, term) = cluster.whole().await?;
+        let serving = if flags.how == How::Freeze {
+            let begun = Instant::now();
+            cluster.signal(leader, Signal::SIGSTOP)?;
+            let successor = cluster.successor(leader, term).await;
+            cluster.signal(leader, Signal::SIGCONT)?;
+            successor?.duration_since(begun)
+        } else {
+            let (begun, successor) =
+                tokio::join!(cluster.hand_over(leader), cluster.successor(leader, term));
+            successor?.duration_since(begun?)
+        };
+        println!(
+            "trial {trial:>3} of master {leader}: serves {:>7.1} ms",
+            serving.as_secs_f64() * 1000.0
+        );
+        serves.push(serving);
+    }
+    println!();
+    let name = match flags.how {
+        How::Freeze => "SIGSTOP to another leader serving",
+        _ => "hand-over to another leader serving",
+    };
+    figures::print(name, &mut serves);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Prints median, p90 and maximum of some durations in milliseconds.
+/// Prints median, p90, p99 and maximum of some durations in milliseconds.
 pub(crate) fn print(name: &str, durations: &mut [Duration]) {
     durations.sort();
     let ms = |d: Duration| d.as_secs_f64() * 1000.0;
@@ -11,10 +11,11 @@ pub(crate) fn print(name: &str, durations: &mut [Duration]) {
         return;
     };
     println!(
-        "{name:<32} n {:>3}   p50 {:>8.1}   p90 {:>8.1}   max {:>8.1}   ms",
+        "{name:<32} n {:>3}  p50 {:>7.1}  p90 {:>7.1}  p99 {:>7.1}  max {:>7.1}  ms",
         durations.len(),
         ms(quantile(durations, 50)),
         ms(quantile(durations, 90)),
+        ms(quantile(durations, 99)),
         ms(*max),
     );
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use regency_raft_store::{Consensus, MasterAddress};
+use regency_raft_store::{Consensus, MasterAddress, ServingGate};
 use regency_runtime::{Clock, IdMint};
 use regency_types::FrameworkId;
 
@@ -18,6 +18,7 @@ const LEADER_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct ApiCx {
     pub(crate) consensus: Consensus,
     pub(crate) leader: LeaderWatch,
+    pub(crate) gate: ServingGate,
     pub(crate) identity: Arc<Identity>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdMint>,
@@ -41,7 +42,7 @@ pub(crate) enum Where {
 impl ApiCx {
     /// Who answers calls for the leader at this moment.
     pub(crate) fn leader(&self) -> Where {
-        if let Some(leader) = self.leader.borrow().clone() {
+        if let Some(leader) = self.serving() {
             return Where::Here(leader);
         }
         let leadership = self.consensus.leadership().borrow().clone();
@@ -76,9 +77,15 @@ impl ApiCx {
         }
     }
 
+    /// The leader at this master, unless it must not serve at this moment.
+    pub(crate) fn serving(&self) -> Option<Arc<Leader>> {
+        let leader = self.leader.borrow().clone();
+        leader.filter(|_| self.gate.is_open())
+    }
+
     /// What this process knows beside the replicated state.
     pub(crate) fn live(&self) -> Live {
-        let leader = self.leader.borrow().clone();
+        let leader = self.serving();
         Live {
             leader: leader.is_some(),
             attached: leader

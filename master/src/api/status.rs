@@ -76,7 +76,7 @@ pub(crate) async fn status(State(cx): State<ApiCx>) -> Json<StatusBody> {
     let leadership = cx.consensus.leadership().borrow().clone();
     let applied = cx.consensus.state().get();
     let state = &applied.state;
-    let leader = cx.leader.borrow().clone();
+    let leader = cx.serving();
     let live = cx.live();
     let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     Json(StatusBody {

@@ -22,12 +22,15 @@ pub(crate) async fn supervise(
     current: watch::Sender<Option<Arc<Leader>>>,
 ) {
     let mut leadership = consensus.leadership();
+    let mut gate = consensus.gate();
     loop {
         let now = leadership.borrow_and_update().clone();
-        if now.is_leader() {
-            lead(&consensus, &clock, &config, &current, &mut leadership, &now).await;
-        } else if leadership.changed().await.is_err() {
-            return;
+        // The watchdog may have found this leader unfit, and may find it fit again.
+        tokio::select! {
+            () = gate.opened(), if now.is_leader() => {
+                lead(&consensus, &clock, &config, &current, &mut leadership, &now).await;
+            }
+            changed = leadership.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -82,8 +85,11 @@ async fn lead(
     leader.allocate.notify_one();
     current.send_replace(Some(Arc::clone(&leader)));
 
+    let mut gate = consensus.gate();
     loop {
         tokio::select! {
+            // Seen by the watchdog even when replication stands still and cannot say so.
+            () = gate.closed() => break,
             changed = leadership.changed() => {
                 let now = leadership.borrow_and_update().clone();
                 if changed.is_err() || !now.is_leader() || now.session != began.session {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use regency_raft_store::{Consensus, ProposeError};
+use regency_raft_store::{Consensus, ProposeError, ServingGate};
 use regency_rpc::proto::regency::agent::v1 as wire;
 use regency_rpc::proto::regency::agent::v1::agent_attachment_server::AgentAttachment;
 use regency_rpc::proto::regency::agent::v1::agent_message::Message as FromAgent;
@@ -58,14 +58,19 @@ impl AgentAttachment for AttachService {
 struct Outbox {
     header: wire::MasterMessage,
     messages: mpsc::Sender<Result<wire::MasterMessage, Status>>,
+    gate: ServingGate,
 }
 
-/// The agent is gone or does not read: the attachment ends.
+/// The agent is gone or does not read, or this master must not lead: the attachment ends.
 #[derive(Debug)]
 struct Gone;
 
 impl Outbox {
     async fn send(&self, message: ToAgent) -> Result<(), Gone> {
+        // In the leader's name only what a leader may say.
+        if self.header.term > 0 && !self.gate.is_open() {
+            return Err(Gone);
+        }
         let message = wire::MasterMessage {
             message: Some(message),
             ..self.header.clone()
@@ -96,6 +101,7 @@ impl AttachService {
         messages: mpsc::Sender<Result<wire::MasterMessage, Status>>,
     ) {
         let leader = self.leader.borrow().clone();
+        let leader = leader.filter(|_| self.consensus.gate().is_open());
         let header = wire::MasterMessage {
             cluster_id: leader
                 .as_ref()
@@ -108,7 +114,11 @@ impl AttachService {
             leader: self.consensus.node().0,
             message: None,
         };
-        let outbox = Outbox { header, messages };
+        let outbox = Outbox {
+            header,
+            messages,
+            gate: self.consensus.gate(),
+        };
         let Ok(Some(wire::AgentMessage {
             message: Some(FromAgent::Attach(attach)),
         })) = incoming.message().await

@@ -80,6 +80,7 @@ impl Consensus {
         {
             tracing::warn!(%error, "leaving without handing leadership over");
         }
+        drop(inner.take_watchdog());
         if let Err(error) = inner.raft.shutdown().await {
             tracing::warn!(%error, "the consensus core ended badly");
         }

@@ -15,9 +15,10 @@ use super::{Consensus, Inner};
 use crate::audit::Audit;
 use crate::bootstrap::Bootstrap;
 use crate::config::{Config, ConfigError, LogConfig};
+use crate::disk::STOP_FACTOR;
 use crate::effects::EffectSink;
 use crate::engine::{self, EngineError, LogEngine, Recovered};
-use crate::fast_election::FastElection;
+use crate::fast_election::{Evidence, FastElection};
 use crate::foreign;
 use crate::identity::{Identity, IdentityError};
 use crate::leadership::{LeaderContact, Leadership};
@@ -26,12 +27,15 @@ use crate::log_dir;
 use crate::machine::Machine;
 use crate::metrics;
 use crate::network::{Gate, PeerNetworks, Peers, RaftService, Slot};
+use crate::priority;
 use crate::reader::StateReader;
 use crate::roll_call::{Disagreements, RollCall};
 use crate::snapshot::{Loaded, SnapshotError, SnapshotFile, SnapshotStore};
 use crate::term::TermTask;
 use crate::timing::Timing;
 use crate::types::{MemberInfo, Raft};
+use crate::vitals::{self, ServingGate, Vitals};
+use crate::watchdog::Watchdog;
 
 /// Why a master could not start.
 #[derive(Debug, thiserror::Error)]
@@ -159,11 +163,7 @@ impl Consensus {
     ) -> Result<Self, StartError> {
         config.check()?;
         metrics::describe();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads)
-            .thread_name("raft")
-            .enable_all()
-            .build()
+        let runtime = priority::runtime(config.threads, config.limits.raft_nice)
             .map_err(StartError::Threads)?;
         let started = runtime.spawn(Self::set_up(config, clock, mint)).await;
         match started {
@@ -217,7 +217,12 @@ impl Consensus {
         };
         let (log, writer) =
             LogStore::new(opened.engine, &opened.recovered, bounds).map_err(StartError::Threads)?;
-        let disk = log.watch();
+        let vitals = Arc::new(Vitals::new(
+            config.timing.support_max(),
+            config.limits.disk_stall_max * STOP_FACTOR,
+            log.watch(),
+        ));
+        let (gate_open, gate_rx) = watch::channel(false);
         let effects = EffectSink::new(config.limits.effect_batches_max);
         let audit = Audit::new(config.log.state_hash_every_entries);
         let machine = Machine::new(
@@ -242,15 +247,16 @@ impl Consensus {
         raft.run();
 
         let contact = Arc::new(LeaderContact::new());
+        let evidence = Arc::new(Evidence::new(Arc::clone(&contact), &config.timing));
         let slot: Slot = Arc::new(OnceLock::new());
         let _ = slot.set(raft.clone());
         if config.timing.fast_election {
             tokio::spawn(
                 FastElection {
                     raft: raft.clone(),
-                    own: config.node,
+                    own: identity.member(),
                     networks: networks.clone(),
-                    contact: Arc::clone(&contact),
+                    evidence: Arc::clone(&evidence),
                     timing: config.timing,
                 }
                 .run(),
@@ -273,11 +279,13 @@ impl Consensus {
             raft: slot,
             snapshots: opened.snapshots,
             contact: Arc::clone(&contact),
+            evidence,
             audit: Arc::clone(&audit),
             stopping: stopping.clone(),
             own: own_info.clone(),
             timing: config.timing,
             version: config.version.clone(),
+            process: config.process,
         };
         spawn_server(config.listener, service, stopping);
 
@@ -291,7 +299,9 @@ impl Consensus {
                 peers: Arc::clone(&peers),
                 clock: Arc::clone(&clock),
                 contact: Arc::clone(&contact),
-                disk,
+                vitals: Arc::clone(&vitals),
+                disk_stall_max: config.limits.disk_stall_max,
+                gate: gate_open.clone(),
                 states: states.clone(),
                 master: MasterInfo {
                     node: config.node,
@@ -309,6 +319,12 @@ impl Consensus {
             }
             .run(),
         );
+        tokio::spawn(vitals::pulse(
+            raft.clone(),
+            config.node,
+            Arc::clone(&vitals),
+            config.timing.look_every(),
+        ));
         tokio::spawn(
             Bootstrap {
                 identity: Arc::clone(&identity),
@@ -320,6 +336,15 @@ impl Consensus {
             }
             .run(),
         );
+        // Last: what takes long above is no stall.
+        vitals.core_answered();
+        let watchdog = Watchdog::start(
+            Arc::clone(&vitals),
+            gate_open,
+            config.timing.look_every() / 2,
+            config.limits.stall_abort_after,
+        )
+        .map_err(StartError::Threads)?;
         Ok(Inner {
             raft,
             identity,
@@ -343,6 +368,8 @@ impl Consensus {
             disagreements,
             writer: Arc::new(writer),
             stop_server,
+            gate: ServingGate::new(vitals, gate_rx),
+            watchdog: Mutex::new(Some(watchdog)),
             runtime: Mutex::new(None),
         })
     }

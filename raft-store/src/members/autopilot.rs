@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 use regency_types::NodeId;
 
 use super::decide::{self, Change, LAG_ENTRIES_MAX, Seat};
-
-/// Least silence after which a member counts as dead, where no other is configured.
-const SILENCE_MIN: Duration = Duration::from_secs(1);
+use crate::timing::Timing;
 
 /// When a member counts as healthy, and what the leader may do by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

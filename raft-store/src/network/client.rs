@@ -595,11 +595,27 @@ pub(crate) async fn state_hash(
     Ok(Some((answer.schema, u128::from_be_bytes(digest))))
 }
 
-/// Why an attendance ended.
+/// Asks a member whether it would vote for this master. Anything but a yes in time is a no.
+pub(crate) async fn would_vote(
+    networks: &PeerNetworks,
+    node: u64,
+    info: &MemberInfo,
+    request: VoteRequest<TypeConfig>,
+    timeout: Duration,
+) -> bool {
+    let mut network = networks.network(node, info, Purpose::Control);
+    let option = RPCOption::new(timeout);
+    let answer = tokio::time::timeout(timeout, network.pre_vote(request, option)).await;
+    matches!(answer, Ok(Ok(answer)) if answer.vote_granted)
+}
+
+/// How an attendance ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// The connection broke or could not be made.
-    Gone,
+pub(crate) enum Attendance {
+    /// No connection could be made, or it broke before the other side answered.
+    Unopened,
+    /// It was open, and broke. The run of the process that was attended, if it said that.
+    Broken { process: Option<u128> },
     /// The other side lives and said no, or ended it in order.
     Refused,
 }
@@ -611,32 +627,38 @@ pub(crate) async fn attend(
     node: NodeId,
     info: &MemberInfo,
     opened: impl FnOnce(),
-) -> Left {
+) -> Attendance {
     let network = networks.network(node.0, info, Purpose::Control);
     let (Ok(envelope), Ok(mut client)) = (network.envelope(), network.client(Purpose::Control))
     else {
-        return Left::Refused;
+        return Attendance::Refused;
     };
     let request = proto::AttendRequest {
         envelope: Some(envelope),
     };
     let mut silence = match client.attend(request).await {
         Ok(response) => response.into_inner(),
-        Err(status) => return left(&status),
+        Err(status) if broke(&status) => return Attendance::Unopened,
+        Err(_) => return Attendance::Refused,
     };
     opened();
+    let mut process = None;
     loop {
         match silence.message().await {
-            Ok(Some(proto::Presence {})) => {}
-            Ok(None) => return Left::Refused,
-            Err(status) => return left(&status),
+            Ok(Some(presence)) => {
+                let id = <[u8; 16]>::try_from(presence.process.as_ref());
+                process = id.ok().map(u128::from_be_bytes);
+            }
+            Ok(None) => return Attendance::Refused,
+            Err(status) if broke(&status) => return Attendance::Broken { process },
+            Err(_) => return Attendance::Refused,
         }
     }
 }
 
-fn left(status: &Status) -> Left {
+fn broke(status: &Status) -> bool {
     match failure(status) {
-        Failure::NotConnected | Failure::Broken | Failure::Timeout => Left::Gone,
-        Failure::Refused => Left::Refused,
+        Failure::NotConnected | Failure::Broken | Failure::Timeout => true,
+        Failure::Refused => false,
     }
 }

@@ -8,7 +8,9 @@ mod client;
 mod peers;
 mod server;
 
-pub(crate) use client::{Left, PeerNetworks, attend, identify, read_index, state_hash};
+pub(crate) use client::{
+    Attendance, PeerNetworks, attend, identify, read_index, state_hash, would_vote,
+};
 pub(crate) use peers::Peers;
 pub(crate) use server::{RaftService, Slot};
 

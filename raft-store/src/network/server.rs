@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Gate;
 use crate::audit::Audit;
 use crate::convert::{self, ConvertError};
+use crate::fast_election::Evidence;
 use crate::leadership::LeaderContact;
 use crate::roll_call::timing_to_proto;
 use crate::snapshot::SnapshotStore;
@@ -36,6 +37,7 @@ pub(crate) struct RaftService {
     pub(crate) raft: Slot,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) contact: Arc<LeaderContact>,
+    pub(crate) evidence: Arc<Evidence>,
     pub(crate) audit: Arc<Audit>,
     /// Changes when this master stops.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -43,6 +45,8 @@ pub(crate) struct RaftService {
     pub(crate) own: MemberInfo,
     pub(crate) timing: Timing,
     pub(crate) version: String,
+    /// This run of the process.
+    pub(crate) process: u128,
 }
 
 impl RaftService {
@@ -115,6 +119,7 @@ impl RaftRpc for RaftService {
             version: self.version.clone(),
             members: members.map(convert::member_to_proto).collect(),
             former_members: self.gate.former().to_proto(),
+            process: self.process.to_be_bytes().to_vec().into(),
             timing: Some(timing_to_proto(&self.timing)),
             membership_index: committed.log_id().as_ref().map_or(0, |at| at.index),
         }))
@@ -191,6 +196,7 @@ impl RaftRpc for RaftService {
         let message = request.into_inner();
         let raft = self.admit(message.envelope.as_ref()).await?;
         let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
+        let vote = self.evidence.lift_promise(raft, vote);
         let response = raft.vote(vote).await.map_err(stopped)?;
         Ok(Response::new(convert::vote_response_to_proto(&response)))
     }
@@ -202,7 +208,10 @@ impl RaftRpc for RaftService {
         let message = request.into_inner();
         let raft = self.admit(message.envelope.as_ref()).await?;
         let vote = convert::vote_request_from_proto(&message).map_err(|e| malformed(&e))?;
-        let response = raft.pre_vote(vote).await.map_err(stopped)?;
+        let response = match self.evidence.pre_vote(raft, &vote).await {
+            Some(response) => response,
+            None => raft.pre_vote(vote).await.map_err(stopped)?,
+        };
         Ok(Response::new(convert::vote_response_to_proto(&response)))
     }
 
@@ -334,7 +343,11 @@ impl RaftRpc for RaftService {
             None
         };
         let silence = futures::stream::once(silence).filter_map(std::future::ready);
-        Ok(Response::new(Box::pin(silence)))
+        let presence = proto::Presence {
+            process: self.process.to_be_bytes().to_vec().into(),
+        };
+        let first = futures::stream::once(std::future::ready(Ok(presence)));
+        Ok(Response::new(Box::pin(first.chain(silence))))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode, Uri};
+use futures::StreamExt as _;
 use regency_state::{Command, Outcome, SubscribeFramework};
 use regency_types::StreamId;
 use regency_wire::v1::scheduler::{Call, Event};
@@ -75,6 +76,9 @@ pub(super) async fn subscribe(
         leader.state().state.clone()
     });
     leader.allocate.notify_one();
+    // What lies here when this master must not lead any more is not sent: the next leader knows.
+    let gate = leader.consensus.gate();
+    let body = body.take_while(move |_| std::future::ready(gate.is_open()));
     streaming(content, stream, Body::from_stream(body))
 }
 
