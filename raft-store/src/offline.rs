@@ -47,10 +47,14 @@ pub enum OfflineError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// An earlier change of the engine left its old log behind.
-    #[error("{0} is the log before an earlier change of the engine; remove it or move it away first")]
+    #[error(
+        "{0} is the log before an earlier change of the engine; remove it or move it away first"
+    )]
     InTheWay(PathBuf),
     /// A log was rewritten and is not the same.
-    #[error("the log written to {path} is not the one that was read ({detail}); nothing was changed")]
+    #[error(
+        "the log written to {path} is not the one that was read ({detail}); nothing was changed"
+    )]
     Differs {
         /// Where it was written.
         path: PathBuf,

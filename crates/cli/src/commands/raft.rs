@@ -188,7 +188,10 @@ mod tests {
     #[test]
     fn a_changed_log_is_told_with_what_to_do_next() {
         let text = told(&change());
-        assert!(text.contains("from 'sled' to 'segment' with 7 entries"), "{text}");
+        assert!(
+            text.contains("from 'sled' to 'segment' with 7 entries"),
+            "{text}"
+        );
         assert!(text.contains("--log-engine segment"), "{text}");
         assert_eq!(converted(&change())["last"], json!({"term": 3, "index": 9}));
         let nothing = EngineChange {

@@ -47,7 +47,10 @@ fn make(dir: &Path, kind: EngineKind) {
 fn check(dir: &Path) -> EngineKind {
     let (_, kind, _) = crate::offline::identity_of(dir).expect("an identity");
     drop(Identity::open(dir, NodeId(1), kind, &CountingIds::default()).expect("opens"));
-    let facts = crate::offline::DataDir::open(dir).expect("opens").facts().clone();
+    let facts = crate::offline::DataDir::open(dir)
+        .expect("opens")
+        .facts()
+        .clone();
     assert_eq!((facts.engine, facts.last), (kind, Some((2, 299))));
     let place = log_dir::settle(dir, kind).expect("settled");
     let (log, recovered) = engine::open(kind, &place).expect("opens");
@@ -67,7 +70,13 @@ fn check(dir: &Path) -> EngineKind {
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .expect("listed")
-        .map(|entry| entry.expect("listed").file_name().into_string().expect("text"))
+        .map(|entry| {
+            entry
+                .expect("listed")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
         .collect();
     names.sort();
     names
@@ -102,7 +111,11 @@ fn a_crash_behind_any_step_leaves_a_usable_directory_and_the_change_can_be_repea
             });
             assert!(crashed.is_err());
             let decided = !matches!(stop, Step::Written | Step::Named);
-            assert_eq!(check(dir.path()), if decided { to } else { from }, "{stop:?}");
+            assert_eq!(
+                check(dir.path()),
+                if decided { to } else { from },
+                "{stop:?}"
+            );
             if decided {
                 // Only removing the old log was not done.
                 assert_eq!(names(dir.path()), ["identity", "lock", "log", "log.before"]);
