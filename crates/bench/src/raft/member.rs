@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
-use regency_raft_store::{Config, Consensus, Limits, LogConfig, PeerSpec, ProposeError, Timing};
+use regency_raft_store::{
+    AutopilotConfig, Config, Consensus, Limits, LogConfig, PeerSpec, ProposeError, Timing,
+};
 use regency_resources::{Milli, Resources};
 use regency_rpc::Listener;
 use regency_runtime::{IdMint as _, RandomIds, SystemClock};
@@ -153,6 +155,7 @@ async fn start(config: &MemberConfig) -> anyhow::Result<Consensus> {
             ..LogConfig::default()
         },
         limits: Limits::default(),
+        autopilot: AutopilotConfig::default(),
         threads: config.threads,
     };
     Ok(Consensus::start(config, Arc::new(SystemClock::default())).await?)
