@@ -5,7 +5,7 @@
 //! never leaves an even number in between. What may be done is decided by [`decide`] alone; this
 //! file finds out how things are and carries out.
 //!
-//! A node id stands for one data directory for ever, also after its member left: see [`former`].
+//! A node id stands for one data directory for ever, also after its member left: see `former`.
 
 pub mod autopilot;
 pub mod decide;

@@ -4,7 +4,7 @@
 //! and takes the vote of voters that have been silent as long, when such a learner can have it
 //! instead. It never makes fewer voters, never ends at an even number that was not there before,
 //! and touches nothing that would leave fewer living voters than a majority. What is done is decided
-//! by [`plan`] alone; how long somebody has been healthy or silent is kept by [`Record`] on the
+//! by `plan` alone; how long somebody has been healthy or silent is kept by `Record` on the
 //! leader, and counted anew by the next one.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -221,6 +221,7 @@ fn config(node: u64, dir: PathBuf, engine: &str, ports: &[u16]) -> anyhow::Resul
             propose_timeout: Duration::from_secs(2),
             ..Limits::default()
         },
+        autopilot: Default::default(),
         threads: 2,
     })
 }
