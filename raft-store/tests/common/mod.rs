@@ -35,6 +35,7 @@ pub struct Cluster {
     links: Links,
     pub log: LogConfig,
     pub timing: Timing,
+    pub limits: Limits,
     pub bootstrap: bool,
     pub autopilot: AutopilotConfig,
 }
@@ -55,6 +56,10 @@ impl Cluster {
             links: Links::default(),
             log: LogConfig::default(),
             timing: Timing::default(),
+            limits: Limits {
+                propose_timeout: Duration::from_secs(3),
+                ..Limits::default()
+            },
             bootstrap: true,
             autopilot: AutopilotConfig::default(),
         };
@@ -125,10 +130,7 @@ impl Cluster {
             version: "test".into(),
             timing: self.timing,
             log: self.log,
-            limits: Limits {
-                propose_timeout: Duration::from_secs(3),
-                ..Limits::default()
-            },
+            limits: self.limits,
             autopilot: self.autopilot,
             threads: 2,
         }
