@@ -46,6 +46,70 @@ fn both_engines_are_loaded_in_one_run() {
 }
 
 #[test]
+fn a_leader_is_killed_and_frozen_and_hands_over() {
+    let report = measured(&["failover", "--systems=segment", "--trials=1"]);
+    let figures = report["figures"].as_array().expect("figures");
+    let ways: Vec<&str> = figures.iter().filter_map(|f| f["way"].as_str()).collect();
+    assert_eq!(ways, ["kill", "freeze", "hand-over"]);
+    for figure in figures {
+        assert_eq!(figure["gap"]["n"], 1, "{figure}");
+        assert!(figure["gap"]["max_ms"].as_f64() > Some(0.0), "{figure}");
+    }
+}
+
+#[test]
+fn a_master_serves_again_after_many_commits() {
+    let report = measured(&[
+        "restart",
+        "--systems=segment",
+        "--entries=2000",
+        "--trials=1",
+    ]);
+    let figures = report["figures"].as_array().expect("figures");
+    assert_eq!(figures.len(), 2, "with snapshots and without: {figures:?}");
+    for figure in figures {
+        assert!(figure["disk_bytes"].as_u64() > Some(0), "{figure}");
+        assert_eq!(figure["restart_seconds"].as_array().map(Vec::len), Some(1));
+    }
+}
+
+#[test]
+fn a_master_that_was_down_is_level_again() {
+    let report = measured(&[
+        "catch-up",
+        "--systems=sled",
+        "--rate=100",
+        "--down=500ms",
+        "--before=200ms",
+    ]);
+    let figures = report["figures"].as_array().expect("figures");
+    assert_eq!(figures.len(), 2, "with snapshots and without: {figures:?}");
+    for figure in figures {
+        assert!(figure["missed"].as_u64() > Some(0), "{figure}");
+        assert!(figure["seconds"].as_f64() > Some(0.0), "{figure}");
+        assert_eq!(figure["errors"], 0, "{figure}");
+    }
+}
+
+#[test]
+fn a_large_state_is_made_and_its_snapshot_measured() {
+    let report = measured(&[
+        "snapshot",
+        "--systems=segment",
+        "--agents=10",
+        "--tasks=35",
+        "--frameworks=3",
+        "--rate=100",
+        "--snapshots=2",
+        "--before=200ms",
+    ]);
+    let figure = &report["figures"][0];
+    assert!(figure["bytes"].as_u64() > Some(0), "{figure}");
+    assert_eq!(figure["seconds"].as_array().map(Vec::len), Some(2));
+    assert_eq!(figure["errors"], 0, "{figure}");
+}
+
+#[test]
 fn a_wrong_flag_is_named() {
     let output = Command::new(env!("CARGO_BIN_EXE_regency-bench"))
         .args(["raft", "load", "--concurrency=0"])

@@ -11,10 +11,12 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use regency_raft_store::LogConfig;
 
-use super::client::{Client, Following, Ours};
-use super::member::MemberConfig;
-use super::process::{Process, Program};
-use super::system::System;
+use super::client::Client;
+use super::etcd::{self, Etcd};
+use super::ours::{self, Following, Ours};
+use super::process::Process;
+use super::system::{Kind, System};
+use super::zookeeper::{self, ZooKeeper};
 
 /// How many members a cluster has.
 pub(crate) const MEMBERS: usize = 3;
@@ -25,6 +27,8 @@ pub(crate) const VALUE_BYTES: usize = 256;
 /// Longest wait for anything a member must do.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// How long one question to a member may take before it is asked anew.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// When our members write snapshots.
 #[derive(Debug, Clone, Copy)]
@@ -68,21 +72,30 @@ impl Cluster {
             .prefix(&format!("regency-bench-{system}-"))
             .tempdir_in(dir)
             .with_context(|| format!("cannot make a directory in {}", dir.display()))?;
-        let ports = free_ports(2 * MEMBERS)?;
-        let (addresses, peers) = ports.split_at(MEMBERS);
+        // One for clients of each member, and up to two for the members among themselves.
+        let ports = free_ports(3 * MEMBERS)?;
+        let (clients, peers) = ports.split_at(MEMBERS);
         let mut members = Vec::new();
         let mut data = Vec::new();
-        for (i, address) in addresses.iter().enumerate() {
+        for i in 0..MEMBERS {
             let home = dir.path().join(format!("member{}", i + 1));
             std::fs::create_dir(&home)?;
-            let program = ours(system, policy, i, *address, peers, &home)?;
+            let tuned = system.is_tuned();
+            let one_each = &peers[..MEMBERS];
+            let program = match system.kind() {
+                Kind::Ours(engine) => {
+                    ours::program(i, engine, tuned, policy, clients, one_each, &home)?
+                }
+                Kind::Etcd => etcd::program(i, tuned, clients, one_each, &home),
+                Kind::ZooKeeper => zookeeper::program(i, tuned, clients, peers, &home)?,
+            };
             members.push(Process::start(program)?);
             data.push(home);
         }
         let mut cluster = Self {
             system,
             members,
-            addresses: addresses.to_vec(),
+            addresses: clients.to_vec(),
             data,
             _dir: dir,
         };
@@ -98,9 +111,8 @@ impl Cluster {
         let begun = Instant::now();
         loop {
             for i in 0..MEMBERS {
-                if let Ok(client) = self.connect(i).await
-                    && client.leads().await.unwrap_or(false)
-                {
+                let leads = async { anyhow::Ok(self.connect(i).await?.leads().await?) };
+                if let Ok(Ok(true)) = tokio::time::timeout(ATTEMPT_TIMEOUT, leads).await {
                     return Ok(i);
                 }
             }
@@ -112,9 +124,8 @@ impl Cluster {
     pub(crate) async fn serving(&mut self, i: usize) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {
-            if let Ok(client) = self.connect(i).await
-                && client.read().await.is_ok()
-            {
+            let reads = async { anyhow::Ok(self.connect(i).await?.read().await?) };
+            if let Ok(Ok(())) = tokio::time::timeout(ATTEMPT_TIMEOUT, reads).await {
                 return Ok(());
             }
             let what = format!("member {} of {} does not serve", i + 1, self.system);
@@ -133,7 +144,15 @@ impl Cluster {
 
     /// A new connection to a member.
     pub(crate) async fn connect(&self, i: usize) -> anyhow::Result<Client> {
-        Ok(Client::Ours(Ours::connect(self.addresses[i]).await?))
+        self.door(i).connect().await
+    }
+
+    /// Where a member is reached, whether it runs or not.
+    pub(crate) fn door(&self, i: usize) -> Door {
+        Door {
+            kind: self.system.kind(),
+            address: self.addresses[i],
+        }
     }
 
     /// As [`Self::connect`], for what only our own members can do.
@@ -147,12 +166,14 @@ impl Cluster {
         let leader = self.whole().await?;
         let mut clients = Vec::new();
         for _ in 0..n {
-            let client = {
+            let client = if self.system.is_ours() {
                 let mut members = Vec::new();
                 for i in 0..MEMBERS {
                     members.push(self.connect_ours(i).await?);
                 }
                 Client::Following(Following::new(members, leader))
+            } else {
+                self.connect(leader).await?
             };
             clients.push(Arc::new(client));
         }
@@ -163,10 +184,20 @@ impl Cluster {
     pub(crate) async fn make_keys(&mut self) -> anyhow::Result<()> {
         let clients = self.leader_clients(1).await?;
         let value = Bytes::from(vec![0; VALUE_BYTES]);
+        let given_up = Instant::now() + PATIENCE;
         let mut creating = tokio::task::JoinSet::new();
         for key in 0..KEYS {
             let (client, value) = (Arc::clone(&clients[0]), value.clone());
-            creating.spawn(async move { client.create(key, value).await });
+            creating.spawn(async move {
+                // To make a key again does no harm, so it may be tried until it is known to be there.
+                while let Err(error) = client.create(key, value.clone()).await {
+                    if Instant::now() >= given_up {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Ok(())
+            });
         }
         while let Some(created) = creating.join_next().await {
             created??;
@@ -210,38 +241,22 @@ impl Cluster {
     }
 }
 
-fn ours(
-    system: System,
-    policy: Policy,
-    i: usize,
-    client: SocketAddr,
-    raft: &[SocketAddr],
-    home: &Path,
-) -> anyhow::Result<Program> {
-    let (heartbeat_ms, election_min_ms, election_max_ms) = system.timing_ms();
-    let config = MemberConfig {
-        node: i as u64 + 1,
-        data_dir: home.join("data"),
-        raft: raft.iter().map(SocketAddr::to_string).collect(),
-        client: client.to_string(),
-        engine: system.engine().context("not one of ours")?.to_owned(),
-        heartbeat_ms,
-        election_min_ms,
-        election_max_ms,
-        snapshot_every_entries: policy.snapshot_every_entries,
-        keep_entries: policy.keep_entries,
-        threads: 2,
-    };
-    Ok(Program {
-        file: std::env::current_exe()?,
-        args: vec![
-            "raft".to_owned(),
-            "member".to_owned(),
-            "--config".to_owned(),
-            serde_json::to_string(&config)?,
-        ],
-        log: home.join("log"),
-    })
+/// Where a member is reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door {
+    kind: Kind,
+    address: SocketAddr,
+}
+
+impl Door {
+    /// A new connection.
+    pub(crate) async fn connect(self) -> anyhow::Result<Client> {
+        Ok(match self.kind {
+            Kind::Ours(_) => Client::Ours(Ours::connect(self.address).await?),
+            Kind::Etcd => Client::Etcd(Etcd::connect(self.address).await?),
+            Kind::ZooKeeper => Client::ZooKeeper(ZooKeeper::connect(self.address).await?),
+        })
+    }
 }
 
 /// Ports that nobody uses at this moment. All are open at once, so no two are the same.

@@ -3,18 +3,23 @@
 use std::path::PathBuf;
 
 use super::system::System;
+use super::table;
 
 /// Where, of what, and how it is printed.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
-    /// The systems to measure, one after the other.
-    #[arg(long, value_delimiter = ',', default_value = "sled,segment")]
-    systems: Vec<System>,
+    /// The systems to measure, one after the other. Those that are not installed are left out.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "sled,segment,etcd,etcd-tuned,zookeeper,zookeeper-tuned"
+    )]
+    pub(crate) systems: Vec<System>,
 
     /// Where the members keep their data; should be on the disk that counts. By default the
     /// directory for temporary files.
     #[arg(long, value_name = "DIRECTORY")]
-    dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
 
     /// Print JSON instead of tables.
     #[arg(long)]
@@ -26,8 +31,15 @@ impl Common {
         self.dir.clone().unwrap_or_else(std::env::temp_dir)
     }
 
-    /// The systems, in the order in which they were named.
+    /// The systems that are installed, in the order in which they were named. Says which are not.
     pub(crate) fn systems(&self) -> Vec<System> {
-        self.systems.clone()
+        let mut installed = Vec::new();
+        for &system in &self.systems {
+            match system.missing() {
+                Some(what) => table::progress(format_args!("{what}")),
+                None => installed.push(system),
+            }
+        }
+        installed
     }
 }

@@ -154,6 +154,37 @@ pub(crate) async fn closed_loop(
     Ok(errors.outcome(merged(&histograms), measured))
 }
 
+/// Makes this many commits, `in_flight` at once. Any error ends it: the number would be wrong.
+pub(crate) async fn write_many(
+    clients: &[Arc<Client>],
+    in_flight: usize,
+    commits: u64,
+) -> anyhow::Result<()> {
+    let values = Arc::new(Values::new());
+    let left = Arc::new(AtomicU64::new(commits));
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0..in_flight {
+        let client = Arc::clone(&clients[n % clients.len()]);
+        let (values, left) = (Arc::clone(&values), Arc::clone(&left));
+        writers.spawn(async move {
+            while left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
+            {
+                let (key, value) = values.next();
+                client.put(key, value).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
 /// Writes at a fixed rate, whether or not earlier ones were acknowledged. A latency counts from
 /// the moment at which its write was due, so that a stall is seen by all writes that fell into it.
 #[derive(Debug)]

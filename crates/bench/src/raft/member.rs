@@ -4,12 +4,12 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 use regency_raft_store::{
-    AutopilotConfig, Config, Consensus, Limits, LogConfig, PeerSpec, ProposeError, Timing,
+    AutopilotConfig, Config, Consensus, Limits, LogConfig, PeerSpec, Profile, ProposeError,
 };
 use regency_resources::{Milli, Resources};
 use regency_rpc::Listener;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::frame;
+use super::{fill, frame};
 
 /// What the first byte of a request asks for.
 pub(crate) mod op {
@@ -35,6 +35,8 @@ pub(crate) mod op {
     pub(crate) const TRANSFER: u8 = 4;
     /// Write a snapshot and say how that went, as JSON ([`super::Snapshot`]).
     pub(crate) const SNAPSHOT: u8 = 5;
+    /// Make a large state of the size that follows as JSON ([`crate::raft::fill::Size`]).
+    pub(crate) const FILL: u8 = 6;
 }
 
 /// The first byte of an answer.
@@ -59,9 +61,8 @@ pub(crate) struct MemberConfig {
     pub(crate) client: String,
     /// `sled` or `segment`.
     pub(crate) engine: String,
-    pub(crate) heartbeat_ms: u64,
-    pub(crate) election_min_ms: u64,
-    pub(crate) election_max_ms: u64,
+    /// Profile of heartbeats and election timeouts: `fast`, `lan` or `wan`.
+    pub(crate) timing: String,
     pub(crate) snapshot_every_entries: u64,
     pub(crate) keep_entries: u64,
     pub(crate) threads: usize,
@@ -73,7 +74,6 @@ pub(crate) struct Told {
     pub(crate) is_leader: bool,
     pub(crate) committed_index: u64,
     pub(crate) applied_index: u64,
-    pub(crate) snapshot_index: u64,
 }
 
 /// How the writing of a snapshot went.
@@ -142,12 +142,11 @@ async fn start(config: &MemberConfig) -> anyhow::Result<Consensus> {
         bootstrap: true,
         process: RandomIds.uuid(),
         version: "measured".into(),
-        timing: Timing {
-            heartbeat: Duration::from_millis(config.heartbeat_ms),
-            election_min: Duration::from_millis(config.election_min_ms),
-            election_max: Duration::from_millis(config.election_max_ms),
-            ..Timing::default()
-        },
+        timing: config
+            .timing
+            .parse::<Profile>()
+            .map_err(anyhow::Error::msg)?
+            .timing(),
         log: LogConfig {
             engine: config.engine.parse().map_err(anyhow::Error::msg)?,
             snapshot_every_entries: config.snapshot_every_entries,
@@ -181,13 +180,13 @@ async fn serve(stream: TcpStream, consensus: Consensus) -> std::io::Result<()> {
 }
 
 async fn answer(consensus: &Consensus, request: Bytes) -> (u8, Vec<u8>) {
-    let done = match carry_out(consensus, request).await {
+    let error = match carry_out(consensus, request).await {
         Ok(body) => return (verdict::DONE, body),
         Err(error) => error,
     };
-    match done.downcast_ref() {
+    match error.downcast_ref() {
         Some(ProposeError::NotLeader { .. }) => (verdict::NOT_LEADER, Vec::new()),
-        _ => (verdict::FAILED, format!("{done:#}").into_bytes()),
+        _ => (verdict::FAILED, format!("{error:#}").into_bytes()),
     }
 }
 
@@ -206,7 +205,6 @@ async fn carry_out(consensus: &Consensus, mut request: Bytes) -> anyhow::Result<
                 is_leader: consensus.leadership().borrow().is_leader(),
                 committed_index: status.committed_index.unwrap_or(0),
                 applied_index: status.applied_index.unwrap_or(0),
-                snapshot_index: status.snapshot_index.unwrap_or(0),
             };
             Ok(serde_json::to_vec(&told)?)
         }
@@ -227,6 +225,10 @@ async fn carry_out(consensus: &Consensus, mut request: Bytes) -> anyhow::Result<
                 seconds: begun.elapsed().as_secs_f64(),
             };
             Ok(serde_json::to_vec(&snapshot)?)
+        }
+        op::FILL => {
+            fill::fill(consensus, serde_json::from_slice(&request)?).await?;
+            Ok(Vec::new())
         }
         other => anyhow::bail!("no operation has the number {other}"),
     }

@@ -6,19 +6,30 @@
     reason = "the measurements of failovers and restarts follow"
 )]
 
+mod catch_up;
 mod client;
 mod cluster;
+mod etcd;
+mod failover;
+mod fill;
 mod flags;
 mod frame;
 mod host;
 mod latency;
 mod load;
 mod member;
+mod ours;
 mod pipe;
+mod probe;
 mod process;
+mod race;
+mod restart;
+mod rows;
+mod snapshot;
 mod system;
 mod table;
 mod throughput;
+mod zookeeper;
 
 use regency_runtime::stop_signal;
 
@@ -27,6 +38,16 @@ use regency_runtime::stop_signal;
 pub(crate) enum Command {
     /// Writes per second and their latency, with some in flight and at a fixed rate.
     Load(throughput::Flags),
+    /// Take the leader away again and again; how long is no write acknowledged?
+    Failover(failover::Flags),
+    /// Commit many entries; how large is the directory, how soon does a killed master serve again?
+    Restart(restart::Flags),
+    /// Keep a master down under load; how soon is it level again?
+    CatchUp(catch_up::Flags),
+    /// Write snapshots of a large state under load.
+    Snapshot(snapshot::Flags),
+    /// All of the above, beside the targets, in one table.
+    Race(race::Flags),
     /// One member of a measured cluster.
     #[command(hide = true)]
     Member {
@@ -40,6 +61,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let measuring = async {
         match &command {
             Command::Load(flags) => throughput::run(flags).await,
+            Command::Failover(flags) => failover::run(flags).await,
+            Command::Restart(flags) => restart::run(flags).await,
+            Command::CatchUp(flags) => catch_up::run(flags).await,
+            Command::Snapshot(flags) => snapshot::run(flags).await,
+            Command::Race(flags) => race::run(flags).await,
             Command::Member { config } => member::run(config).await,
         }
     };

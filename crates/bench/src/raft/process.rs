@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +24,24 @@ pub(crate) struct Program {
 pub(crate) struct Process {
     program: Program,
     child: Option<Child>,
+}
+
+/// Longest wait for the end of a killed process.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Drop for Process {
+    /// Waits for its end, so that its directory can be removed.
+    fn drop(&mut self) {
+        let Some(child) = &mut self.child else {
+            return;
+        };
+        // It may have ended by itself, which is as good.
+        let _ = child.start_kill();
+        let given_up = Instant::now() + END_TIMEOUT;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < given_up {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Process {

@@ -17,35 +17,35 @@ use super::table;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Flags {
     #[command(flatten)]
-    common: Common,
+    pub(crate) common: Common,
 
     /// Writes in flight, one run for each.
     #[arg(long, value_delimiter = ',', default_value = "1,64,1000")]
-    concurrency: Vec<usize>,
+    pub(crate) concurrency: Vec<usize>,
 
     /// Writes per second at a fixed rate, one run for each.
     #[arg(long, value_delimiter = ',', default_value = "8000,10000")]
-    rate: Vec<u64>,
+    pub(crate) rate: Vec<u64>,
 
     /// No runs at a fixed rate.
     #[arg(long)]
-    no_rate: bool,
+    pub(crate) no_rate: bool,
 
     /// Connections to the leader over which the writes are spread.
     #[arg(long, default_value_t = 8)]
-    connections: usize,
+    pub(crate) connections: usize,
 
     /// How long each run is loaded before it is measured.
     #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
-    warm_up: Duration,
+    pub(crate) warm_up: Duration,
 
     /// How long each run is measured.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    duration: Duration,
+    pub(crate) duration: Duration,
 
     /// How often all of it is done, the systems taking turns.
     #[arg(long, default_value_t = 1)]
-    runs: u32,
+    pub(crate) runs: u32,
 }
 
 /// One run.
@@ -182,11 +182,18 @@ fn figure(
     }
 }
 
-/// The median run by throughput.
-pub(crate) fn median<'a>(figures: &[&'a Figure]) -> Option<&'a Figure> {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(|a, b| a.commits_per_second.total_cmp(&b.commits_per_second));
-    sorted.get(sorted.len().checked_sub(1)? / 2).copied()
+/// The p99 of a run at a fixed rate; infinite when the system did not keep up or made errors, whose
+/// latencies are not in the distribution.
+pub(crate) fn kept_p99(figure: &Figure) -> f64 {
+    let kept = figure.errors == 0
+        && figure
+            .rate
+            .is_none_or(|rate| figure.commits_per_second >= rate as f64 * 0.99);
+    if kept {
+        figure.latency.p99_ms
+    } else {
+        f64::INFINITY
+    }
 }
 
 pub(crate) fn print(figures: &[Figure]) {
