@@ -19,7 +19,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use regency_raft_store::members::decide::Change;
 use regency_raft_store::{
-    Config, Consensus, EngineKind, Limits, LogConfig, PeerSpec, ProposeError, Timing,
+    AutopilotConfig, Config, Consensus, EngineKind, Limits, LogConfig, PeerSpec, ProposeError,
+    Timing,
 };
 use regency_rpc::Listener;
 use regency_runtime::SystemClock;
@@ -221,7 +222,7 @@ fn config(node: u64, dir: PathBuf, engine: &str, ports: &[u16]) -> anyhow::Resul
             propose_timeout: Duration::from_secs(2),
             ..Limits::default()
         },
-        autopilot: Default::default(),
+        autopilot: AutopilotConfig::default(),
         threads: 2,
     })
 }
