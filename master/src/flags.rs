@@ -29,6 +29,15 @@ pub struct MasterFlags {
     #[arg(long, default_value_t = EngineKind::Sled, value_name = "ENGINE")]
     pub log_engine: EngineKind,
 
+    /// Rebuild the log of the engine `sled` while it is in use when its file has more than this many
+    /// times the bytes of the entries in it. 0 for never.
+    #[arg(long, default_value_t = 4, value_name = "FACTOR")]
+    pub log_rebuild_factor: u64,
+
+    /// But only when its file has at least this many bytes.
+    #[arg(long, default_value_t = 64 * 1024 * 1024, value_name = "BYTES")]
+    pub log_rebuild_min_bytes: u64,
+
     /// Every master of the cluster, this one included, as others reach it:
     /// `ID=HOST:RAFT_PORT:HTTP_PORT:AGENT_PORT`, separated by commas.
     #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]

@@ -72,6 +72,8 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         timing,
         log: LogConfig {
             engine: flags.log_engine,
+            rebuild_factor: flags.log_rebuild_factor,
+            rebuild_bytes_min: flags.log_rebuild_min_bytes,
             ..LogConfig::default()
         },
         limits: Limits {
@@ -214,6 +216,14 @@ fn shown_flags(flags: &MasterFlags, timing: &Timing) -> BTreeMap<String, String>
         ("port".to_owned(), flags.port.to_string()),
         ("work_dir".to_owned(), flags.data_dir.display().to_string()),
         ("log_engine".to_owned(), flags.log_engine.to_string()),
+        (
+            "log_rebuild_factor".to_owned(),
+            flags.log_rebuild_factor.to_string(),
+        ),
+        (
+            "log_rebuild_min_bytes".to_owned(),
+            flags.log_rebuild_min_bytes.to_string(),
+        ),
         (
             "allocation_interval".to_owned(),
             duration(flags.allocation_interval),

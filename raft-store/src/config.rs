@@ -111,6 +111,11 @@ pub struct LogConfig {
     /// Masters compare their states after each entry whose index is a multiple of this. The same
     /// on all of them, or they have nothing to compare.
     pub state_hash_every_entries: u64,
+    /// The database of the engine `sled` is rebuilt while it is in use when its file has more than
+    /// this many times the bytes of the entries in it; 0 for never.
+    pub rebuild_factor: u64,
+    /// But only when its file has at least this many bytes.
+    pub rebuild_bytes_min: u64,
 }
 
 impl Default for LogConfig {
@@ -122,6 +127,8 @@ impl Default for LogConfig {
             keep_entries: 10_000,
             append_bytes_max: 1024 * 1024,
             state_hash_every_entries: 1_000,
+            rebuild_factor: 4,
+            rebuild_bytes_min: 64 * 1024 * 1024,
         }
     }
 }

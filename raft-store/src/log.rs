@@ -517,6 +517,9 @@ struct Group {
 /// While there is work, old keys are removed at least this often.
 const TIDY_EVERY: Duration = Duration::from_millis(2);
 
+/// While there is work, the size of the log is measured this often.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
 impl Writer {
     fn run(mut self) {
         if let Err(error) = self.serve() {
@@ -540,7 +543,13 @@ impl Writer {
     fn serve(&mut self) -> io::Result<()> {
         let mut untidy = true;
         let mut tidied = std::time::Instant::now();
+        let mut measured = None::<std::time::Instant>;
         loop {
+            if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+                let bytes = self.engine.bytes()?;
+                metrics::log_bytes(bytes.disk, bytes.live);
+                measured = Some(std::time::Instant::now());
+            }
             let io = if untidy {
                 match self.queue.try_recv() {
                     Ok(io) => Some(io),

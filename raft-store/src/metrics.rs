@@ -61,6 +61,12 @@ pub const GATE_CLOSED: &str = "regency_raft_serving_gate_closed_total";
 pub const CORE_SILENCE_SECONDS: &str = "regency_raft_core_silence_seconds";
 /// Gauge: how long the oldest write of the log waits for its sync.
 pub const DISK_BUSY_SECONDS: &str = "regency_raft_disk_busy_seconds";
+/// Gauge: size of the log's files.
+pub const LOG_DISK_BYTES: &str = "regency_raft_log_disk_bytes";
+/// Gauge: size of the entries in the log that were not purged.
+pub const LOG_LIVE_BYTES: &str = "regency_raft_log_live_bytes";
+/// Counter: times that the log's database was rebuilt because its file had become too large.
+pub const LOG_REBUILDS: &str = "regency_raft_log_rebuilds_total";
 /// Gauge: 1 when this master stopped because of a failure.
 pub const HALTED: &str = "regency_raft_halted";
 
@@ -106,6 +112,9 @@ pub fn describe() {
         FAST_ELECTIONS,
         "Campaigns because the leader's sockets broke"
     );
+    describe_gauge!(LOG_DISK_BYTES, "Size of the log's files");
+    describe_gauge!(LOG_LIVE_BYTES, "Size of the entries that were not purged");
+    describe_counter!(LOG_REBUILDS, "Rebuilds of the log's database");
     describe_counter!(LOG_REPAIRS, "Repairs of the log when it was opened");
     describe_histogram!(STATE_DIGEST_SECONDS, "Time to digest the state");
     describe_gauge!(
@@ -190,6 +199,15 @@ pub(crate) fn appended(entries: usize) {
 
 pub(crate) fn log_repaired(part: &'static str) {
     counter!(LOG_REPAIRS, PART => part).increment(1);
+}
+
+pub(crate) fn log_bytes(disk: u64, live: u64) {
+    gauge!(LOG_DISK_BYTES).set(disk as f64);
+    gauge!(LOG_LIVE_BYTES).set(live as f64);
+}
+
+pub(crate) fn log_rebuilt() {
+    counter!(LOG_REBUILDS).increment(1);
 }
 
 pub(crate) fn proposal(outcome: &'static str, took: Duration) {

@@ -12,7 +12,7 @@ use regency_rpc::proto::regency::raft::v1 as proto;
 
 use crate::config::EngineKind;
 use crate::convert;
-use crate::engine::{self, EngineError, LogEngine};
+use crate::engine::{self, EngineError, LogEngine, Options, RebuildWhen};
 use crate::record::{Kind, Position, Record};
 
 /// Term and index of an entry.
@@ -70,7 +70,7 @@ impl TestLog {
     /// # Errors
     /// When the log is damaged or the disk fails.
     pub fn open(kind: EngineKind, dir: &Path, sizes: Sizes) -> Result<(Self, Found), EngineError> {
-        let (engine, recovered) = engine::open_sized(kind, dir, sizes.segment_bytes)?;
+        let (engine, recovered) = engine::open_with(kind, dir, &sizes.options())?;
         let at = |at: Option<Position>| at.map(|at| (at.term, at.index));
         let found = Found {
             purged: at(recovered.purged),
@@ -179,6 +179,24 @@ impl TestLog {
 pub struct Sizes {
     /// Bytes of a segment of the engine `segment`; as always when `None`.
     pub segment_bytes: Option<u64>,
+    /// A sled database is rebuilt when its file has more than this many bytes, and more than twice
+    /// those of the entries in it; never when `None`.
+    pub rebuild_bytes_min: Option<u64>,
+}
+
+impl Sizes {
+    fn options(self) -> Options {
+        let usual = Options::default();
+        Options {
+            segment_bytes: self.segment_bytes.unwrap_or(usual.segment_bytes),
+            rebuild: self
+                .rebuild_bytes_min
+                .map_or(usual.rebuild, |bytes_min| RebuildWhen {
+                    factor: 2,
+                    bytes_min,
+                }),
+        }
+    }
 }
 
 fn position((term, index): At) -> Position {

@@ -13,6 +13,8 @@ use crate::script::{self, Script};
 const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Small, so that the log goes from segment to segment in every life.
 const SEGMENT_BYTES: u64 = 256 * 1024;
+/// Small, so that a database is rebuilt now and then.
+const REBUILD_BYTES_MIN: u64 = 1024 * 1024;
 
 /// What the driver is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +42,7 @@ pub(crate) fn run(orders: &Orders) -> anyhow::Result<()> {
     }
     let sizes = Sizes {
         segment_bytes: Some(SEGMENT_BYTES),
+        rebuild_bytes_min: Some(REBUILD_BYTES_MIN),
     };
     let (mut log, found) = match TestLog::open(orders.engine, &orders.dir, sizes) {
         Ok(opened) => opened,

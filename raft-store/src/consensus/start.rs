@@ -91,7 +91,14 @@ fn open(
     let identity = Identity::open(dir, node, log.engine, mint)?;
     let place =
         log_dir::settle(dir, log.engine).map_err(EngineError::io("settle the log in", dir))?;
-    let (engine, recovered) = engine::open(log.engine, &place)?;
+    let options = engine::Options {
+        rebuild: engine::RebuildWhen {
+            factor: log.rebuild_factor,
+            bytes_min: log.rebuild_bytes_min,
+        },
+        ..engine::Options::default()
+    };
+    let (engine, recovered) = engine::open_with(log.engine, &place, &options)?;
     let snapshots = SnapshotStore::open(&dir.join("snapshots"), version)?;
     let newest = snapshots.load_newest(identity.cluster())?;
     let snapshot = newest

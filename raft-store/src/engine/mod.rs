@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use self::sled::RebuildWhen;
 use crate::config::EngineKind;
 use crate::record::{Position, Record, RecordError};
 use crate::types::Vote;
@@ -49,8 +50,38 @@ pub(crate) trait LogEngine: Send + 'static {
     /// Reads what was made durable, from any thread.
     fn reader(&self) -> Arc<dyn LogRead>;
 
+    /// What the log takes on the disk, and what is in it.
+    fn bytes(&self) -> io::Result<LogBytes>;
+
     /// After about this many bytes of appends the writer should sync.
     fn group_bytes_max(&self) -> usize;
+}
+
+/// Size of a log in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogBytes {
+    /// Of its files.
+    pub(crate) disk: u64,
+    /// Of the entries that were not purged.
+    pub(crate) live: u64,
+}
+
+/// What an engine can be told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Size of a segment file.
+    pub(crate) segment_bytes: u64,
+    /// When a sled database is replaced by a smaller one.
+    pub(crate) rebuild: RebuildWhen,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: segment::SEGMENT_BYTES,
+            rebuild: RebuildWhen::NEVER,
+        }
+    }
 }
 
 /// Reads durable entries.
@@ -122,25 +153,25 @@ pub(crate) fn open(
     kind: EngineKind,
     dir: &Path,
 ) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
-    open_sized(kind, dir, None)
+    open_with(kind, dir, &Options::default())
 }
 
-/// The same, with segments of another size than usual.
-pub(crate) fn open_sized(
+/// The same, with other options than usual.
+pub(crate) fn open_with(
     kind: EngineKind,
     dir: &Path,
-    segment_bytes: Option<u64>,
+    options: &Options,
 ) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
     refuse_other_engine(kind, dir)?;
     let (engine, recovered): (Box<dyn LogEngine>, _) = match kind {
         EngineKind::Sled => {
-            let (engine, recovered) = sled::SledEngine::open(dir)?;
+            let (engine, recovered) = sled::SledEngine::open(dir, options.rebuild)?;
             let engine = witness::Witnessed::open(&dir.join("witness"), engine, &recovered)?;
             (Box::new(engine), recovered)
         }
         EngineKind::Segment => {
-            let bytes = segment_bytes.unwrap_or(segment::SEGMENT_BYTES);
-            let (engine, recovered) = segment::SegmentEngine::open_sized(dir, bytes)?;
+            let (engine, recovered) =
+                segment::SegmentEngine::open_sized(dir, options.segment_bytes)?;
             (Box::new(engine), recovered)
         }
     };

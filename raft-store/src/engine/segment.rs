@@ -30,7 +30,7 @@ use std::time::Instant;
 use self::file::{HEADER_BYTES, SegmentFile};
 use self::frame::{Chain, FRAME_BYTES_MIN, PREFIX_BYTES};
 use super::meta::{self, Durable, MARK_EVERY, Meta, MetaFile};
-use super::{EngineError, LogEngine, LogRead, Recovered, damaged, sync_dir};
+use super::{EngineError, LogBytes, LogEngine, LogRead, Recovered, damaged, sync_dir};
 use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Position, Record};
@@ -519,6 +519,23 @@ impl LogEngine for SegmentEngine {
 
     fn reader(&self) -> Arc<dyn LogRead> {
         Arc::new(SegmentReader(self.segments.clone()))
+    }
+
+    fn bytes(&self) -> io::Result<LogBytes> {
+        let wanted = self.first_wanted();
+        let segments = self.segments.read();
+        Ok(LogBytes {
+            disk: segments.iter().map(|segment| segment.capacity).sum(),
+            live: segments
+                .iter()
+                .map(|segment| {
+                    let first = segment.first.max(wanted);
+                    segment
+                        .span(first)
+                        .map_or(0, |(start, _)| segment.end - start)
+                })
+                .sum(),
+        })
     }
 
     fn group_bytes_max(&self) -> usize {

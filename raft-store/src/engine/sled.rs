@@ -5,7 +5,8 @@
 //! a power cut. The rules below were found by crash models that keep or drop every unsynced
 //! write at will, and hold under them; each is kept by this file and needed:
 //!
-//! 1. After opening, the files and directories that creation leaves unsynced are synced.
+//! 1. The file `conf` is whole and durable before a database is made beside it; after opening, the
+//!    other files and directories that creation leaves unsynced are synced.
 //! 2. Values are cut into pieces of at most [`PIECE_BYTES_MAX`], so that no node spills.
 //! 3. At most [`STEP_BYTES_MAX`] bytes, or [`DELETES_MAX`] deletions, lie between two syncs.
 //! 4. A sync is `flush` *and* `fdatasync` on the database file. Both results count, and neither
@@ -13,23 +14,31 @@
 //! 5. A purge writes its marker first; a truncation removes the last key first.
 //! 6. Opening may panic on damage; that is caught and is damage.
 //!
+//! A file that has grown far beyond what is in it is replaced while it is in use (`sled/rebuild.rs`).
+//!
 //! Keys are `1, index (8 bytes), piece (2 bytes)` for entries and `0, name` for the rest, all in
 //! one tree, so that the order of writes is the order in the database's own log. What a key costs
 //! the database is far more than what a byte costs. So small entries that are synced together share
 //! a value, under the index of the first of them; only a large one has pieces.
 
+mod place;
+mod rebuild;
+
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sled::{Batch, Db};
 
-use super::{EngineError, LogEngine, LogRead, Recovered, damaged};
+pub(crate) use self::rebuild::RebuildWhen;
+use self::rebuild::{Rebuild, SharedDb};
+use super::{EngineError, LogBytes, LogEngine, LogRead, Recovered, damaged};
 use crate::convert;
 use crate::failpoint::failpoint;
 use crate::metrics;
@@ -69,12 +78,35 @@ pub(crate) struct SledEngine {
     /// Values below this index were purged and may still be there.
     purge_to: u64,
     purged_from: u64,
+    /// Index of the first entry behind the purge marker.
+    first: u64,
+    /// Sizes of the entries from there on, and their sum.
+    sizes: VecDeque<u32>,
+    live_bytes: u64,
+    /// The directory of the log, and which of the databases in it this is.
+    dir: PathBuf,
+    number: u64,
+    /// What readers read; always `db`.
+    read_db: SharedDb,
+    rebuild: Rebuild,
 }
 
 impl SledEngine {
     /// Opens or makes the log in `dir` and checks every record in it.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Recovered), EngineError> {
+    pub(crate) fn open(dir: &Path, when: RebuildWhen) -> Result<(Self, Recovered), EngineError> {
+        let number = place::current(dir)?;
+        let (mut engine, recovered) = Self::open_plain(&place::path(dir, number))?;
+        place::sweep(dir, number).map_err(EngineError::io("tidy up", dir))?;
+        engine.dir = dir.to_path_buf();
+        engine.number = number;
+        engine.rebuild = Rebuild::new(when);
+        Ok((engine, recovered))
+    }
+
+    /// The same for the one database in `dir`.
+    fn open_plain(dir: &Path) -> Result<(Self, Recovered), EngineError> {
         std::fs::create_dir_all(dir).map_err(EngineError::io("make", dir))?;
+        place::configure(dir, |aside| open_db(aside).map(drop))?;
         let db = open_db(dir)?;
         sync_created(dir)?;
         let path = dir.join("db");
@@ -84,6 +116,7 @@ impl SledEngine {
             .open(&path)
             .map_err(EngineError::io("open", path))?;
         let mut engine = Self {
+            read_db: Arc::new(RwLock::new(db.clone())),
             db,
             file,
             step: Batch::default(),
@@ -94,6 +127,12 @@ impl SledEngine {
             unsynced: false,
             purge_to: 0,
             purged_from: 0,
+            first: 0,
+            sizes: VecDeque::new(),
+            live_bytes: 0,
+            dir: dir.to_path_buf(),
+            number: 0,
+            rebuild: Rebuild::new(RebuildWhen::NEVER),
         };
         let recovered = engine.recover(dir)?;
         Ok((engine, recovered))
@@ -122,6 +161,8 @@ impl SledEngine {
         let mut last = purged;
         let mut unfinished = None;
         let mut next = first;
+        self.first = first;
+        let mut sizes = VecDeque::new();
         let mut entries = Entries::from(&self.db, first).map_err(|e| damage(e.to_string()))?;
         while let Some(read) = entries.next().map_err(|e| damage(e.to_string()))? {
             let (index, record) = read;
@@ -143,8 +184,11 @@ impl SledEngine {
             }
             last = Some(record.at);
             next += 1;
+            sizes.push_back(size_of(&record));
         }
         drop(entries);
+        self.live_bytes = sizes.iter().map(|size| u64::from(*size)).sum();
+        self.sizes = sizes;
         if let Some(index) = unfinished {
             self.truncate_from(index)
                 .map_err(EngineError::io("repair", dir))?;
@@ -158,6 +202,15 @@ impl SledEngine {
             committed,
             unfinished,
         })
+    }
+
+    fn next_index(&self) -> u64 {
+        self.first + self.sizes.len() as u64
+    }
+
+    /// An entry is gone that had this size.
+    fn forget(&mut self, size: Option<u32>) {
+        self.live_bytes -= size.map_or(0, u64::from);
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
@@ -200,23 +253,8 @@ impl SledEngine {
         Ok(())
     }
 
-    /// Removes keys, a few at a time, each lot synced.
-    fn remove(&mut self, keys: &[Vec<u8>]) -> io::Result<()> {
-        for lot in keys.chunks(DELETES_MAX) {
-            self.sync()?;
-            for key in lot {
-                self.step.remove(key.as_slice());
-            }
-            self.unsynced = true;
-            self.sync()?;
-            failpoint!("sled.removed");
-        }
-        Ok(())
-    }
-}
-
-impl LogEngine for SledEngine {
-    fn append(&mut self, records: &[Record]) -> io::Result<()> {
+    /// Writes entries, be they new or not.
+    fn write(&mut self, records: &[Record]) -> io::Result<()> {
         for record in records {
             let bytes = record.encoded_bytes();
             if self.shared.len() + bytes > PIECE_BYTES_MAX {
@@ -236,6 +274,30 @@ impl LogEngine for SledEngine {
             }
         }
         Ok(())
+    }
+
+    /// Removes keys, a few at a time, each lot synced.
+    fn remove(&mut self, keys: &[Vec<u8>]) -> io::Result<()> {
+        for lot in keys.chunks(DELETES_MAX) {
+            self.sync()?;
+            for key in lot {
+                self.step.remove(key.as_slice());
+            }
+            self.unsynced = true;
+            self.sync()?;
+            failpoint!("sled.removed");
+        }
+        Ok(())
+    }
+}
+
+impl LogEngine for SledEngine {
+    fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        for size in records.iter().map(size_of) {
+            self.sizes.push_back(size);
+            self.live_bytes += u64::from(size);
+        }
+        self.write(records)
     }
 
     fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
@@ -260,6 +322,11 @@ impl LogEngine for SledEngine {
 
     fn truncate_from(&mut self, index: u64) -> io::Result<()> {
         self.sync()?;
+        self.truncate_copy(index);
+        while self.next_index() > index && !self.sizes.is_empty() {
+            let size = self.sizes.pop_back();
+            self.forget(size);
+        }
         let mut keys = Vec::new();
         for key in self.db.range(entry_key(index, 0)..).keys().rev() {
             keys.push(key.map_err(sled_error)?.to_vec());
@@ -267,10 +334,10 @@ impl LogEngine for SledEngine {
         self.remove(&keys)?;
         // The entry may share the value of earlier ones, which stay.
         let from = value_of(&self.db, index)?;
-        let kept = SledReader(self.db.clone()).read(from..index, usize::MAX)?;
+        let kept = self.reader().read(from..index, usize::MAX)?;
         let small = kept.iter().map(Record::encoded_bytes).sum::<usize>() <= PIECE_BYTES_MAX;
         if from < index && small {
-            self.append(&kept)?;
+            self.write(&kept)?;
             self.sync()?;
         }
         Ok(())
@@ -282,10 +349,21 @@ impl LogEngine for SledEngine {
         self.sync()?;
         failpoint!("sled.purge.marked");
         self.purge_to = self.purge_to.max(value_of(&self.db, at.index + 1)?);
+        while self.first <= at.index && !self.sizes.is_empty() {
+            let size = self.sizes.pop_front();
+            self.forget(size);
+            self.first += 1;
+        }
+        self.first = self.first.max(at.index + 1);
+        self.skip_copy(self.first);
         Ok(())
     }
 
     fn tidy(&mut self) -> io::Result<bool> {
+        // A database that is rebuilt needs no tidying.
+        if self.rebuild()? {
+            return Ok(true);
+        }
         if self.purged_from >= self.purge_to {
             return Ok(false);
         }
@@ -307,7 +385,14 @@ impl LogEngine for SledEngine {
     }
 
     fn reader(&self) -> Arc<dyn LogRead> {
-        Arc::new(SledReader(self.db.clone()))
+        Arc::new(SledReader(Arc::clone(&self.read_db)))
+    }
+
+    fn bytes(&self) -> io::Result<LogBytes> {
+        Ok(LogBytes {
+            disk: self.file.metadata()?.len(),
+            live: self.live_bytes,
+        })
     }
 
     fn group_bytes_max(&self) -> usize {
@@ -315,13 +400,15 @@ impl LogEngine for SledEngine {
     }
 }
 
-struct SledReader(Db);
+struct SledReader(SharedDb);
 
 impl LogRead for SledReader {
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         let mut bytes = 0;
-        let mut entries = Entries::from(&self.0, range.start)?;
+        // A database that is replaced meanwhile lives until this is read.
+        let db = self.0.read().unwrap_or_else(|e| e.into_inner()).clone();
+        let mut entries = Entries::from(&db, range.start)?;
         while let Some((index, record)) = entries.next()? {
             if index >= range.end {
                 break;
@@ -453,6 +540,10 @@ fn decode(index: u64, bytes: &[u8]) -> io::Result<Record> {
     Ok(record)
 }
 
+fn size_of(record: &Record) -> u32 {
+    u32::try_from(record.encoded_bytes()).unwrap_or(u32::MAX)
+}
+
 fn entry_key(index: u64, piece: u16) -> [u8; 11] {
     let mut key = [LOG; 11];
     key[1..9].copy_from_slice(&index.to_be_bytes());
@@ -572,5 +663,7 @@ fn sled_error(error: sled::Error) -> io::Error {
     }
 }
 
+#[cfg(test)]
+mod rebuild_tests;
 #[cfg(test)]
 mod tests;

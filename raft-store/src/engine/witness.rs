@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::meta::{Durable, MARK_EVERY, Meta, MetaFile};
-use super::{EngineError, LogEngine, LogRead, Recovered};
+use super::{EngineError, LogBytes, LogEngine, LogRead, Recovered};
 use crate::record::{Position, Record};
 use crate::types::Vote;
 
@@ -223,6 +223,10 @@ impl<E: LogEngine> LogEngine for Witnessed<E> {
 
     fn reader(&self) -> Arc<dyn LogRead> {
         self.engine.reader()
+    }
+
+    fn bytes(&self) -> io::Result<LogBytes> {
+        self.engine.bytes()
     }
 
     fn group_bytes_max(&self) -> usize {

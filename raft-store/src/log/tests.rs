@@ -10,7 +10,7 @@ use regency_types::{ClusterId, NodeId};
 use super::*;
 use crate::config::EngineKind;
 use crate::effects::EffectSink;
-use crate::engine;
+use crate::engine::{self, LogBytes};
 use crate::identity::Identity;
 use crate::machine::Machine;
 use crate::snapshot::SnapshotStore;
@@ -260,6 +260,10 @@ impl LogEngine for Failing {
 
     fn reader(&self) -> Arc<dyn LogRead> {
         Arc::new(Nothing)
+    }
+
+    fn bytes(&self) -> io::Result<LogBytes> {
+        Ok(LogBytes { disk: 0, live: 0 })
     }
 
     fn group_bytes_max(&self) -> usize {

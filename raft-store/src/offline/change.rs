@@ -183,11 +183,13 @@ fn compare(
     let reader = new.reader();
     let mut different = None;
     each_batch(old, found, |records| {
-        for record in records {
-            let index = record.at.index;
-            if different.is_none() && reader.read(index..index + 1, 0)?.first() != Some(record) {
-                different = Some(index);
-            }
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Ok(());
+        };
+        let there = reader.read(first.at.index..last.at.index + 1, usize::MAX)?;
+        if different.is_none() && there != records {
+            let wrong = records.iter().zip(&there).find(|(old, new)| old != new);
+            different = Some(wrong.map_or(last, |(old, _)| old).at.index);
         }
         Ok(())
     })
