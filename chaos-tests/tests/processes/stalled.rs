@@ -6,7 +6,7 @@ use regency_chaos_tests::cluster::{Cluster, Member, is_running};
 use regency_chaos_tests::ledger::Ledger;
 use regency_chaos_tests::scheduler::Scheduler;
 use regency_chaos_tests::threads::StoppedThreads;
-use regency_chaos_tests::wait::{until, until_true};
+use regency_chaos_tests::wait::{PATIENCE, until, until_true};
 use regency_client::v1::{Filters, TaskState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -23,7 +23,7 @@ async fn stall(threads: &str, part: &str) {
     let old = cluster.agreed_leader().await;
     let info = cluster.info(Member::Master(old.node_id)).clone();
 
-    let offer = scheduler.take_offer().await;
+    let declined_offer = scheduler.take_offer().await.id;
     let stopped = StoppedThreads::of(info.pid, threads);
 
     let begun = Instant::now();
@@ -33,7 +33,8 @@ async fn stall(threads: &str, part: &str) {
     let soon = Filters {
         refuse_seconds: Some(0.0),
     };
-    let declined = tokio::spawn(async move { framework.decline([offer.id], Some(soon)).await });
+    let declining = declined_offer.clone();
+    let declined = tokio::spawn(async move { framework.decline([declining], Some(soon)).await });
     scheduler
         .until("a subscription at another master", |s| {
             s.masters.last() != Some(&info.http)
@@ -46,7 +47,15 @@ async fn stall(threads: &str, part: &str) {
     }
     // The bound is that of a disk that stands still, with room for a slow machine.
     assert!(moved < Duration::from_secs(10), "moved after {moved:?}");
-    let offer = scheduler.take_offer().await;
+    // A call without an answer is repeated at the next leader, which may have sent that offer again.
+    let answered = tokio::time::timeout(PATIENCE, declined).await;
+    let _ = answered.expect("an answer").expect("no panic");
+    let offer = loop {
+        let offer = scheduler.take_offer().await;
+        if offer.id != declined_offer {
+            break offer;
+        }
+    };
     scheduler
         .launch(
             offer.id.clone(),
@@ -60,7 +69,6 @@ async fn stall(threads: &str, part: &str) {
     })
     .await;
     drop(stopped);
-    declined.abort();
     until_true("the process is gone", || !is_running(info.pid)).await;
     cluster.restart(Member::Master(old.node_id));
     assert!(cluster.agreed_leader().await.term > old.term);
