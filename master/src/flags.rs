@@ -100,6 +100,10 @@ pub struct MasterFlags {
     )]
     pub raft_nice: i32,
 
+    /// What bounds memory and disk.
+    #[command(flatten)]
+    pub limits: crate::limit_flags::LimitFlags,
+
     /// How often resources are offered when nothing else asks for it.
     #[arg(long, default_value = "1secs", value_parser = duration)]
     pub allocation_interval: Duration,

@@ -8,6 +8,7 @@ pub mod api;
 pub mod flags;
 mod http_server;
 mod leader;
+mod limit_flags;
 pub mod metrics;
 pub mod query;
 mod rpc;

@@ -71,16 +71,15 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         version: VERSION.to_owned(),
         timing,
         log: LogConfig {
-            engine: flags.log_engine,
             rebuild_factor: flags.log_rebuild_factor,
             rebuild_bytes_min: flags.log_rebuild_min_bytes,
-            ..LogConfig::default()
+            ..flags.limits.log(flags.log_engine)
         },
         limits: Limits {
             disk_stall_max: flags.disk_stall_timeout,
             stall_abort_after: flags.stall_abort_timeout.0,
             raft_nice: flags.raft_nice,
-            ..Limits::default()
+            ..flags.limits.limits()?
         },
         autopilot: flags.autopilot.config(),
         threads: RAFT_THREADS,

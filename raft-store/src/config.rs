@@ -116,6 +116,10 @@ pub struct LogConfig {
     pub rebuild_factor: u64,
     /// But only when its file has at least this many bytes.
     pub rebuild_bytes_min: u64,
+    /// Bytes that should stay free on the disk: with less, writes of clients are refused, so that
+    /// votes, purges and snapshots can still be written. 0 turns that off; a disk that is really full
+    /// is survived all the same.
+    pub disk_reserve_bytes: u64,
 }
 
 impl Default for LogConfig {
@@ -129,6 +133,7 @@ impl Default for LogConfig {
             state_hash_every_entries: 1_000,
             rebuild_factor: 4,
             rebuild_bytes_min: 64 * 1024 * 1024,
+            disk_reserve_bytes: 256 * 1024 * 1024,
         }
     }
 }

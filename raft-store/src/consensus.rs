@@ -18,6 +18,7 @@ pub use self::leave::TransferError;
 pub use self::read::ReadError;
 pub use self::start::StartError;
 use crate::audit::Audit;
+use crate::conditions::Conditions;
 use crate::config::Limits;
 use crate::effects::{EffectReceiver, EffectSink};
 use crate::identity::Identity;
@@ -27,6 +28,7 @@ use crate::members::autopilot::{AutopilotConfig, Record};
 use crate::network::{PeerNetworks, Peers};
 use crate::reader::StateReader;
 use crate::roll_call::Disagreements;
+use crate::space::{Room, Space};
 use crate::status::{MemberStatus, Status};
 use crate::term::{self, Session};
 use crate::timing::Timing;
@@ -50,7 +52,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     timing: Timing,
     limits: Limits,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     leadership: watch::Receiver<Leadership>,
     session: watch::Receiver<Option<Session>>,
     halted: watch::Receiver<Option<String>>,
@@ -61,6 +63,8 @@ struct Inner {
     autopilot: AutopilotConfig,
     record: Mutex<Record>,
     disagreements: Arc<Disagreements>,
+    conditions: Arc<Conditions>,
+    space: Arc<Space>,
     writer: Arc<WriterEnd>,
     stop_server: watch::Sender<bool>,
     gate: ServingGate,
@@ -83,6 +87,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         drop(self.take_watchdog());
+        self.space.close();
         let runtime = self.runtime.get_mut().unwrap_or_else(|e| e.into_inner());
         if let Some(runtime) = runtime.take() {
             // May be called on a runtime's thread, where waiting is forbidden.
@@ -207,6 +212,7 @@ impl Consensus {
                     http: info.http.clone(),
                     agent: info.agent.clone(),
                     voter: voters.contains(node),
+                    disk_room: inner.conditions.room(NodeId(*node)),
                     matched_index,
                     lag_entries: matched.map(|_| {
                         let next = |index: Option<u64>| index.map_or(0, |index| index + 1);
@@ -230,6 +236,7 @@ impl Consensus {
             purged_index: index(metrics.purged),
             last_quorum_ack: self.last_quorum_ack(),
             last_leader_contact: self.last_leader_contact(),
+            disk_room: inner.space.room(),
             halted: inner.halted.borrow().clone(),
             members,
         }
@@ -256,6 +263,12 @@ impl Consensus {
 
     pub(crate) fn raft(&self) -> &Raft {
         &self.inner.raft
+    }
+
+    /// The room on the disk of a member: on the leader of all that tell it, on others of this master.
+    #[must_use]
+    pub fn disk_room(&self, node: NodeId) -> Option<Room> {
+        self.inner.conditions.room(node)
     }
 
     pub(crate) fn audit(&self) -> &Audit {

@@ -13,6 +13,7 @@ use openraft::vote::leader_id_std::LeaderId;
 use regency_rpc::proto::regency::raft::v1 as proto;
 use regency_types::{ClusterId, Incarnation, NodeId};
 
+use crate::space::{Room, RoomLevel};
 use crate::types::{
     EncodedProposal, Entry, EntryPayload, LogId, Member, MemberInfo, Membership, StoredMembership,
     TypeConfig, Vote, log_id,
@@ -66,6 +67,35 @@ pub(crate) fn member_from_proto(member: &proto::Member) -> Result<Member, Conver
     Ok(Member {
         node: NodeId(member.node_id),
         incarnation: Incarnation(id(&member.incarnation, "incarnation")?),
+    })
+}
+
+pub(crate) fn room_to_proto(room: &Room) -> proto::DiskRoom {
+    use proto::DiskRoomLevel as Level;
+    proto::DiskRoom {
+        level: match room.level {
+            RoomLevel::Enough => Level::Enough,
+            RoomLevel::Low => Level::Low,
+            RoomLevel::Full => Level::Full,
+        }
+        .into(),
+        free_bytes: room.free_bytes,
+        reserve_bytes: room.reserve_bytes,
+    }
+}
+
+/// `None` when it says something that this version does not know.
+pub(crate) fn room_from_proto(room: &proto::DiskRoom) -> Option<Room> {
+    use proto::DiskRoomLevel as Level;
+    Some(Room {
+        level: match room.level() {
+            Level::Unspecified => return None,
+            Level::Enough => RoomLevel::Enough,
+            Level::Low => RoomLevel::Low,
+            Level::Full => RoomLevel::Full,
+        },
+        free_bytes: room.free_bytes,
+        reserve_bytes: room.reserve_bytes,
     })
 }
 

@@ -19,6 +19,7 @@
 
 mod audit;
 mod bootstrap;
+mod conditions;
 pub mod config;
 mod consensus;
 mod convert;
@@ -28,6 +29,7 @@ mod engine;
 mod failpoint;
 mod fast_election;
 mod foreign;
+mod gauges;
 mod identity;
 mod leadership;
 mod log;
@@ -44,6 +46,7 @@ mod record;
 mod roll_call;
 mod saved;
 mod snapshot;
+mod space;
 mod status;
 mod term;
 #[cfg(feature = "test-door")]
@@ -63,12 +66,13 @@ pub use identity::IdentityError;
 pub use leadership::{Leadership, MasterAddress, Role};
 pub use members::autopilot::AutopilotConfig;
 pub use members::{MemberError, MemberView, Members, Removed};
-pub use propose::ProposeError;
+pub use propose::{NoRoom, ProposeError};
 pub use reader::{AppliedState, StateReader, WaitError};
 pub use saved::{SaveError, SavedSnapshot};
 pub use snapshot::{
     SnapshotError, SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot,
 };
+pub use space::{Room, RoomLevel};
 pub use status::{MemberStatus, Status};
 pub use timing::{Profile, Timing, TimingError};
 pub use vitals::ServingGate;

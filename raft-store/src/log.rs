@@ -5,6 +5,8 @@
 //! group commit without any waiting. Recent entries stay in memory, so followers are served and
 //! entries are applied without touching the disk.
 
+mod again;
+
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
@@ -17,19 +19,22 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use prost::Message as _;
 use regency_rpc::proto::regency::raft::v1 as proto;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::again::Again;
+use self::again::Op;
 use crate::convert;
 use crate::disk::DiskWatch;
 use crate::engine::{LogEngine, LogRead, Recovered};
 use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Kind, Position, Record};
+use crate::space::is_full;
 use crate::types::{EncodedProposal, Entry, EntryPayload, LogId, TypeConfig, Vote, log_id};
 
 /// Writes that may wait for the writer thread. More make the consensus core wait, which stops
 /// heartbeats: a leader whose disk stands still should lose its lead.
-const QUEUE_MAX: usize = 4096;
+pub(crate) const QUEUE_MAX: usize = 4096;
 
 /// Entries the cache keeps for their overhead in memory, besides their bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 128;
@@ -66,7 +71,8 @@ impl WriterEnd {
 
 struct Shared {
     log: RwLock<Log>,
-    disk: Arc<dyn LogRead>,
+    /// `None` while the log is opened again.
+    disk: watch::Sender<Option<Arc<dyn LogRead>>>,
     bounds: LogBounds,
     watch: Arc<DiskWatch>,
 }
@@ -142,11 +148,13 @@ enum Io {
 type Done = oneshot::Sender<io::Result<()>>;
 
 impl LogStore {
-    /// A log over an engine that was just opened.
+    /// A log over an engine that was just opened. Without `again`, a write that finds no room on the
+    /// disk ends it.
     pub(crate) fn new(
         engine: Box<dyn LogEngine>,
         recovered: &Recovered,
         bounds: LogBounds,
+        again: Option<Again>,
     ) -> io::Result<(Self, WriterEnd)> {
         let to_log_id = |at: Position| log_id(at.term, at.index);
         let last = recovered.last.map(to_log_id);
@@ -171,20 +179,31 @@ impl LogStore {
                 durable_to: next,
                 removals: 0,
             }),
-            disk: engine.reader(),
+            disk: watch::Sender::new(Some(engine.reader())),
             bounds,
             watch: Arc::default(),
         });
         let (io, queue) = mpsc::channel(QUEUE_MAX);
         let writer = Writer {
-            engine,
+            engine: Some(engine),
             queue,
             shared: Arc::clone(&shared),
+            again,
+            synced_next: next,
+            synced_vote: recovered.vote,
         };
         let handle = std::thread::Builder::new()
             .name("raft-log".to_owned())
             .spawn(move || writer.run())?;
         Ok((Self { shared, io }, WriterEnd(Mutex::new(Some(handle)))))
+    }
+
+    /// Tells how much is in memory.
+    pub(crate) fn gauge(&self) -> LogGauge {
+        LogGauge {
+            shared: Arc::clone(&self.shared),
+            io: self.io.downgrade(),
+        }
     }
 
     /// Tells whether the disk keeps up.
@@ -196,6 +215,20 @@ impl LogStore {
         let (done, wait) = oneshot::channel();
         self.io.send(make(done)).await.map_err(|_| stopped())?;
         wait.await.map_err(|_| stopped())?
+    }
+}
+
+/// How much of the log is in memory.
+pub(crate) struct LogGauge {
+    shared: Arc<Shared>,
+    io: mpsc::WeakSender<Io>,
+}
+
+impl LogGauge {
+    /// Bytes of entries in memory, and writes that wait for the writer thread.
+    pub(crate) fn look(&self) -> (usize, usize) {
+        let queued = self.io.upgrade().map_or(0, |io| QUEUE_MAX - io.capacity());
+        (self.shared.read().cached_bytes, queued)
     }
 }
 
@@ -215,7 +248,7 @@ impl Shared {
 
     /// The entries of `range` that exist, in order; at most `bytes_max` bytes, but at least one
     /// entry.
-    fn entries(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+    async fn entries(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         loop {
             let (mut entries, on_disk, removals) = {
                 let log = self.read();
@@ -248,7 +281,13 @@ impl Shared {
                 }
                 (entries, on_disk, log.removals)
             };
-            let records = self.disk.read(on_disk.clone(), bytes_max);
+            let mut opened = self.disk.subscribe();
+            let disk = match opened.wait_for(Option::is_some).await {
+                Ok(disk) => disk.clone().ok_or_else(stopped)?,
+                Err(_) => return Err(stopped()),
+            };
+            let records = disk.read(on_disk.clone(), bytes_max);
+            drop(disk);
             if self.read().removals != removals {
                 // What was read, or could not be, may have been removed under our hands: look again.
                 continue;
@@ -347,7 +386,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        self.0.entries(to_range(&range), usize::MAX)
+        self.0.entries(to_range(&range), usize::MAX).await
     }
 
     async fn limited_get_log_entries(
@@ -355,7 +394,9 @@ impl RaftLogReader<TypeConfig> for LogReader {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.0.entries(start..end, self.0.bounds.append_bytes_max)
+        self.0
+            .entries(start..end, self.0.bounds.append_bytes_max)
+            .await
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -499,16 +540,22 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
 /// The thread that owns the engine.
 struct Writer {
-    engine: Box<dyn LogEngine>,
+    /// `None` while it is opened again.
+    engine: Option<Box<dyn LogEngine>>,
     queue: mpsc::Receiver<Io>,
     shared: Arc<Shared>,
+    again: Option<Again>,
+    /// All entries below this index are durable, and none behind it was acknowledged.
+    synced_next: u64,
+    synced_vote: Option<Vote>,
 }
 
-/// Appends that wait for the sync of their group.
+/// What waits for the sync of its group, and the calls since the last sync.
 #[derive(Default)]
 struct Group {
     flushed: Vec<IOFlushed<TypeConfig>>,
     votes: Vec<Done>,
+    ops: Vec<Op>,
     entries: usize,
     bytes: usize,
     durable_to: u64,
@@ -546,7 +593,7 @@ impl Writer {
         let mut measured = None::<std::time::Instant>;
         loop {
             if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
-                let bytes = self.engine.bytes()?;
+                let bytes = self.engine()?.bytes()?;
                 metrics::log_bytes(bytes.disk, bytes.live);
                 measured = Some(std::time::Instant::now());
             }
@@ -569,11 +616,26 @@ impl Writer {
                 self.shared.watch.end(!self.queue.is_empty());
             }
             if untidy && (idle || tidied.elapsed() >= TIDY_EVERY) {
-                untidy = self.engine.tidy()?;
+                untidy = match self.engine()?.tidy() {
+                    Ok(untidy) => untidy,
+                    Err(error) => {
+                        self.do_again_with(Vec::new(), error)?;
+                        self.shared.watch.end(!self.queue.is_empty());
+                        true
+                    }
+                };
                 tidied = std::time::Instant::now();
             }
         }
-        self.engine.sync()
+        match self.engine()?.sync() {
+            // Everything that somebody waits for is synced.
+            Err(error) if is_full(&error) => Ok(()),
+            ended => ended,
+        }
+    }
+
+    fn engine(&mut self) -> io::Result<&mut dyn LogEngine> {
+        self.engine.as_deref_mut().ok_or_else(stopped)
     }
 
     /// Carries out one piece of work and those that wait behind it, with one sync. `true` when
@@ -584,26 +646,10 @@ impl Writer {
         let mut next = Some(first);
         while let Some(io) = next {
             let carried_out = match io {
-                Io::Append { records, flushed } => {
-                    group.flushed.push(flushed);
-                    group.entries += records.len();
-                    group.bytes += records.iter().map(Record::encoded_bytes).sum::<usize>();
-                    if let Some(last) = records.last() {
-                        group.durable_to = last.at.index + 1;
-                    }
-                    failpoint!("log.append");
-                    self.engine.append(&records)
-                }
-                Io::Vote(vote, done) => {
-                    group.votes.push(done);
-                    failpoint!("log.vote");
-                    self.engine.save_vote(&vote)
-                }
-                Io::Committed(at) => self.engine.save_committed(at),
                 Io::Truncate(from, done) => {
                     let result = self.finish(&mut group).and_then(|()| {
                         failpoint!("log.truncate");
-                        self.engine.truncate_from(from)
+                        self.at_once(Op::Truncate(from))
                     });
                     failpoint!("log.truncated");
                     reply(done, result)
@@ -612,17 +658,22 @@ impl Writer {
                     purged = true;
                     let result = self.finish(&mut group).and_then(|()| {
                         failpoint!("log.purge");
-                        self.engine.purge_upto(at)
+                        self.at_once(Op::Purge(at))
                     });
                     failpoint!("log.purged");
                     reply(done, result)
+                }
+                io => {
+                    group.take(io);
+                    self.carry_out_last(&mut group)
                 }
             };
             if let Err(error) = carried_out {
                 group.fail(&error);
                 return Err(error);
             }
-            next = if group.bytes < self.engine.group_bytes_max() {
+            let bytes_max = self.engine()?.group_bytes_max();
+            next = if group.bytes < bytes_max {
                 self.queue.try_recv().ok()
             } else {
                 None
@@ -632,15 +683,76 @@ impl Writer {
         Ok(purged)
     }
 
+    /// Carries out what was added to the group last.
+    fn carry_out_last(&mut self, group: &mut Group) -> io::Result<()> {
+        let Some(op) = group.ops.last() else {
+            return Ok(());
+        };
+        if matches!(op, Op::Append(_)) {
+            failpoint!("log.append");
+        }
+        if matches!(op, Op::Vote(_)) {
+            failpoint!("log.vote");
+        }
+        match op.carry_out(self.engine()?) {
+            Ok(()) => Ok(()),
+            Err(error) => self.do_again(group, error),
+        }
+    }
+
+    /// Carries out what is durable on return.
+    fn at_once(&mut self, op: Op) -> io::Result<()> {
+        match op.carry_out(self.engine()?) {
+            Ok(()) => {
+                self.note_synced(&[op]);
+                Ok(())
+            }
+            Err(error) => self.do_again_with(vec![op], error),
+        }
+    }
+
+    /// The same for what failed outside of a group. Others may join while there is no room.
+    fn do_again_with(&mut self, ops: Vec<Op>, error: io::Error) -> io::Result<()> {
+        let mut group = Group {
+            ops,
+            ..Group::default()
+        };
+        match self.do_again(&mut group, error) {
+            Ok(()) => self.finish(&mut group),
+            Err(error) => {
+                group.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps in mind what must be there when the log is opened again.
+    fn note_synced(&mut self, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::Append(records) => {
+                    if let Some(last) = records.last() {
+                        self.synced_next = last.at.index + 1;
+                    }
+                }
+                Op::Vote(vote) => self.synced_vote = Some(*vote),
+                Op::Truncate(from) => self.synced_next = self.synced_next.min(*from),
+                Op::Purge(at) => self.synced_next = self.synced_next.max(at.index + 1),
+                Op::Committed(_) => {}
+            }
+        }
+    }
+
     /// Syncs, and tells everybody in the group.
     fn finish(&mut self, group: &mut Group) -> io::Result<()> {
         let mut group = std::mem::take(group);
         // A commit index alone waits for the next sync that is needed anyway.
-        if group.flushed.is_empty() && group.votes.is_empty() {
+        if group.ops.iter().all(|op| matches!(op, Op::Committed(_))) {
             return Ok(());
         }
         failpoint!("log.sync");
-        if let Err(error) = self.engine.sync() {
+        let synced = self.engine()?.sync();
+        if let Err(error) = synced.or_else(|error| self.do_again(&mut group, error)) {
             group.fail(&error);
             return Err(error);
         }
@@ -648,6 +760,7 @@ impl Writer {
         if !group.votes.is_empty() {
             failpoint!("log.voted");
         }
+        self.note_synced(&group.ops);
         if group.entries > 0 {
             metrics::appended(group.entries);
             let mut log = self.shared.write();
@@ -666,6 +779,35 @@ impl Writer {
 }
 
 impl Group {
+    /// Adds work. What only takes entries away is answered at once: the core must not wait for it, and
+    /// entries that are still there after a crash are removed again then.
+    fn take(&mut self, io: Io) {
+        match io {
+            Io::Append { records, flushed } => {
+                self.flushed.push(flushed);
+                self.entries += records.len();
+                self.bytes += records.iter().map(Record::encoded_bytes).sum::<usize>();
+                if let Some(last) = records.last() {
+                    self.durable_to = last.at.index + 1;
+                }
+                self.ops.push(Op::Append(records));
+            }
+            Io::Vote(vote, done) => {
+                self.votes.push(done);
+                self.ops.push(Op::Vote(vote));
+            }
+            Io::Committed(at) => self.ops.push(Op::Committed(at)),
+            Io::Truncate(from, done) => {
+                self.ops.push(Op::Truncate(from));
+                let _ = done.send(Ok(()));
+            }
+            Io::Purge(at, done) => {
+                self.ops.push(Op::Purge(at));
+                let _ = done.send(Ok(()));
+            }
+        }
+    }
+
     fn fail(&mut self, error: &io::Error) {
         for flushed in self.flushed.drain(..) {
             flushed.io_completed(Err(io::Error::other(error.to_string())));
@@ -687,5 +829,7 @@ fn reply(done: Done, result: io::Result<()>) -> io::Result<()> {
     result
 }
 
+#[cfg(test)]
+mod full_tests;
 #[cfg(test)]
 mod tests;

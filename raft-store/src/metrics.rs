@@ -29,7 +29,7 @@ pub const APPEND_BATCH_ENTRIES: &str = "regency_raft_append_batch_entries";
 /// Counter: proposals, with label [`OUTCOME`].
 pub const PROPOSALS: &str = "regency_raft_proposals_total";
 /// Label of [`PROPOSALS`]: `accepted`, `refused`, `not_leader`, `unknown`, `halted`, `too_large`,
-/// `busy`.
+/// `busy`, `no_room`.
 pub const OUTCOME: &str = "outcome";
 /// Counter: calls of other masters that were refused, with label [`REASON`].
 pub const REFUSED_PEERS: &str = "regency_raft_refused_peers_total";
@@ -69,6 +69,31 @@ pub const LOG_LIVE_BYTES: &str = "regency_raft_log_live_bytes";
 pub const LOG_REBUILDS: &str = "regency_raft_log_rebuilds_total";
 /// Gauge: 1 when this master stopped because of a failure.
 pub const HALTED: &str = "regency_raft_halted";
+
+/// Gauge: bytes that may still be written to the disk of the data directory.
+pub const DISK_FREE_BYTES: &str = "regency_raft_disk_free_bytes";
+/// Gauge: bytes of it that should stay free; with less, writes of clients are refused.
+pub const DISK_RESERVE_BYTES: &str = "regency_raft_disk_reserve_bytes";
+/// Gauge: 1 while less than the reserve is free.
+pub const DISK_LOW: &str = "regency_raft_disk_low";
+/// Gauge: 1 while the disk is full, so that this master takes no entries from a leader either.
+pub const DISK_FULL: &str = "regency_raft_disk_full";
+/// Gauge: bytes of proposals that are in flight.
+pub const IN_FLIGHT_BYTES: &str = "regency_raft_in_flight_bytes";
+/// Gauge: how many there may be; further proposals wait.
+pub const IN_FLIGHT_BYTES_MAX: &str = "regency_raft_in_flight_bytes_max";
+/// Gauge: size of the largest proposal that is taken.
+pub const PROPOSAL_BYTES_MAX: &str = "regency_raft_proposal_bytes_max";
+/// Gauge: bytes of entries in memory, those that are not durable yet included.
+pub const LOG_CACHE_BYTES: &str = "regency_raft_log_cache_bytes";
+/// Gauge: how many of durable entries are kept.
+pub const LOG_CACHE_BYTES_MAX: &str = "regency_raft_log_cache_bytes_max";
+/// Gauge: writes that wait for the thread that writes the log.
+pub const LOG_QUEUE: &str = "regency_raft_log_queue_length";
+/// Gauge: how many there may be; then the core waits.
+pub const LOG_QUEUE_MAX: &str = "regency_raft_log_queue_length_max";
+/// Counter: times the log was opened again because a write found no room.
+pub const LOG_REOPENED: &str = "regency_raft_log_reopened_total";
 
 /// Histogram: time to digest the state for a comparison.
 pub const STATE_DIGEST_SECONDS: &str = "regency_raft_state_digest_seconds";
@@ -116,6 +141,30 @@ pub fn describe() {
     describe_gauge!(LOG_LIVE_BYTES, "Size of the entries that were not purged");
     describe_counter!(LOG_REBUILDS, "Rebuilds of the log's database");
     describe_counter!(LOG_REPAIRS, "Repairs of the log when it was opened");
+    describe_gauge!(DISK_FREE_BYTES, "Bytes free for the data directory");
+    describe_gauge!(
+        DISK_RESERVE_BYTES,
+        "Bytes that should stay free; with less, writes of clients are refused"
+    );
+    describe_gauge!(DISK_LOW, "1 while less than the reserve is free");
+    describe_gauge!(DISK_FULL, "1 while the disk takes no entries");
+    describe_counter!(
+        LOG_REOPENED,
+        "Times the log was opened again because a write found no room"
+    );
+    describe_gauge!(IN_FLIGHT_BYTES, "Bytes of proposals in flight");
+    describe_gauge!(
+        IN_FLIGHT_BYTES_MAX,
+        "Bytes of proposals that may be in flight"
+    );
+    describe_gauge!(PROPOSAL_BYTES_MAX, "Largest proposal that is taken");
+    describe_gauge!(LOG_CACHE_BYTES, "Bytes of entries in memory");
+    describe_gauge!(
+        LOG_CACHE_BYTES_MAX,
+        "Bytes of durable entries kept in memory"
+    );
+    describe_gauge!(LOG_QUEUE, "Writes that wait for the log writer");
+    describe_gauge!(LOG_QUEUE_MAX, "Writes that may wait for the log writer");
     describe_histogram!(STATE_DIGEST_SECONDS, "Time to digest the state");
     describe_gauge!(
         STATE_AGREED_INDEX,
@@ -219,6 +268,34 @@ pub(crate) fn proposal(outcome: &'static str, took: Duration) {
 
 pub(crate) fn refused_peer(reason: &'static str) {
     counter!(REFUSED_PEERS, REASON => reason).increment(1);
+}
+
+pub(crate) fn disk(room: &crate::space::Room) {
+    use crate::space::RoomLevel;
+    gauge!(DISK_FREE_BYTES).set(room.free_bytes as f64);
+    gauge!(DISK_RESERVE_BYTES).set(room.reserve_bytes as f64);
+    gauge!(DISK_LOW).set(f64::from(u8::from(room.level >= RoomLevel::Low)));
+    gauge!(DISK_FULL).set(f64::from(u8::from(room.level == RoomLevel::Full)));
+}
+
+pub(crate) fn limits(proposal: usize, in_flight: usize, cache: usize, queue: usize) {
+    gauge!(PROPOSAL_BYTES_MAX).set(proposal as f64);
+    gauge!(IN_FLIGHT_BYTES_MAX).set(in_flight as f64);
+    gauge!(LOG_CACHE_BYTES_MAX).set(cache as f64);
+    gauge!(LOG_QUEUE_MAX).set(queue as f64);
+}
+
+pub(crate) fn in_flight(bytes: usize) {
+    gauge!(IN_FLIGHT_BYTES).set(bytes as f64);
+}
+
+pub(crate) fn log_in_memory(cached_bytes: usize, queued: usize) {
+    gauge!(LOG_CACHE_BYTES).set(cached_bytes as f64);
+    gauge!(LOG_QUEUE).set(queued as f64);
+}
+
+pub(crate) fn log_reopened() {
+    counter!(LOG_REOPENED).increment(1);
 }
 
 pub(crate) fn poison() {

@@ -1,6 +1,12 @@
 //! What can become of a proposal.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use regency_types::NodeId;
+
 use crate::leadership::MasterAddress;
+use crate::space::Room;
 
 /// Why a proposal has no verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +34,30 @@ pub enum ProposeError {
     /// It was not proposed: too many others were in flight for too long.
     #[error("too many proposals are in flight")]
     Busy,
+    /// It was not proposed: a majority of the voters has no room on their disks. Reads go on, and
+    /// writes as soon as there is room.
+    #[error("no writes are taken: {0}; they are again as soon as there is room")]
+    NoRoom(NoRoom),
+}
+
+/// Members without room on their disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRoom(pub BTreeMap<NodeId, Room>);
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, (node, room)) in self.0.iter().enumerate() {
+            let comma = if nth == 0 { "" } else { ", " };
+            write!(
+                f,
+                "{comma}the disk of node {node} is {} ({} bytes free, {} more needed)",
+                room.level.name(),
+                room.free_bytes,
+                room.missing_bytes()
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl ProposeError {
@@ -39,6 +69,7 @@ impl ProposeError {
             Self::Halted(_) => "halted",
             Self::TooLarge { .. } => "too_large",
             Self::Busy => "busy",
+            Self::NoRoom(_) => "no_room",
         }
     }
 }

@@ -21,6 +21,7 @@ use regency_types::ClusterId;
 use crate::failpoint::failpoint;
 use crate::members::former::Former;
 use crate::metrics;
+use crate::space::{Space, synced};
 use crate::types::{LogId, SnapshotMeta};
 
 pub use facts::{SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot};
@@ -165,6 +166,7 @@ pub(crate) struct Loaded {
 pub(crate) struct SnapshotStore {
     dir: Arc<Path>,
     version: Arc<str>,
+    space: Option<Arc<Space>>,
 }
 
 impl SnapshotStore {
@@ -183,11 +185,42 @@ impl SnapshotStore {
         Ok(Self {
             dir: Arc::from(dir),
             version: Arc::from(version),
+            space: None,
         })
+    }
+
+    /// The same, but what finds no room on the disk waits for it.
+    pub(crate) fn with_space(mut self, space: Arc<Space>) -> Self {
+        self.space = Some(space);
+        self
+    }
+
+    /// Does something that may have to wait for room.
+    fn when_room<T>(
+        &self,
+        what: &str,
+        mut work: impl FnMut() -> Result<T, SnapshotError>,
+    ) -> io::Result<T> {
+        match &self.space {
+            Some(space) => space.when_room(what, work),
+            None => Ok(work()?),
+        }
     }
 
     /// Writes a snapshot; durable on return.
     pub(crate) fn write(
+        &self,
+        cluster: ClusterId,
+        meta: &SnapshotMeta,
+        former: &Former,
+        state: &State,
+    ) -> io::Result<SnapshotFile> {
+        self.when_room("write a snapshot", || {
+            self.write_once(cluster, meta, former, state)
+        })
+    }
+
+    fn write_once(
         &self,
         cluster: ClusterId,
         meta: &SnapshotMeta,
@@ -199,12 +232,16 @@ impl SnapshotStore {
         let aside = path.with_extension(ASIDE);
         let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
         failpoint!("snapshot.write.begun");
-        format::write(&mut file, cluster, meta, former, state, &self.version)
+        let written = format::write(&mut file, cluster, meta, former, state, &self.version)
             .and_then(|()| {
                 failpoint!("snapshot.write.written");
-                file.sync_all()
-            })
-            .map_err(io_error("write", &aside))?;
+                synced(file.sync_all())
+            });
+        if let Err(error) = written {
+            // Half a file takes room from others. The next start removes what this leaves.
+            let _ = std::fs::remove_file(&aside);
+            return Err(io_error("write", &aside)(error));
+        }
         failpoint!("snapshot.write.synced");
         self.put_in_place(&aside, &path)?;
         let written = SnapshotFile::open(&path)?;
@@ -247,12 +284,14 @@ impl SnapshotStore {
         &self,
         received: &SnapshotFile,
         last: Option<&LogId>,
-    ) -> Result<SnapshotFile, SnapshotError> {
+    ) -> io::Result<SnapshotFile> {
         let path = self.path_of(last);
         if received.path.as_ref() != path {
-            self.put_in_place(&received.path, &path)?;
+            self.when_room("install a snapshot", || {
+                self.put_in_place(&received.path, &path)
+            })?;
         }
-        SnapshotFile::open(&path)
+        Ok(SnapshotFile::open(&path)?)
     }
 
     fn put_in_place(&self, aside: &Path, path: &Path) -> Result<(), SnapshotError> {
@@ -270,7 +309,7 @@ impl SnapshotStore {
 
     fn sync_dir(&self) -> Result<(), SnapshotError> {
         File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
+            .and_then(|dir| synced(dir.sync_all()))
             .map_err(io_error("sync", &self.dir))
     }
 
@@ -318,7 +357,7 @@ impl Receiving {
     /// Makes it durable. The file is removed at the next start unless it is adopted.
     pub(crate) fn finish(mut self) -> Result<SnapshotFile, SnapshotError> {
         failpoint!("snapshot.received");
-        self.file.sync_all().map_err(io_error("sync", &self.path))?;
+        synced(self.file.sync_all()).map_err(io_error("sync", &self.path))?;
         failpoint!("snapshot.received.synced");
         let file = SnapshotFile::open(&self.path)?;
         // Nothing is left for drop to remove.

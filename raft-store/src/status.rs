@@ -5,6 +5,7 @@ use std::time::Duration;
 use regency_types::{ClusterId, Incarnation, NodeId, Term};
 
 use crate::leadership::Role;
+use crate::space::Room;
 
 /// A picture of replication at one master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Status {
     pub last_quorum_ack: Option<Duration>,
     /// As follower: how long ago the leader was last heard.
     pub last_leader_contact: Option<Duration>,
+    /// The room on its disk.
+    pub disk_room: Room,
     /// Why it stopped, when it did.
     pub halted: Option<String>,
     /// Everybody in the membership, by number.
@@ -61,6 +64,8 @@ pub struct MemberStatus {
     pub agent: String,
     /// Whether it has a vote; learners have none.
     pub voter: bool,
+    /// The room on its disk; on others than the leader only that of this master is known.
+    pub disk_room: Option<Room>,
     /// As leader: the last entry known to be durable there.
     pub matched_index: Option<u64>,
     /// As leader: how many entries it is behind.

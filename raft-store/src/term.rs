@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -21,6 +21,7 @@ use regency_state::{BeginTerm, Command, MasterInfo, Proposal, Verdict};
 use regency_types::{ClusterTime, DurationMs, NodeId, Term};
 use tokio::sync::{oneshot, watch};
 
+use crate::conditions::Conditions;
 use crate::identity::Identity;
 use crate::leadership::{LeaderContact, Leadership, Role};
 use crate::metrics;
@@ -30,6 +31,8 @@ use crate::timing::Timing;
 use crate::types::{EncodedProposal, Raft, StoredMembership, TypeConfig};
 use crate::vitals::{self, Vitals};
 
+/// How often a leader without room on its disk looks for one with room.
+const ASK_FOR_ROOM_EVERY: Duration = Duration::from_secs(2);
 /// Before a term's beginning that came too early is tried again.
 const LEASE_RETRY: Duration = Duration::from_millis(2);
 
@@ -121,6 +124,7 @@ pub(crate) struct TermTask {
     pub(crate) disk_stall_max: Duration,
     /// What clients' callers go by; closed before the end of a term is told to anybody.
     pub(crate) gate: watch::Sender<bool>,
+    pub(crate) conditions: Arc<Conditions>,
     pub(crate) states: watch::Receiver<Arc<AppliedState>>,
     pub(crate) master: MasterInfo,
     pub(crate) timing: Timing,
@@ -156,6 +160,7 @@ impl TermTask {
         let mut begun: Option<Begun> = None;
         let mut campaigned_in = 0;
         let mut relieved_in = 0;
+        let mut next_try: Option<Instant> = None;
         loop {
             let view = self.view();
             if view.campaigning && view.term > campaigned_in {
@@ -176,6 +181,11 @@ impl TermTask {
             }
             self.publish(&view, begun);
             let stalled = view.elected && self.vitals.disk().busy_for() > self.disk_stall_max;
+            let crowded = begun.is_some() && !self.conditions.has_room(self.master.node);
+            if crowded && next_try.is_none_or(|at| Instant::now() >= at) {
+                next_try = Some(Instant::now() + ASK_FOR_ROOM_EVERY);
+                self.ask_for_room();
+            }
             if stalled && relieved_in != view.term {
                 relieved_in = view.term;
                 self.ask_to_be_relieved();
@@ -360,13 +370,33 @@ impl TermTask {
 
     /// Hands leadership over because the disk stands still.
     fn ask_to_be_relieved(&self) {
-        let heir = heir(&self.raft, self.master.node);
+        let heir = heir(&self.raft, &self.conditions);
         tracing::error!(
             busy_ms = u64::try_from(self.vitals.disk().busy_for().as_millis()).unwrap_or(u64::MAX),
             heir = heir.map_or(0, |heir| heir.0),
             "the disk of this leader stands still; it looks for a successor"
         );
-        let Some(heir) = heir else { return };
+        if let Some(heir) = heir {
+            self.hand_over(heir);
+        }
+    }
+
+    /// Hands leadership to a voter with room on its disk, if there is one.
+    fn ask_for_room(&self) {
+        let heir = heir(&self.raft, &self.conditions);
+        let Some(heir) = heir.filter(|heir| self.conditions.has_room(*heir)) else {
+            return;
+        };
+        let room = self.conditions.room(self.master.node);
+        tracing::warn!(
+            heir = heir.0,
+            missing_bytes = room.map_or(0, |room| room.missing_bytes()),
+            "this leader has no room on its disk and hands leadership over"
+        );
+        self.hand_over(heir);
+    }
+
+    fn hand_over(&self, heir: NodeId) {
         let raft = self.raft.clone();
         // The core itself may wait for the disk, so nobody else may wait for the core.
         tokio::spawn(async move {
@@ -423,8 +453,10 @@ pub(crate) fn last_quorum_ack(raft: &Raft, own: NodeId) -> Option<Duration> {
     acked.map(|at| at.elapsed())
 }
 
-/// The voter that has most of the log, besides this master; as leader only.
-pub(crate) fn heir(raft: &Raft, own: NodeId) -> Option<NodeId> {
+/// The voter that has most of the log, besides this master; as leader only. Those with room on
+/// their disks come first.
+pub(crate) fn heir(raft: &Raft, conditions: &Conditions) -> Option<NodeId> {
+    let own = conditions.own();
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let membership = metrics.membership_config.membership();
@@ -432,7 +464,10 @@ pub(crate) fn heir(raft: &Raft, own: NodeId) -> Option<NodeId> {
     membership
         .voter_ids()
         .filter(|voter| *voter != own.0)
-        .filter_map(|voter| Some((replication.get(&voter)?.as_ref()?.index, voter)))
+        .filter_map(|voter| {
+            let index = replication.get(&voter)?.as_ref()?.index;
+            Some((conditions.has_room(NodeId(voter)), index, voter))
+        })
         .max()
-        .map(|(_, voter)| NodeId(voter))
+        .map(|(_, _, voter)| NodeId(voter))
 }

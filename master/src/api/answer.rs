@@ -58,8 +58,9 @@ pub(crate) fn no_verdict(error: &ProposeError, uri: &Uri) -> Response<Body> {
         } => redirect(&leader.http, uri),
         ProposeError::NotLeader { leader: None } => no_leader(),
         ProposeError::TooLarge { .. } => text(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-        ProposeError::Unknown | ProposeError::Halted(_) | ProposeError::Busy => {
-            text(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-        }
+        ProposeError::Unknown
+        | ProposeError::Halted(_)
+        | ProposeError::Busy
+        | ProposeError::NoRoom(_) => text(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }

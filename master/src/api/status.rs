@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use regency_raft_store::Role;
+use regency_raft_store::{Role, Room};
 use serde::Serialize;
 
 use super::cx::ApiCx;
@@ -41,6 +41,8 @@ pub(crate) struct StatusBody {
     updates_unacknowledged: u64,
     /// The newest comparison of this master's state with that of the others.
     state_hash: Option<StateHashBody>,
+    /// Room on the disk of this master.
+    disk: DiskBody,
     halted: Option<String>,
     members: Vec<MemberBody>,
 }
@@ -51,6 +53,28 @@ struct StateHashBody {
     digest: String,
     /// Voters that reported the same.
     agree: usize,
+}
+
+/// Room on the disk of a master's data directory.
+#[derive(Debug, Serialize)]
+pub(crate) struct DiskBody {
+    /// `enough`, `low` (no writes of clients) or `full` (no entries either).
+    level: &'static str,
+    free_bytes: u64,
+    reserve_bytes: u64,
+    /// What has to be freed until writes are taken again.
+    missing_bytes: u64,
+}
+
+impl From<Room> for DiskBody {
+    fn from(room: Room) -> Self {
+        Self {
+            level: room.level.name(),
+            free_bytes: room.free_bytes,
+            reserve_bytes: room.reserve_bytes,
+            missing_bytes: room.missing_bytes(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -120,6 +144,7 @@ pub(crate) async fn status(State(cx): State<ApiCx>) -> Json<StatusBody> {
             digest: format!("{:032x}", audited.digest),
             agree: audited.n_agree,
         }),
+        disk: status.disk_room.into(),
         halted: status.halted,
         members: status
             .members

@@ -75,7 +75,7 @@ impl Consensus {
     pub async fn shutdown(&self) {
         let inner = &*self.inner;
         if inner.session.borrow().is_some()
-            && let Some(heir) = term::heir(&inner.raft, self.node())
+            && let Some(heir) = term::heir(&inner.raft, &inner.conditions)
             && let Err(error) = self.transfer_leader(heir).await
         {
             tracing::warn!(%error, "leaving without handing leadership over");
@@ -84,6 +84,7 @@ impl Consensus {
         if let Err(error) = inner.raft.shutdown().await {
             tracing::warn!(%error, "the consensus core ended badly");
         }
+        inner.space.close();
         inner.stop_server.send_replace(true);
         let runtime = inner
             .runtime

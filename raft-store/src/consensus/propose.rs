@@ -8,7 +8,7 @@ use regency_state::{Command, Proposal, Verdict};
 
 use super::Consensus;
 use crate::metrics;
-use crate::propose::ProposeError;
+use crate::propose::{NoRoom, ProposeError};
 use crate::term::{self, Session, WriteError};
 
 /// Bytes that one permit of the in-flight bound stands for.
@@ -42,6 +42,7 @@ impl Consensus {
         let mut command = command;
         loop {
             let session = self.serving(patience).await?;
+            self.check_room()?;
             let proposal = Proposal {
                 proposed_at: session.now(inner.clock.as_ref()),
                 wall: inner.clock.wall(),
@@ -130,6 +131,27 @@ impl Consensus {
                 Ok(Err(_)) => return Err(ProposeError::Halted(self.why_halted())),
                 Err(_) => {}
             }
+        }
+    }
+
+    /// Refuses at once what could not be written by a majority.
+    fn check_room(&self) -> Result<(), ProposeError> {
+        let inner = &*self.inner;
+        if inner.conditions.all_have_room() {
+            return Ok(());
+        }
+        let voters: Vec<std::collections::BTreeSet<u64>> = {
+            let server = inner.raft.server_metrics();
+            let server = server.borrow_watched();
+            server
+                .membership_config
+                .membership()
+                .get_joint_config()
+                .clone()
+        };
+        match inner.conditions.no_room(&voters) {
+            None => Ok(()),
+            Some(lacking) => Err(ProposeError::NoRoom(NoRoom(lacking))),
         }
     }
 

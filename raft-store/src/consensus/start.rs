@@ -14,15 +14,17 @@ use super::propose::PERMIT_BYTES;
 use super::{Consensus, Inner};
 use crate::audit::Audit;
 use crate::bootstrap::Bootstrap;
+use crate::conditions::{Conditions, Survey};
 use crate::config::{Config, ConfigError, LogConfig};
 use crate::disk::STOP_FACTOR;
 use crate::effects::EffectSink;
 use crate::engine::{self, EngineError, LogEngine, Recovered};
 use crate::fast_election::{Evidence, FastElection};
 use crate::foreign;
+use crate::gauges::{self, Gauges};
 use crate::identity::{Identity, IdentityError};
 use crate::leadership::{LeaderContact, Leadership};
-use crate::log::{LogBounds, LogStore};
+use crate::log::{Again, LogBounds, LogStore};
 use crate::log_dir;
 use crate::machine::Machine;
 use crate::metrics;
@@ -31,6 +33,7 @@ use crate::priority;
 use crate::reader::StateReader;
 use crate::roll_call::{Disagreements, RollCall};
 use crate::snapshot::{Loaded, SnapshotError, SnapshotFile, SnapshotStore};
+use crate::space::Space;
 use crate::term::TermTask;
 use crate::timing::Timing;
 use crate::types::{MemberInfo, Raft};
@@ -222,18 +225,41 @@ impl Consensus {
             cache_bytes_max: config.log.cache_bytes_max,
             append_bytes_max: config.log.append_bytes_max,
         };
-        let (log, writer) =
-            LogStore::new(opened.engine, &opened.recovered, bounds).map_err(StartError::Threads)?;
+        let space = Space::new(&config.data_dir, config.log.disk_reserve_bytes);
+        tokio::spawn(Arc::clone(&space).run());
+        let again = {
+            let (kind, dir) = (config.log.engine, config.data_dir.join("log"));
+            Again {
+                open: Box::new(move || engine::open(kind, &dir)),
+                space: Arc::clone(&space),
+            }
+        };
+        let (log, writer) = LogStore::new(opened.engine, &opened.recovered, bounds, Some(again))
+            .map_err(StartError::Threads)?;
+        let snapshots = opened.snapshots.with_space(Arc::clone(&space));
         let vitals = Arc::new(Vitals::new(
             config.timing.support_max(),
             config.limits.disk_stall_max * STOP_FACTOR,
             log.watch(),
         ));
         let (gate_open, gate_rx) = watch::channel(false);
+        let permits =
+            (config.limits.in_flight_bytes_max / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        let in_flight = Arc::new(Semaphore::new(permits));
+        gauges::limits(&config.limits, &config.log);
+        tokio::spawn(
+            Gauges {
+                log: log.gauge(),
+                in_flight: Arc::clone(&in_flight),
+                permits,
+                permit_bytes: PERMIT_BYTES,
+            }
+            .run(),
+        );
         let effects = EffectSink::new(config.limits.effect_batches_max);
         let audit = Audit::new(config.log.state_hash_every_entries);
         let machine = Machine::new(
-            opened.snapshots.clone(),
+            snapshots.clone(),
             opened.newest,
             Arc::clone(&identity),
             effects.clone(),
@@ -280,14 +306,25 @@ impl Consensus {
             }
             .run(),
         );
+        let conditions = Conditions::new(config.node, Arc::clone(&space));
+        tokio::spawn(
+            Survey {
+                raft: raft.clone(),
+                own: identity.member(),
+                networks: networks.clone(),
+                conditions: Arc::clone(&conditions),
+            }
+            .run(),
+        );
         let (stop_server, stopping) = watch::channel(false);
         let service = RaftService {
             gate,
             raft: slot,
-            snapshots: opened.snapshots,
+            snapshots,
             contact: Arc::clone(&contact),
             evidence,
             audit: Arc::clone(&audit),
+            space: Arc::clone(&space),
             stopping: stopping.clone(),
             own: own_info.clone(),
             timing: config.timing,
@@ -309,6 +346,7 @@ impl Consensus {
                 vitals: Arc::clone(&vitals),
                 disk_stall_max: config.limits.disk_stall_max,
                 gate: gate_open.clone(),
+                conditions: Arc::clone(&conditions),
                 states: states.clone(),
                 master: MasterInfo {
                     node: config.node,
@@ -360,9 +398,7 @@ impl Consensus {
             clock,
             timing: config.timing,
             limits: config.limits,
-            in_flight: Semaphore::new(
-                (config.limits.in_flight_bytes_max / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS),
-            ),
+            in_flight,
             leadership: leadership_rx,
             session: session_rx,
             halted: halted_rx,
@@ -373,6 +409,8 @@ impl Consensus {
             autopilot: config.autopilot,
             record: Mutex::default(),
             disagreements,
+            conditions,
+            space,
             writer: Arc::new(writer),
             stop_server,
             gate: ServingGate::new(vitals, gate_rx),

@@ -45,6 +45,7 @@ use super::EngineError;
 use crate::convert;
 use crate::failpoint::failpoint;
 use crate::record::Position;
+use crate::space::synced;
 use crate::types::Vote;
 
 /// How long the marker of what is durable, and the commit index, may stay behind.
@@ -105,11 +106,11 @@ impl MetaFile {
                 .truncate(true)
                 .open(&aside)?;
             file.write_all_at(&bytes, 0)?;
-            file.sync_all()?;
+            synced(file.sync_all())?;
             failpoint!("meta.create.synced");
             std::fs::rename(&aside, &path)?;
             failpoint!("meta.create.renamed");
-            File::open(dir)?.sync_all()?;
+            synced(File::open(dir)?.sync_all())?;
             Ok(file)
         };
         let file = write().map_err(EngineError::io("make", &path))?;
@@ -218,7 +219,7 @@ impl MetaFile {
         failpoint!("meta.slot.write");
         self.file.write_all_at(&encode(self.sequence, meta), at)?;
         failpoint!("meta.slot.written");
-        self.file.sync_data()?;
+        synced(self.file.sync_data())?;
         failpoint!("meta.slot.synced");
         Ok(())
     }

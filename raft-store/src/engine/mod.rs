@@ -1,5 +1,6 @@
 //! The one door through which everything durable passes, and what lies behind it.
 
+mod ahead;
 mod meta;
 pub(crate) mod segment;
 pub(crate) mod sled;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub(crate) use self::sled::RebuildWhen;
 use crate::config::EngineKind;
 use crate::record::{Position, Record, RecordError};
+use crate::space::synced;
 use crate::types::Vote;
 
 /// Keeps log, vote and commit index on disk.
@@ -236,7 +238,7 @@ impl EngineError {
 
 /// Makes created, renamed and removed names durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    std::fs::File::open(dir)?.sync_all()
+    synced(std::fs::File::open(dir)?.sync_all())
 }
 
 /// A fault within what an engine holds, as an I/O error for the library.

@@ -34,6 +34,7 @@ use super::{EngineError, LogBytes, LogEngine, LogRead, Recovered, damaged, sync_
 use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Position, Record};
+use crate::space::synced;
 use crate::types::Vote;
 
 /// Size of a segment; an entry that is larger makes its own segment longer. In tests it is small, so
@@ -286,7 +287,7 @@ impl SegmentEngine {
         let (file, end) = self.current(|segment| (Arc::clone(&segment.file), segment.end))?;
         file.write_all_at(&self.pending, end)?;
         failpoint!("segment.append.written");
-        file.sync_data()?;
+        synced(file.sync_data())?;
         failpoint!("segment.append.synced");
         let half_full = {
             let mut segments = self.segments.write();

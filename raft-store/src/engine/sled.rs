@@ -38,11 +38,13 @@ use sled::{Batch, Db};
 
 pub(crate) use self::rebuild::RebuildWhen;
 use self::rebuild::{Rebuild, SharedDb};
+use super::ahead::Ahead;
 use super::{EngineError, LogBytes, LogEngine, LogRead, Recovered, damaged};
 use crate::convert;
 use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Kind, Position, Record};
+use crate::space::synced;
 use crate::types::Vote;
 
 /// Largest value.
@@ -67,6 +69,7 @@ pub(crate) struct SledEngine {
     db: Db,
     /// The database's file, opened a second time to sync it.
     file: File,
+    ahead: Ahead,
     step: Batch,
     step_bytes: usize,
     /// Small entries that will share a value, encoded, and the index of the first.
@@ -119,6 +122,7 @@ impl SledEngine {
             read_db: Arc::new(RwLock::new(db.clone())),
             db,
             file,
+            ahead: Ahead::default(),
             step: Batch::default(),
             step_bytes: 0,
             shared: Vec::with_capacity(PIECE_BYTES_MAX),
@@ -240,13 +244,21 @@ impl SledEngine {
             return Ok(());
         }
         let begun = Instant::now();
+        self.ahead.keep(&self.file);
         let step = std::mem::take(&mut self.step);
         self.step_bytes = 0;
-        self.db.apply_batch(step).map_err(sled_error)?;
-        failpoint!("sled.sync.applied");
-        self.db.flush().map_err(sled_error)?;
+        let written = self.db.apply_batch(step).and_then(|()| {
+            failpoint!("sled.sync.applied");
+            self.db.flush()
+        });
+        if let Err(error) = written.map_err(sled_error) {
+            // Its flush also writes pages back, and gives no hint which of the two failed. A failed
+            // write-back is told once to every open file.
+            synced(self.file.sync_data())?;
+            return Err(error);
+        }
         failpoint!("sled.sync.flushed");
-        self.file.sync_data()?;
+        synced(self.file.sync_data())?;
         failpoint!("sled.sync.done");
         self.unsynced = false;
         metrics::synced(begun.elapsed());

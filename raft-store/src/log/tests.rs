@@ -88,7 +88,7 @@ impl StoreBuilder<TypeConfig, FromZero, Machine, tempfile::TempDir> for Builder 
             cache_bytes_max: 1,
             append_bytes_max: 64,
         };
-        let (log, _writer) = LogStore::new(engine, &recovered, bounds).expect("starts");
+        let (log, _writer) = LogStore::new(engine, &recovered, bounds, None).expect("starts");
         let identity = Identity::open(dir.path(), NodeId(0), self.0, &RandomIds).expect("opens");
         identity.join(ClusterId(1)).expect("joins");
         let snapshots = SnapshotStore::open(&dir.path().join("snapshots"), "test").expect("opens");
@@ -113,7 +113,7 @@ async fn the_consensus_library_accepts_this_store_over_segments() {
         .expect("the suite passes");
 }
 
-fn proposal(term: u64, index: u64, payload_bytes: usize) -> Entry {
+pub(super) fn proposal(term: u64, index: u64, payload_bytes: usize) -> Entry {
     Entry {
         log_id: log_id(term, index),
         payload: EntryPayload::Normal(EncodedProposal {
@@ -128,7 +128,7 @@ fn store(kind: EngineKind, dir: &std::path::Path, cache_bytes_max: usize) -> (Lo
         cache_bytes_max,
         append_bytes_max: 1000,
     };
-    LogStore::new(engine, &recovered, bounds).expect("starts")
+    LogStore::new(engine, &recovered, bounds, None).expect("starts")
 }
 
 async fn range(log: &mut LogStore, range: Range<u64>) -> Vec<u64> {
@@ -291,7 +291,7 @@ fn failing(
         append_bytes_max: 1 << 20,
     };
     let (log, _writer) =
-        LogStore::new(Box::new(engine), &Recovered::default(), bounds).expect("starts");
+        LogStore::new(Box::new(engine), &Recovered::default(), bounds, None).expect("starts");
     (log, fail, syncs)
 }
 

@@ -21,6 +21,7 @@ use crate::fast_election::Evidence;
 use crate::leadership::LeaderContact;
 use crate::roll_call::timing_to_proto;
 use crate::snapshot::SnapshotStore;
+use crate::space::{self, Space};
 use crate::timing::Timing;
 use crate::types::{Member, MemberInfo, Membership, Raft, StoredMembership};
 
@@ -39,6 +40,7 @@ pub(crate) struct RaftService {
     pub(crate) contact: Arc<LeaderContact>,
     pub(crate) evidence: Arc<Evidence>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) space: Arc<Space>,
     /// Changes when this master stops.
     pub(crate) stopping: watch::Receiver<bool>,
     /// What this master says of itself.
@@ -83,6 +85,25 @@ fn stopped(error: impl std::fmt::Display) -> Status {
     Status::aborted(format!("this master stopped: {error}"))
 }
 
+/// Whether a message comes from the leader that this master follows.
+fn follows(raft: &Raft, message: &proto::AppendRequest) -> bool {
+    let server = raft.server_metrics();
+    let vote = server.borrow_watched().vote;
+    vote.committed && message.vote.as_ref().map(convert::vote_from_proto) == Some(vote)
+}
+
+fn no_room() -> Status {
+    Status::resource_exhausted("the disk of this master is full; it takes no entries for now")
+}
+
+fn not_stored(error: std::io::Error) -> Status {
+    if space::is_full(&error) {
+        no_room()
+    } else {
+        Status::internal(error.to_string())
+    }
+}
+
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -122,6 +143,7 @@ impl RaftRpc for RaftService {
             process: self.process.to_be_bytes().to_vec().into(),
             timing: Some(timing_to_proto(&self.timing)),
             membership_index: committed.log_id().as_ref().map_or(0, |at| at.index),
+            disk_room: Some(convert::room_to_proto(&self.space.room())),
         }))
     }
 
@@ -141,8 +163,27 @@ impl RaftRpc for RaftService {
             };
             let raft = service.admit(message.envelope.as_ref()).await?.clone();
             let (requests, decoded) = tokio::sync::mpsc::channel(APPENDS_AHEAD);
+            let (space, contact) = (Arc::clone(&service.space), Arc::clone(&service.contact));
+            let follower = raft.clone();
             let decode = async move {
                 loop {
+                    // Heartbeats need no room. Entries are refused here, before the core takes
+                    // them: there they would stand in front of votes.
+                    let full = space.is_full();
+                    if full && follows(&follower, &message) {
+                        // The answer may have to wait for what was taken before.
+                        contact.heard();
+                    }
+                    if full && !message.entries.is_empty() {
+                        let bytes = message
+                            .entries
+                            .iter()
+                            .map(prost::Message::encoded_len)
+                            .sum::<usize>();
+                        if !space.takes(bytes as u64) {
+                            return Err(no_room());
+                        }
+                    }
                     let request = convert::append_from_proto(message).map_err(|e| malformed(&e))?;
                     if requests.send(request).await.is_err() {
                         return Ok(());
@@ -258,7 +299,10 @@ impl RaftRpc for RaftService {
             last_membership: membership,
         };
 
-        let failed = |error: crate::snapshot::SnapshotError| Status::internal(error.to_string());
+        if self.space.is_full() {
+            return Err(no_room());
+        }
+        let failed = |error: crate::snapshot::SnapshotError| not_stored(error.into());
         let mut receiving = self
             .snapshots
             .receive(uuid::Uuid::new_v4().as_u128())
@@ -357,7 +401,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Status::internal(error.to_string()))?
-        .map_err(|error| Status::internal(error.to_string()))
+        .map_err(|error| not_stored(error.into()))
 }
 
 /// A stream of what `work` sends. An error it returns is the last item. `work` runs only while the

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::answer;
 use crate::api::cx::{ApiCx, Where};
+use crate::api::status::DiskBody;
 
 pub(super) fn routes(router: Router<ApiCx>) -> Router<ApiCx> {
     router
@@ -119,6 +120,8 @@ struct MemberBody {
     reason: Option<String>,
     /// For how long this leader has seen it as it is.
     lasting_ms: Option<u64>,
+    /// Room on its disk.
+    disk: Option<DiskBody>,
 }
 
 #[derive(Debug, Serialize)]
@@ -163,6 +166,7 @@ async fn health(State(cx): State<ApiCx>, uri: Uri) -> Response<Body> {
             "node {node} runs with {theirs}, the leader with {ours}; all must be the same"
         ));
     }
+    health.problems.extend(cx.consensus.disk_alarms());
     json(&HealthBody {
         healthy: health.problems.is_empty(),
         problems: health.problems,
@@ -334,6 +338,7 @@ fn body(cx: &ApiCx, now: Members, health: &[MemberHealth]) -> MembersBody {
                 healthy: now.leads.then_some(health.reason.is_none()),
                 reason: health.reason.clone().filter(|_| now.leads),
                 lasting_ms: health.lasting.map(ms).filter(|_| now.leads),
+                disk: cx.consensus.disk_room(member.node).map(DiskBody::from),
             })
             .collect(),
         former_ids: now.former.iter().map(|node| node.0).collect(),

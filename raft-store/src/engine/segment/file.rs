@@ -25,6 +25,7 @@ use crate::engine::meta::Durable;
 use crate::engine::{EngineError, sync_dir};
 use crate::failpoint::failpoint;
 use crate::record::Position;
+use crate::space::synced;
 
 /// Size of what lies ahead of the first frame.
 pub(super) const HEADER_BYTES: usize = 32;
@@ -106,7 +107,7 @@ impl SegmentFile {
         let file = File::options().read(true).write(true).open(&aside)?;
         file.write_all_at(&header(first, chain), 0)?;
         failpoint!("segment.create.written");
-        file.sync_all()?;
+        synced(file.sync_all())?;
         failpoint!("segment.create.synced");
         let path = dir.join(file_name(first));
         std::fs::rename(&aside, &path)?;
@@ -202,7 +203,7 @@ impl SegmentFile {
         file.set_len(end)?;
         failpoint!("segment.truncate.cut");
         file.set_len(capacity)?;
-        file.sync_all()
+        synced(file.sync_all())
     }
 }
 
@@ -215,7 +216,7 @@ pub(super) fn prepare(path: &Path, bytes: u64) -> io::Result<()> {
         file.write_all_at(&ZEROS[..part], at)?;
         at += part as u64;
     }
-    file.sync_all()
+    synced(file.sync_all())
 }
 
 /// The segments in a directory, with the index of the first entry of each, in order.

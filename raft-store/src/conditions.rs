@@ -1,0 +1,275 @@
+//! How the other members are, in their own words: what a leader has to know before it promises
+//! anything in their name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use regency_types::NodeId;
+
+use crate::consensus::Consensus;
+use crate::convert;
+use crate::network::{PeerNetworks, identify};
+use crate::space::{Room, RoomLevel, Space};
+use crate::status::MemberStatus;
+use crate::types::{Member, Raft};
+
+/// How often a leader asks everybody.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// What was said longer ago is not known any more.
+const BELIEVED: Duration = Duration::from_secs(5);
+
+/// What a member said about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    /// `None` when its version does not tell.
+    pub(crate) room: Option<Room>,
+    heard: Instant,
+}
+
+/// The newest [`Condition`] of each member; this master's own room is always known.
+pub(crate) struct Conditions {
+    own: NodeId,
+    space: Arc<Space>,
+    others: RwLock<BTreeMap<NodeId, Condition>>,
+}
+
+impl Conditions {
+    pub(crate) fn new(own: NodeId, space: Arc<Space>) -> Arc<Self> {
+        Arc::new(Self {
+            own,
+            space,
+            others: RwLock::default(),
+        })
+    }
+
+    /// This master.
+    pub(crate) fn own(&self) -> NodeId {
+        self.own
+    }
+
+    /// The room at a member, when it is known.
+    pub(crate) fn room(&self, node: NodeId) -> Option<Room> {
+        if node == self.own {
+            return Some(self.space.room());
+        }
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        let condition = others.get(&node);
+        condition
+            .filter(|condition| condition.heard.elapsed() <= BELIEVED)
+            .and_then(|condition| condition.room)
+    }
+
+    /// Whether a member is known to have room.
+    pub(crate) fn has_room(&self, node: NodeId) -> bool {
+        self.room(node)
+            .is_some_and(|room| room.level == RoomLevel::Enough)
+    }
+
+    /// Why no client may write now: the members without room, when what is left of `voters` is no
+    /// majority of each set. Who is not known is taken to have room.
+    ///
+    /// A leader that lacks room itself goes on while it has somebody to hand over to.
+    pub(crate) fn no_room(&self, voters: &[BTreeSet<u64>]) -> Option<BTreeMap<NodeId, Room>> {
+        let own = self.space.room();
+        let all: BTreeSet<u64> = voters.iter().flatten().copied().collect();
+        let lacking: BTreeMap<NodeId, Room> = all
+            .iter()
+            .map(|node| NodeId(*node))
+            .chain([self.own])
+            .filter_map(|node| Some((node, self.room(node)?)))
+            .filter(|(_, room)| room.level != RoomLevel::Enough)
+            .collect();
+        let may_hand_over = || {
+            let others = all.iter().map(|node| NodeId(*node));
+            others
+                .filter(|node| *node != self.own)
+                .any(|node| self.has_room(node))
+        };
+        let own_refuses = match own.level {
+            RoomLevel::Enough => false,
+            RoomLevel::Low => !may_hand_over(),
+            RoomLevel::Full => true,
+        };
+        let full = |set: &BTreeSet<u64>| {
+            let lack = set
+                .iter()
+                .filter(|node| lacking.contains_key(&NodeId(**node)));
+            (set.len() - lack.count()) * 2 <= set.len()
+        };
+        (own_refuses || voters.iter().any(full)).then_some(lacking)
+    }
+
+    /// Whether nobody is known to lack room, which is nearly always so.
+    pub(crate) fn all_have_room(&self) -> bool {
+        let lacks = |room: Room| room.level != RoomLevel::Enough;
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        !lacks(self.space.room()) && !others.values().any(|other| other.room.is_some_and(lacks))
+    }
+
+    fn note(&self, node: NodeId, condition: Condition) {
+        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+        others.insert(node, condition);
+    }
+}
+
+impl Consensus {
+    /// What an operator must do about the disks of the members, in words; as leader only those of
+    /// others are known. Empty when all have room.
+    #[must_use]
+    pub fn disk_alarms(&self) -> Vec<String> {
+        let members = self.status().members.into_iter();
+        let alarm = |member: MemberStatus| {
+            let room = member.disk_room?;
+            let (node, level) = (member.node, room.level.name());
+            (room.level != RoomLevel::Enough).then(|| {
+                format!(
+                    "the disk of node {node} is {level}: {} bytes are free, {} more are needed; free \
+                     some, or replace the member",
+                    room.free_bytes,
+                    room.missing_bytes()
+                )
+            })
+        };
+        members.filter_map(alarm).collect()
+    }
+}
+
+/// The task of a leader that asks.
+pub(crate) struct Survey {
+    pub(crate) raft: Raft,
+    pub(crate) own: Member,
+    pub(crate) networks: PeerNetworks,
+    pub(crate) conditions: Arc<Conditions>,
+}
+
+impl Survey {
+    /// Runs until the core stops.
+    pub(crate) async fn run(self) {
+        let mut server = self.raft.server_metrics();
+        let mut tick = tokio::time::interval(ASK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.ask().await,
+                // Only to see that the core stopped.
+                changed = server.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn ask(&self) {
+        let others: Vec<(Member, String)> = {
+            let server = self.raft.server_metrics();
+            let server = server.borrow_watched();
+            if server.state != ServerState::Leader {
+                return;
+            }
+            let nodes = server.membership_config.membership().nodes();
+            nodes
+                .filter(|(node, _)| **node != self.own.node.0)
+                .map(|(node, info)| {
+                    let member = Member {
+                        node: NodeId(*node),
+                        incarnation: info.incarnation,
+                    };
+                    (member, self.networks.peers.raft_address(member.node, info))
+                })
+                .collect()
+        };
+        let asked = others.iter().map(|(member, address)| async move {
+            let peers = &self.networks.peers;
+            let Ok(answer) = identify(peers, self.own, address, ASK_TIMEOUT).await else {
+                return;
+            };
+            let who = answer.member.as_ref().map(convert::member_from_proto);
+            if !matches!(who, Some(Ok(who)) if who == *member) {
+                return;
+            }
+            let condition = Condition {
+                room: answer.disk_room.as_ref().and_then(convert::room_from_proto),
+                heard: Instant::now(),
+            };
+            self.conditions.note(member.node, condition);
+        });
+        futures::future::join_all(asked).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    const RESERVE: u64 = 800;
+
+    fn conditions() -> (Arc<AtomicU64>, Arc<Conditions>) {
+        let free = Arc::new(AtomicU64::new(RESERVE * 2));
+        let probed = Arc::clone(&free);
+        let probe = move || Ok(probed.load(Ordering::Relaxed));
+        let space = Space::with_probe(Path::new("unused"), RESERVE, Box::new(probe));
+        (free, Conditions::new(NodeId(1), space))
+    }
+
+    fn hear(conditions: &Conditions, node: u64, level: RoomLevel) {
+        let room = Room {
+            level,
+            free_bytes: 0,
+            reserve_bytes: RESERVE,
+        };
+        let condition = Condition {
+            room: Some(room),
+            heard: Instant::now(),
+        };
+        conditions.note(NodeId(node), condition);
+    }
+
+    fn lacking(conditions: &Conditions, voters: &[&[u64]]) -> Vec<u64> {
+        let voters: Vec<BTreeSet<u64>> = voters
+            .iter()
+            .map(|set| set.iter().copied().collect())
+            .collect();
+        let lacking = conditions.no_room(&voters).unwrap_or_default();
+        lacking.keys().map(|node| node.0).collect()
+    }
+
+    #[test]
+    fn a_minority_without_room_stops_nobody() {
+        let (_free, conditions) = conditions();
+        let voters: &[&[u64]] = &[&[1, 2, 3]];
+        // Nobody was heard yet.
+        assert!(lacking(&conditions, voters).is_empty());
+        hear(&conditions, 2, RoomLevel::Full);
+        assert!(lacking(&conditions, voters).is_empty());
+        hear(&conditions, 3, RoomLevel::Low);
+        assert_eq!(lacking(&conditions, voters), [2, 3]);
+        // While the voters change, each set has to have a majority.
+        assert!(lacking(&conditions, &[&[1, 4, 5]]).is_empty());
+        assert_eq!(lacking(&conditions, &[&[1, 4, 5], &[1, 2, 3]]), [2, 3]);
+        hear(&conditions, 3, RoomLevel::Enough);
+        assert!(lacking(&conditions, voters).is_empty());
+    }
+
+    #[test]
+    fn a_leader_without_room_goes_on_only_while_it_can_hand_over() {
+        let (free, conditions) = conditions();
+        let voters: &[&[u64]] = &[&[1, 2, 3]];
+        free.store(RESERVE / 2, Ordering::Relaxed);
+        conditions.space.look();
+        assert_eq!(
+            lacking(&conditions, voters),
+            [1],
+            "nobody is known to have room"
+        );
+        hear(&conditions, 2, RoomLevel::Enough);
+        assert!(lacking(&conditions, voters).is_empty());
+        free.store(0, Ordering::Relaxed);
+        conditions.space.look();
+        assert_eq!(lacking(&conditions, voters), [1]);
+    }
+}
