@@ -15,6 +15,8 @@ pub(crate) use peers::Peers;
 pub(crate) use server::{RaftService, Slot};
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use regency_rpc::proto::regency::raft::v1 as proto;
@@ -23,7 +25,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use crate::convert::{self, ConvertError};
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{self, Identity, IdentityError, io_error};
 use crate::members::former::Former;
 use crate::metrics;
 use crate::reader::AppliedState;
@@ -187,7 +189,12 @@ impl Gate {
             let identity = Arc::clone(&self.identity);
             tokio::task::spawn_blocking(move || identity.join(theirs))
                 .await
-                .unwrap_or(Ok(()))
+                .unwrap_or_else(|error| {
+                    let path = Path::new(identity::FILE);
+                    Err(io_error("note the cluster in", path)(io::Error::other(
+                        error,
+                    )))
+                })
                 .map_err(Refused::Join)?;
         }
         Ok(sender)
