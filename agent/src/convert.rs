@@ -7,8 +7,8 @@ use bytes::Bytes;
 use prost::Message;
 use regency_agent_core::message::Report;
 use regency_agent_core::{
-    AgentMessage, Command, Fence, LaunchId, MasterMessage, Numbered, Reason, Refusal, Source,
-    Update,
+    Adoption, AgentMessage, Command, Fence, LaunchId, MasterMessage, Numbered, Reason, Refusal,
+    Source, Update,
 };
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_types::{
@@ -76,6 +76,7 @@ pub(crate) fn from_master(
             applied_report_seq: attached.applied_report_seq,
             ping_interval: DurationMs(attached.ping_interval_ms),
             ping_timeout: DurationMs(attached.ping_timeout_ms),
+            adoption: attached.adoption.map(adoption).transpose()?,
         },
         Wire::Refused(refused) => MasterMessage::Refused {
             refusal: refusal(refused.reason()),
@@ -90,7 +91,9 @@ pub(crate) fn from_master(
         Wire::Ping(ping) => MasterMessage::Ping {
             quorum_ack_age: DurationMs(ping.quorum_ack_age_ms),
         },
-        Wire::ResyncRequest(_) => MasterMessage::ResyncRequest,
+        Wire::ResyncRequest(request) => MasterMessage::ResyncRequest {
+            inventory: request.inventory,
+        },
         Wire::Shutdown(shutdown) => MasterMessage::Shutdown(shutdown.reason),
     };
     Ok((fence, message))
@@ -98,6 +101,14 @@ pub(crate) fn from_master(
 
 fn id<T>(field: &'static str, parsed: Result<T, IdError>) -> Result<T, MessageError> {
     parsed.map_err(|source| MessageError::Id { field, source })
+}
+
+fn adoption(adoption: rpc::Adoption) -> Result<Adoption, MessageError> {
+    let former = ClusterId::from_bytes(&adoption.former_cluster_id);
+    Ok(Adoption {
+        former: former.ok_or(MessageError::Uuid("former_cluster_id"))?,
+        command_seq: adoption.command_seq,
+    })
 }
 
 fn refusal(reason: rpc::refused::Reason) -> Refusal {
@@ -269,10 +280,12 @@ pub(crate) fn to_master(
             report_seq,
             command_seq,
             tasks,
+            inventory,
         } => Wire::Resync(rpc::Resync {
             report_seq,
             command_seq,
             tasks: reports_of(tasks, constants, agent_id),
+            inventory,
         }),
     };
     rpc::AgentMessage {
@@ -306,6 +319,7 @@ fn report_of(report: Report, constants: &Constants, agent_id: Option<&AgentId>) 
         framework_id: report.id.key.framework.to_string(),
         task_id: report.id.key.task.to_string(),
         generation: report.id.generation.0,
+        task_info: report.task_info,
     }
 }
 
@@ -416,6 +430,7 @@ mod tests {
             executor_pid: Some(77),
             head,
             latest_state: TaskState::Finished,
+            task_info: Bytes::new(),
         }
     }
 

@@ -341,6 +341,16 @@ fn count_launches(message: &MasterMessage) {
 
 fn count_updates(records: &[Record]) {
     for record in records {
+        if let Record::Adopted {
+            cluster, agent_id, ..
+        } = record
+        {
+            tracing::warn!(
+                cluster_id = %cluster,
+                %agent_id,
+                "this agent now belongs to the cluster that goes on with the state of its former one"
+            );
+        }
         if let Record::Updated { update, .. } = record {
             ::metrics::counter!(metrics::UPDATES_TOTAL, metrics::STATE => update.state.name())
                 .increment(1);

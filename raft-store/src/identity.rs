@@ -67,6 +67,17 @@ pub enum IdentityError {
         /// What was asked for.
         expected: EngineKind,
     },
+    /// Somebody began to change the directory and was interrupted.
+    #[error(
+        "{path} is not complete: '{work}' was interrupted; run the same command again (a restore: \
+         after emptying the directory)"
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+        /// What was interrupted.
+        work: String,
+    },
     /// A peer says that this directory should belong to another cluster.
     #[error(
         "this directory belongs to cluster {found}, not to cluster {expected}; check the list of \
@@ -104,15 +115,56 @@ pub(crate) fn io_error(
     }
 }
 
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) member: Member,
+    pub(crate) engine: EngineKind,
+    pub(crate) cluster: Option<ClusterId>,
+    /// Clusters whose log and state the directory may go on with: it was restored from one of them.
+    pub(crate) parents: Vec<ClusterId>,
+    /// Entries that are not applied, by index.
+    pub(crate) skips: Vec<Skip>,
+    /// What was begun in the directory and has to be finished before a master may use it.
+    pub(crate) unfinished: Option<String>,
+}
+
+impl Content {
+    /// A directory without a past.
+    pub(crate) fn new(member: Member, engine: EngineKind) -> Self {
+        Self {
+            member,
+            engine,
+            cluster: None,
+            parents: Vec::new(),
+            skips: Vec::new(),
+            unfinished: None,
+        }
+    }
+}
+
+/// An entry that an operator decided not to apply. Its index alone would also mean another entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Skip {
+    pub(crate) index: u64,
+    /// Of its payload; see [`Skip::digest_of`].
+    pub(crate) digest: u128,
+}
+
+impl Skip {
+    pub(crate) fn digest_of(payload: &[u8]) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(payload)
+    }
+}
+
 /// The identity of an open data directory. Holds the directory's lock as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Identity {
     dir: PathBuf,
     member: Member,
-    engine: EngineKind,
     cluster: watch::Sender<Option<ClusterId>>,
-    /// Makes writes of the file exclusive.
-    writing: Mutex<()>,
+    /// What the file says. Held while it is written.
+    content: Mutex<Content>,
     _lock: File,
 }
 
@@ -126,62 +178,78 @@ impl Identity {
         mint: &dyn IdMint,
     ) -> Result<Self, IdentityError> {
         std::fs::create_dir_all(dir).map_err(io_error("make", dir))?;
-        let lock_path = dir.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(io_error("open", &lock_path))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => IdentityError::Locked(dir.to_path_buf()),
-            TryLockError::Error(source) => io_error("lock", &lock_path)(source),
-        })?;
-
-        let path = dir.join(FILE);
-        let (member, found, cluster) = match std::fs::read_to_string(&path) {
-            Ok(text) => parse(&text).map_err(|detail| IdentityError::Damaged {
-                path: path.clone(),
-                detail,
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(IdentityError::Damaged {
-                    path,
-                    detail: "it is no text".to_owned(),
-                });
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let lock = lock(dir, true)?;
+        let content = match read(dir)? {
+            Some(content) => content,
+            None => {
                 let member = Member {
                     node,
                     incarnation: mint.incarnation(),
                 };
-                write(dir, member, engine, None)?;
-                (member, engine, None)
+                let content = Content::new(member, engine);
+                write(dir, &content)?;
+                content
             }
-            Err(error) => return Err(io_error("read", &path)(error)),
         };
-        if member.node != node {
+        if let Some(work) = content.unfinished {
+            return Err(IdentityError::Unfinished {
+                path: dir.to_path_buf(),
+                work,
+            });
+        }
+        if content.member.node != node {
             return Err(IdentityError::OtherNode {
                 path: dir.to_path_buf(),
-                found: member.node,
+                found: content.member.node,
                 expected: node,
             });
         }
-        if found != engine {
+        if content.engine != engine {
             return Err(IdentityError::OtherEngine {
                 path: dir.to_path_buf(),
-                found,
+                found: content.engine,
                 expected: engine,
             });
         }
         Ok(Self {
             dir: dir.to_path_buf(),
-            member,
-            engine,
-            cluster: watch::Sender::new(cluster),
-            writing: Mutex::new(()),
+            member: content.member,
+            cluster: watch::Sender::new(content.cluster),
+            content: Mutex::new(content),
             _lock: lock,
         })
+    }
+
+    /// Whether the directory may go on with the state of that cluster as its own.
+    pub(crate) fn descends_from(&self, cluster: ClusterId) -> bool {
+        self.content().parents.contains(&cluster)
+    }
+
+    /// The clusters that [`Self::descends_from`] is true of.
+    pub(crate) fn parents(&self) -> Vec<ClusterId> {
+        self.content().parents.clone()
+    }
+
+    /// Entries that are not to be applied.
+    pub(crate) fn skips(&self) -> Vec<Skip> {
+        self.content().skips.clone()
+    }
+
+    /// Forgets the skips up to this index: these entries are gone from the log. Blocks on the disk.
+    pub(crate) fn forget_skips(&self, upto: u64) -> Result<(), IdentityError> {
+        let mut content = self.content();
+        if content.skips.iter().all(|skip| skip.index > upto) {
+            return Ok(());
+        }
+        let mut next = content.clone();
+        next.skips.retain(|skip| skip.index > upto);
+        write(&self.dir, &next)?;
+        *content = next;
+        Ok(())
+    }
+
+    fn content(&self) -> std::sync::MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub(crate) fn member(&self) -> Member {
@@ -200,7 +268,7 @@ impl Identity {
     /// Makes the directory belong to `cluster`; durable on return. Does nothing when it already
     /// does. Blocks on the disk.
     pub(crate) fn join(&self, cluster: ClusterId) -> Result<(), IdentityError> {
-        let _writing = self.writing.lock().unwrap_or_else(|e| e.into_inner());
+        let mut content = self.content();
         match self.cluster() {
             Some(found) if found == cluster => Ok(()),
             Some(found) => Err(IdentityError::OtherCluster {
@@ -208,7 +276,12 @@ impl Identity {
                 expected: cluster,
             }),
             None => {
-                write(&self.dir, self.member, self.engine, Some(cluster))?;
+                let next = Content {
+                    cluster: Some(cluster),
+                    ..content.clone()
+                };
+                write(&self.dir, &next)?;
+                *content = next;
                 self.cluster.send_replace(Some(cluster));
                 tracing::info!(cluster_id = %cluster, "this data directory now belongs to a cluster");
                 Ok(())
@@ -217,26 +290,67 @@ impl Identity {
     }
 }
 
-fn render(member: Member, engine: EngineKind, cluster: Option<ClusterId>) -> String {
+/// Takes the directory for this process; nobody else can use it until the file is closed.
+pub(crate) fn lock(dir: &Path, make: bool) -> Result<File, IdentityError> {
+    let path = dir.join(LOCK);
+    let lock = File::options()
+        .create(make)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io_error("open", &path))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => IdentityError::Locked(dir.to_path_buf()),
+        TryLockError::Error(source) => io_error("lock", &path)(source),
+    })?;
+    Ok(lock)
+}
+
+/// What the file in the directory says; `None` when there is none.
+pub(crate) fn read(dir: &Path) -> Result<Option<Content>, IdentityError> {
+    let path = dir.join(FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text)
+            .map(Some)
+            .map_err(|detail| IdentityError::Damaged { path, detail }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(IdentityError::Damaged {
+            path,
+            detail: "it is no text".to_owned(),
+        }),
+        Err(error) => Err(io_error("read", &path)(error)),
+    }
+}
+
+fn render(content: &Content) -> String {
     let mut text = format!(
         "{FIRST_LINE}\nnode {}\nincarnation {}\n",
-        member.node, member.incarnation
+        content.member.node, content.member.incarnation
     );
     // Directories from before there was a choice have no such line.
-    if engine != EngineKind::Sled {
-        let _ = writeln!(text, "log {engine}");
+    if content.engine != EngineKind::Sled {
+        let _ = writeln!(text, "log {}", content.engine);
     }
-    if let Some(cluster) = cluster {
+    if let Some(cluster) = content.cluster {
         let _ = writeln!(text, "cluster {cluster}");
+    }
+    for parent in &content.parents {
+        let _ = writeln!(text, "parent {parent}");
+    }
+    for skip in &content.skips {
+        let _ = writeln!(text, "skip {} {:032x}", skip.index, skip.digest);
+    }
+    if let Some(work) = &content.unfinished {
+        let _ = writeln!(text, "unfinished {work}");
     }
     let crc = crc32fast::hash(text.as_bytes());
     let _ = writeln!(text, "crc32 {crc:08x}");
     text
 }
 
-/// What the file says.
-pub(crate) fn parse(text: &str) -> Result<(Member, EngineKind, Option<ClusterId>), String> {
+fn parse(text: &str) -> Result<Content, String> {
     let mut engine = EngineKind::Sled;
+    let (mut parents, mut skips, mut unfinished) = (Vec::new(), Vec::new(), None);
     let (mut node, mut incarnation, mut cluster, mut crc) = (None, None, None, None);
     let mut lines = text.lines();
     if lines.next() != Some(FIRST_LINE) {
@@ -254,6 +368,9 @@ pub(crate) fn parse(text: &str) -> Result<(Member, EngineKind, Option<ClusterId>
             }
             "cluster" => cluster = Some(value.parse::<ClusterId>().map_err(|e| bad(&e))?),
             "log" => engine = value.parse().map_err(|e| bad(&e))?,
+            "parent" => parents.push(value.parse::<ClusterId>().map_err(|e| bad(&e))?),
+            "skip" => skips.push(parse_skip(value).ok_or_else(|| bad(&"not an entry"))?),
+            "unfinished" => unfinished = Some(value.to_owned()),
             "crc32" => crc = Some(value.to_owned()),
             _ => return Err(format!("line '{line}' is unknown")),
         }
@@ -269,21 +386,31 @@ pub(crate) fn parse(text: &str) -> Result<(Member, EngineKind, Option<ClusterId>
     if crc.as_deref() != Some(&format!("{:08x}", crc32fast::hash(body.as_bytes()))) {
         return Err("the checksum does not match".to_owned());
     }
-    Ok((member, engine, cluster))
+    Ok(Content {
+        member,
+        engine,
+        cluster,
+        parents,
+        skips,
+        unfinished,
+    })
+}
+
+fn parse_skip(value: &str) -> Option<Skip> {
+    let (index, digest) = value.split_once(' ')?;
+    Some(Skip {
+        index: index.parse().ok()?,
+        digest: u128::from_str_radix(digest, 16).ok()?,
+    })
 }
 
 /// Replaces the file; durable on return.
-pub(crate) fn write(
-    dir: &Path,
-    member: Member,
-    engine: EngineKind,
-    cluster: Option<ClusterId>,
-) -> Result<(), IdentityError> {
+pub(crate) fn write(dir: &Path, content: &Content) -> Result<(), IdentityError> {
     let path = dir.join(FILE);
     let aside = dir.join("identity.new");
     let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
     failpoint!("identity.made");
-    file.write_all(render(member, engine, cluster).as_bytes())
+    file.write_all(render(content).as_bytes())
         .and_then(|()| {
             failpoint!("identity.written");
             file.sync_all()
@@ -359,9 +486,41 @@ mod tests {
             node: NodeId(1),
             incarnation: CountingIds::default().incarnation(),
         };
-        let text = render(member, EngineKind::Sled, None);
+        let content = Content::new(member, EngineKind::Sled);
+        let text = render(&content);
         assert!(!text.contains("log"), "{text}");
-        assert_eq!(parse(&text), Ok((member, EngineKind::Sled, None)));
+        assert_eq!(parse(&text), Ok(content));
+    }
+
+    #[test]
+    fn what_a_directory_went_through_is_read_back_and_unfinished_work_refuses_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mint = CountingIds::default();
+        drop(open(dir.path(), 1, &mint).expect("new"));
+        let mut content = read(dir.path()).expect("readable").expect("there");
+        content.cluster = Some(ClusterId(5));
+        content.parents = vec![ClusterId(3), ClusterId(4)];
+        let skip = |index| Skip { index, digest: 99 };
+        content.skips = vec![skip(7), skip(9)];
+        write(dir.path(), &content).expect("written");
+        assert_eq!(read(dir.path()).expect("readable"), Some(content.clone()));
+
+        let identity = open(dir.path(), 1, &mint).expect("opens");
+        assert!(identity.descends_from(ClusterId(4)) && !identity.descends_from(ClusterId(5)));
+        identity.forget_skips(7).expect("written");
+        assert_eq!(identity.skips(), [skip(9)]);
+        drop(identity);
+        assert_eq!(
+            read(dir.path()).expect("readable").expect("there").skips,
+            [skip(9)]
+        );
+
+        content.unfinished = Some("recover".to_owned());
+        write(dir.path(), &content).expect("written");
+        let text = open(dir.path(), 1, &mint)
+            .expect_err("unfinished")
+            .to_string();
+        assert!(text.contains("'recover'") && !text.contains('\n'), "{text}");
     }
 
     #[test]

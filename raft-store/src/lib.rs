@@ -43,6 +43,8 @@ mod priority;
 mod propose;
 mod reader;
 mod record;
+pub mod recover;
+mod restore;
 mod roll_call;
 mod saved;
 mod snapshot;
@@ -68,6 +70,7 @@ pub use members::autopilot::AutopilotConfig;
 pub use members::{MemberError, MemberView, Members, Removed};
 pub use propose::{NoRoom, ProposeError};
 pub use reader::{AppliedState, StateReader, WaitError};
+pub use restore::{RestoreError, RestoreRequest, Restored, restore_snapshot};
 pub use saved::{SaveError, SavedSnapshot};
 pub use snapshot::{
     SnapshotError, SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot,

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::audit::Audit;
 use crate::effects::{EffectBatch, EffectSink};
 use crate::failpoint::failpoint;
-use crate::identity::Identity;
+use crate::identity::{Identity, Skip};
 use crate::members::former::Former;
 use crate::metrics;
 use crate::reader::AppliedState;
@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     effects: EffectSink,
     store: SnapshotStore,
     identity: Arc<Identity>,
+    /// Entries that an operator decided not to apply.
+    skips: Vec<Skip>,
     audit: Arc<Audit>,
     /// [`State::apply`], but for tests of what happens when it panics.
     apply: fn(&mut State, &Proposal) -> Applied,
@@ -81,6 +83,7 @@ impl Machine {
             })),
             effects,
             store,
+            skips: identity.skips(),
             identity,
             audit,
             apply: State::apply,
@@ -115,13 +118,23 @@ impl Machine {
     }
 
     fn apply_proposal(&mut self, at: LogId, bytes: &[u8]) -> io::Result<Applied> {
+        let told = self.skips.iter().find(|skip| skip.index == at.index);
+        if told.is_some_and(|skip| skip.digest == Skip::digest_of(bytes)) {
+            metrics::skipped();
+            tracing::warn!(log_index = at.index, "an entry is not applied, as told");
+            return Ok(Applied {
+                verdict: poisoned(at),
+                effects: Vec::new(),
+            });
+        }
         let proposal = regency_stored::decode_proposal(bytes).map_err(|error| {
             tracing::error!(
                 log_index = at.index,
                 term = at.leader_id.term,
                 %error,
                 bytes = %hex(bytes),
-                "an entry does not decode; this master stops rather than skip it"
+                "an entry does not decode; this master stops rather than skip it. If no program reads \
+                 it, see 'regency recover --skip-index'"
             );
             io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -306,10 +319,15 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         };
         let (state, meta, store) = (self.state.clone(), self.meta.clone(), self.store.clone());
         let former = self.former.clone();
+        let parents = self.identity.parents();
         let snapshot = {
             let meta = meta.clone();
-            tokio::task::spawn_blocking(move || store.write(cluster, &meta, &former, &state))
-                .await??
+            tokio::task::spawn_blocking(move || {
+                store.when_room("write a snapshot", || {
+                    store.write_descended(cluster, &parents, &meta, &former, &state)
+                })
+            })
+            .await??
         };
         let mut current = lock(&self.current);
         // A newer one may have been installed meanwhile.

@@ -38,6 +38,8 @@ pub const REFUSED_PEERS: &str = "regency_raft_refused_peers_total";
 pub const REASON: &str = "reason";
 /// Counter: entries whose apply panicked and which were refused instead, on every master alike.
 pub const POISON_ENTRIES: &str = "regency_raft_poison_entries_total";
+/// Counter: entries that were not applied because an operator said so.
+pub const SKIPPED_ENTRIES: &str = "regency_raft_skipped_entries_total";
 /// Histogram: time to write a snapshot.
 pub const SNAPSHOT_SECONDS: &str = "regency_raft_snapshot_seconds";
 /// Gauge: size of the newest snapshot.
@@ -131,6 +133,10 @@ pub fn describe() {
     describe_counter!(PROPOSALS, "Proposals by outcome");
     describe_counter!(REFUSED_PEERS, "Calls of other masters that were refused");
     describe_counter!(POISON_ENTRIES, "Entries whose apply panicked");
+    describe_counter!(
+        SKIPPED_ENTRIES,
+        "Entries that were not applied because an operator said so"
+    );
     describe_histogram!(SNAPSHOT_SECONDS, "Time to write a snapshot");
     describe_gauge!(SNAPSHOT_BYTES, "Size of the newest snapshot");
     describe_counter!(
@@ -300,6 +306,10 @@ pub(crate) fn log_reopened() {
 
 pub(crate) fn poison() {
     counter!(POISON_ENTRIES).increment(1);
+}
+
+pub(crate) fn skipped() {
+    counter!(SKIPPED_ENTRIES).increment(1);
 }
 
 pub(crate) fn snapshot_written(took: Duration, bytes: u64) {

@@ -5,7 +5,7 @@
 
 mod change;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,9 @@ use regency_types::{ClusterId, Incarnation, NodeId};
 use crate::config::EngineKind;
 use crate::convert;
 use crate::engine::{self, EngineError, LogEngine, Recovered};
-use crate::identity::{self, IdentityError};
+use crate::identity::{self, IdentityError, Skip};
 use crate::log_dir;
 use crate::record::{Kind, Position, Record};
-use crate::types::Member;
 
 pub use self::change::{EngineChange, change_engine};
 
@@ -66,6 +65,7 @@ pub enum OfflineError {
 /// A data directory. No master can use it while this lives.
 pub struct DataDir {
     facts: DataDirFacts,
+    identity: identity::Content,
     engine: Box<dyn LogEngine>,
     _copy: tempfile::TempDir,
     _lock: File,
@@ -88,6 +88,8 @@ pub struct DataDirFacts {
     pub incarnation: Incarnation,
     /// Its cluster, once it knows one.
     pub cluster: Option<ClusterId>,
+    /// Clusters it was restored from, or went on from alone.
+    pub parents: Vec<ClusterId>,
     /// What keeps its log.
     pub engine: EngineKind,
     /// The vote.
@@ -125,6 +127,8 @@ pub struct LogEntry {
     pub bytes: usize,
     /// What is in it.
     pub content: LogContent,
+    /// An operator decided that it is not applied.
+    pub skipped: bool,
 }
 
 /// What is in an entry.
@@ -161,15 +165,16 @@ impl DataDir {
     /// When a master uses it, it is none, or its log is damaged.
     pub fn open(dir: &Path) -> Result<Self, OfflineError> {
         let lock = lock(dir)?;
-        let (member, kind, cluster) = identity_of(dir)?;
+        let identity = identity_of(dir)?;
         let copy =
             tempfile::tempdir().map_err(io_error("make a directory in", &std::env::temp_dir()))?;
-        let log = log_dir::current(dir, kind);
+        let log = log_dir::current(dir, identity.engine);
         copy_all(&log, copy.path())?;
-        let (engine, recovered) =
-            engine::open(kind, copy.path()).map_err(|e| e.elsewhere(copy.path(), &log))?;
+        let (engine, recovered) = engine::open(identity.engine, copy.path())
+            .map_err(|e| e.elsewhere(copy.path(), &log))?;
         Ok(Self {
-            facts: facts(member, kind, cluster, &recovered),
+            facts: facts(&identity, &recovered),
+            identity,
             engine,
             _copy: copy,
             _lock: lock,
@@ -182,6 +187,17 @@ impl DataDir {
         &self.facts
     }
 
+    /// What its identity says.
+    pub(crate) fn identity(&self) -> &identity::Content {
+        &self.identity
+    }
+
+    /// One record of the log.
+    pub(crate) fn record(&self, index: u64) -> io::Result<Option<Record>> {
+        let range = index..index.saturating_add(1);
+        Ok(self.engine.reader().read(range, usize::MAX)?.pop())
+    }
+
     /// Gives each entry of the log to `each`, in order, until that wants no more.
     ///
     /// # Errors
@@ -189,6 +205,19 @@ impl DataDir {
     pub fn entries<E: From<io::Error>>(
         &self,
         mut each: impl FnMut(LogEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.records(|record| {
+            let skipped = self.identity.skips.iter().any(|skip| {
+                skip.index == record.at.index && skip.digest == Skip::digest_of(&record.payload)
+            });
+            each(entry(record, skipped))
+        })
+    }
+
+    /// As [`Self::entries`], with the records as they are stored.
+    pub(crate) fn records<E: From<io::Error>>(
+        &self,
+        mut each: impl FnMut(&Record) -> Result<(), E>,
     ) -> Result<(), E> {
         let reader = self.engine.reader();
         let mut next = self.facts.purged.map_or(0, |(_, index)| index + 1);
@@ -199,7 +228,7 @@ impl DataDir {
             }
             for record in records {
                 next = record.at.index + 1;
-                each(entry(&record))?;
+                each(&record)?;
             }
         }
     }
@@ -207,20 +236,23 @@ impl DataDir {
 
 /// Keeps masters out of the directory.
 fn lock(dir: &Path) -> Result<File, OfflineError> {
-    let path = dir.join(identity::LOCK);
-    let lock = File::open(&path).map_err(io_error("open", &path))?;
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => IdentityError::Locked(dir.to_path_buf()).into(),
-        TryLockError::Error(source) => io_error("lock", &path)(source),
-    })?;
-    Ok(lock)
+    Ok(identity::lock(dir, false)?)
 }
 
-fn identity_of(dir: &Path) -> Result<(Member, EngineKind, Option<ClusterId>), OfflineError> {
-    let path = dir.join(identity::FILE);
-    let text = std::fs::read_to_string(&path).map_err(io_error("read", &path))?;
-    let parsed = identity::parse(&text);
-    Ok(parsed.map_err(|detail| IdentityError::Damaged { path, detail })?)
+/// What the identity says; that of a directory that somebody has begun to change is refused.
+fn identity_of(dir: &Path) -> Result<identity::Content, OfflineError> {
+    let identity = identity::read(dir)?.ok_or_else(|| IdentityError::Damaged {
+        path: dir.join(identity::FILE),
+        detail: "there is none".to_owned(),
+    })?;
+    match &identity.unfinished {
+        None => Ok(identity),
+        Some(work) => Err(IdentityError::Unfinished {
+            path: dir.to_path_buf(),
+            work: work.clone(),
+        }
+        .into()),
+    }
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OfflineError {
@@ -233,7 +265,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Offl
 }
 
 /// Copies the files below `from`.
-fn copy_all(from: &Path, to: &Path) -> Result<(), OfflineError> {
+pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<(), OfflineError> {
     for entry in std::fs::read_dir(from).map_err(io_error("list", from))? {
         let path = entry.map_err(io_error("list", from))?.path();
         let target = to.join(path.file_name().unwrap_or_default());
@@ -247,18 +279,14 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), OfflineError> {
     Ok(())
 }
 
-fn facts(
-    member: Member,
-    engine: EngineKind,
-    cluster: Option<ClusterId>,
-    recovered: &Recovered,
-) -> DataDirFacts {
+fn facts(identity: &identity::Content, recovered: &Recovered) -> DataDirFacts {
     let pair = |at: Option<Position>| at.map(|at| (at.term, at.index));
     DataDirFacts {
-        node: member.node,
-        incarnation: member.incarnation,
-        cluster,
-        engine,
+        node: identity.member.node,
+        incarnation: identity.member.incarnation,
+        cluster: identity.cluster,
+        parents: identity.parents.clone(),
+        engine: identity.engine,
         vote: recovered.vote.as_ref().map(|vote| {
             let vote = convert::vote_to_proto(vote);
             VoteFacts {
@@ -274,16 +302,17 @@ fn facts(
     }
 }
 
-fn entry(record: &Record) -> LogEntry {
+fn entry(record: &Record, skipped: bool) -> LogEntry {
     LogEntry {
         term: record.at.term,
         index: record.at.index,
         bytes: record.payload.len(),
         content: content(record),
+        skipped,
     }
 }
 
-fn content(record: &Record) -> LogContent {
+pub(crate) fn content(record: &Record) -> LogContent {
     let unreadable = |error: &dyn std::fmt::Display| LogContent::Unreadable {
         detail: error.to_string(),
     };

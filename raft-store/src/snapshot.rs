@@ -24,6 +24,7 @@ use crate::metrics;
 use crate::space::{Space, synced};
 use crate::types::{LogId, SnapshotMeta};
 
+pub(crate) use facts::verified;
 pub use facts::{SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot};
 pub(crate) use format::load;
 
@@ -189,6 +190,15 @@ impl SnapshotStore {
         })
     }
 
+    /// Those of a directory as they are: nothing is removed from it.
+    pub(crate) fn look(dir: &Path) -> Self {
+        Self {
+            dir: Arc::from(dir),
+            version: Arc::from(""),
+            space: None,
+        }
+    }
+
     /// The same, but what finds no room on the disk waits for it.
     pub(crate) fn with_space(mut self, space: Arc<Space>) -> Self {
         self.space = Some(space);
@@ -196,7 +206,7 @@ impl SnapshotStore {
     }
 
     /// Does something that may have to wait for room.
-    fn when_room<T>(
+    pub(crate) fn when_room<T>(
         &self,
         what: &str,
         mut work: impl FnMut() -> Result<T, SnapshotError>,
@@ -207,7 +217,8 @@ impl SnapshotStore {
         }
     }
 
-    /// Writes a snapshot; durable on return.
+    /// As [`Self::write_descended`], without parents, when there is room.
+    #[cfg(test)]
     pub(crate) fn write(
         &self,
         cluster: ClusterId,
@@ -216,27 +227,38 @@ impl SnapshotStore {
         state: &State,
     ) -> io::Result<SnapshotFile> {
         self.when_room("write a snapshot", || {
-            self.write_once(cluster, meta, former, state)
+            self.write_descended(cluster, &[], meta, former, state)
         })
     }
 
-    fn write_once(
+    /// Writes a snapshot, of a state that may still be that of one of `parents`; durable on return.
+    pub(crate) fn write_descended(
         &self,
         cluster: ClusterId,
+        parents: &[ClusterId],
         meta: &SnapshotMeta,
         former: &Former,
         state: &State,
     ) -> Result<SnapshotFile, SnapshotError> {
+        let parent = state.cluster().filter(|other| parents.contains(other));
         let begun = Instant::now();
         let path = self.path_of(meta.last_log_id.as_ref());
         let aside = path.with_extension(ASIDE);
         let mut file = File::create(&aside).map_err(io_error("make", &aside))?;
         failpoint!("snapshot.write.begun");
-        let written = format::write(&mut file, cluster, meta, former, state, &self.version)
-            .and_then(|()| {
-                failpoint!("snapshot.write.written");
-                synced(file.sync_all())
-            });
+        let written = format::write(
+            &mut file,
+            cluster,
+            parent,
+            meta,
+            former,
+            state,
+            &self.version,
+        )
+        .and_then(|()| {
+            failpoint!("snapshot.write.written");
+            synced(file.sync_all())
+        });
         if let Err(error) = written {
             // Half a file takes room from others. The next start removes what this leaves.
             let _ = std::fs::remove_file(&aside);

@@ -17,8 +17,8 @@ use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use openraft::{Instant as _, ServerState};
 use regency_runtime::Clock;
-use regency_state::{BeginTerm, Command, MasterInfo, Proposal, Verdict};
-use regency_types::{ClusterTime, DurationMs, NodeId, Term};
+use regency_state::{BeginTerm, ChangeCluster, Command, MasterInfo, Proposal, Refusal, Verdict};
+use regency_types::{ClusterId, ClusterTime, DurationMs, NodeId, Term};
 use tokio::sync::{oneshot, watch};
 
 use crate::conditions::Conditions;
@@ -320,35 +320,56 @@ impl TermTask {
         let states = self.states.clone();
         let clock = Arc::clone(&self.clock);
         let master = self.master.clone();
-        let cluster = self.identity.cluster();
+        let identity = Arc::clone(&self.identity);
         async move {
             // The library elects nobody without a membership, and there is none without a
             // cluster.
-            let cluster = cluster?;
+            let cluster = identity.cluster()?;
+            let mut former = None;
             let mut data = raft.data_metrics();
             loop {
                 let proposal = Proposal {
                     // Time stood still since the last entry: nobody served.
                     proposed_at: states.borrow().state.now(),
                     wall: clock.wall(),
-                    command: Command::BeginTerm(BeginTerm {
-                        cluster,
-                        term: Term(term),
-                        master: master.clone(),
-                    }),
+                    command: match former.take() {
+                        None => Command::BeginTerm(BeginTerm {
+                            cluster,
+                            term: Term(term),
+                            master: master.clone(),
+                        }),
+                        Some((from, index)) => Command::ChangeCluster(ChangeCluster {
+                            from,
+                            to: cluster,
+                            index,
+                        }),
+                    },
                 };
+                let changes = matches!(proposal.command, Command::ChangeCluster(_));
                 let bytes = Bytes::from(regency_stored::encode_proposal(&proposal));
                 let result = match write(&raft, bytes, Term(term)).await {
                     Ok(written) => outcome(written.await),
                     Err(error) => Err(error),
                 };
                 match result {
+                    // Now the term can begin.
+                    Ok(Ok(_)) if changes => {
+                        tracing::warn!(
+                            cluster_id = %cluster,
+                            "the state goes on as that of a new cluster"
+                        );
+                    }
                     Ok(Ok(_)) => {
                         return Some(Begun {
                             term,
                             at: states.borrow().state.now(),
                             at_ms: clock.monotonic_ms(),
                         });
+                    }
+                    Ok(Err(Refusal::WrongCluster))
+                        if !changes && former_cluster(&states, &identity).is_some() =>
+                    {
+                        former = former_cluster(&states, &identity);
                     }
                     Ok(Err(refusal)) => {
                         tracing::error!(term, ?refusal, "the state refuses this master as leader");
@@ -425,6 +446,19 @@ impl TermTask {
         );
         self.halted.send_replace(Some(why));
     }
+}
+
+/// The cluster whose state this directory was made to go on with, when the state is still that
+/// cluster's, and how far it has come.
+fn former_cluster(
+    states: &watch::Receiver<Arc<AppliedState>>,
+    identity: &Identity,
+) -> Option<(ClusterId, u64)> {
+    let applied = states.borrow();
+    let cluster = applied.state.cluster()?;
+    identity
+        .descends_from(cluster)
+        .then_some((cluster, applied.index))
 }
 
 async fn wait(beginning: &mut Option<(u64, Beginning)>) -> Option<Begun> {

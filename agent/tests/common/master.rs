@@ -330,6 +330,7 @@ impl Service {
             applied_report_seq,
             ping_interval_ms: 50,
             ping_timeout_ms: 1_000,
+            adoption: None,
         };
         outbound.send(Ok(self.say(Say::Attached(attached)))).await?;
         let mut pings = tokio::time::interval(Duration::from_millis(50));
@@ -370,7 +371,7 @@ impl Service {
                         return Ok(());
                     }
                     if now.resync != manner.resync {
-                        outbound.send(Ok(self.say(Say::ResyncRequest(rpc::ResyncRequest {})))).await?;
+                        outbound.send(Ok(self.say(Say::ResyncRequest(rpc::ResyncRequest::default())))).await?;
                     }
                     if now.shutdown != manner.shutdown {
                         let reason = "the test removed it".to_owned();

@@ -10,6 +10,7 @@ mod failover;
 mod frozen;
 mod local;
 mod members;
+mod restore;
 mod snapshots;
 mod stalled;
 mod starved;

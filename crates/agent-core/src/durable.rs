@@ -137,6 +137,17 @@ pub enum Record {
     FrameworkGone(FrameworkId, DurationMs),
     /// A launch leaves the table.
     Forgotten(LaunchId),
+    /// Belongs to the cluster that goes on with the state of the one it belonged to.
+    Adopted {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The agent's id in it.
+        agent_id: AgentId,
+        /// The term.
+        term: Term,
+        /// Commands go on above this number.
+        command_seq: u64,
+    },
 }
 
 /// Everything the agent must not forget.
@@ -214,6 +225,18 @@ impl Durable {
             Record::ReportSeq(seq) => self.report_seq = self.report_seq.max(*seq),
             Record::FrameworkGone(framework, grace) => self.framework_gone(framework, *grace),
             Record::Forgotten(id) => self.forget(id),
+            Record::Adopted {
+                cluster,
+                agent_id,
+                term,
+                command_seq,
+            } => {
+                self.cluster = Some(*cluster);
+                self.agent_id = Some(agent_id.clone());
+                // Terms and commands of the former cluster have nothing to do with those here.
+                self.highest_term = *term;
+                self.command_seq = *command_seq;
+            }
         }
     }
 

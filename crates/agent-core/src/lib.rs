@@ -32,6 +32,6 @@ pub use durable::{Durable, Phase, ProcessRef, Record, Task};
 pub use exit::Exit;
 pub use launch::{ContainerId, Launch, LaunchId};
 pub use machine::{Core, Input, ProcessFact, Timing};
-pub use message::{AgentMessage, Command, Fence, MasterMessage, Numbered, Refusal};
+pub use message::{Adoption, AgentMessage, Command, Fence, MasterMessage, Numbered, Refusal};
 pub use step::{Action, Cx, Mint, Step, StopReason, StreamNo};
 pub use update::{Reason, Source, Update};

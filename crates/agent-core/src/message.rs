@@ -33,6 +33,8 @@ pub enum MasterMessage {
         ping_interval: DurationMs,
         /// Without one for this long, look for another leader.
         ping_timeout: DurationMs,
+        /// Set when the masters went on from those of another cluster.
+        adoption: Option<Adoption>,
     },
     /// The attachment does not stand.
     Refused {
@@ -53,9 +55,21 @@ pub enum MasterMessage {
         quorum_ack_age: DurationMs,
     },
     /// Asks for the whole picture.
-    ResyncRequest,
+    ResyncRequest {
+        /// With what was launched.
+        inventory: bool,
+    },
     /// This agent was removed; the text says why.
     Shutdown(String),
+}
+
+/// An agent of a former cluster is taken over by the one that goes on with its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adoption {
+    /// The cluster the agent must belong to.
+    pub former: ClusterId,
+    /// Commands up to this number count as noted from now on.
+    pub command_seq: u64,
 }
 
 /// Why a master refuses an attachment.
@@ -163,6 +177,8 @@ pub enum AgentMessage {
         command_seq: u64,
         /// One per launch, each with number 0.
         tasks: Vec<Report>,
+        /// Whether they come with what was launched.
+        inventory: bool,
     },
 }
 
@@ -181,4 +197,6 @@ pub struct Report {
     pub head: Option<Update>,
     /// State of the newest update.
     pub latest_state: TaskState,
+    /// The encoded `mesos.v1.TaskInfo`; empty but in an inventory.
+    pub task_info: Bytes,
 }

@@ -58,6 +58,8 @@ enum Command {
     /// Look into the data directory of a master that does not run.
     #[command(subcommand)]
     Raft(commands::raft::Raft),
+    /// Bring a stopped master back when a majority is lost for good, or an entry stops all masters.
+    Recover(commands::recover::Flags),
     /// Print the version.
     Version,
 }
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Snapshot(command) => commands::snapshot::run(command),
         Command::Members(flags) => commands::members::run(flags),
         Command::Raft(command) => commands::raft::run(command),
+        Command::Recover(flags) => commands::recover::run(&flags),
         Command::Version => commands::version::run(),
     };
     result.unwrap_or_else(|error| errors::failed(&error))

@@ -13,6 +13,7 @@ use regency_rpc::proto::regency::agent::v1::refused::Reason;
 use regency_state::model::Agent;
 use regency_state::{
     ApplyReports, Command, Outcome, Refusal, RegisterAgent, ReregisterAgent, ResyncAgent,
+    TakeInventory,
 };
 use regency_types::{AgentEpoch, AgentId};
 use tokio::sync::mpsc;
@@ -186,6 +187,9 @@ impl Session<'_> {
         mut incoming: Streaming<wire::AgentMessage>,
     ) -> Result<(), Gone> {
         let epoch = attach.epoch;
+        let former = attach
+            .cluster
+            .filter(|cluster| *cluster != self.leader.cluster);
         let Some(agent) = self.admit(&attach).await else {
             return Ok(());
         };
@@ -214,19 +218,30 @@ impl Session<'_> {
                 applied_report_seq: record.report_seq,
                 ping_interval_ms: PING_INTERVAL.as_millis() as u64,
                 ping_timeout_ms: PING_TIMEOUT.as_millis() as u64,
+                adoption: former.map(|cluster| wire::Adoption {
+                    former_cluster_id: cluster.to_bytes().to_vec().into(),
+                    command_seq: record.confirmed_seq,
+                }),
             }))
             .await?;
-        let differs = differs(&attach, &record, || convert::digest(&state.state, &record));
+        // An agent that was not asked yet what it runs, or whose answer was lost, is asked.
+        let inventory = record.inventory_due || former.is_some();
+        let differs =
+            inventory || differs(&attach, &record, || convert::digest(&state.state, &record));
         if differs {
             self.outbox
-                .send(ToAgent::ResyncRequest(wire::ResyncRequest {}))
+                .send(ToAgent::ResyncRequest(wire::ResyncRequest { inventory }))
                 .await?;
         }
-        let result = if differs { "resynced" } else { "attached" };
+        let result = match (former, differs) {
+            (Some(_), _) => "adopted",
+            (None, true) => "resynced",
+            (None, false) => "attached",
+        };
         ::metrics::counter!(metrics::ATTACHMENTS, "result" => result).increment(1);
         self.leader.allocate.notify_one();
         // Until a resync told which numbers the agent has used, no command is sent.
-        let mut sent = if attach.command_seq > record.command_seq {
+        let mut sent = if inventory || attach.command_seq > record.command_seq {
             None
         } else {
             Some(attach.command_seq)
@@ -271,12 +286,18 @@ impl Session<'_> {
     /// Gives the agent its id, with a log entry only when something about it is new.
     async fn admit(&self, attach: &convert::Attach) -> Option<AgentId> {
         let leader = self.leader;
-        if let Some(cluster) = attach.cluster
-            && cluster != leader.cluster
+        let state = leader.state();
+        let former = attach.cluster.filter(|cluster| *cluster != leader.cluster);
+        if let Some(cluster) = former
+            && !state
+                .state
+                .ancestors()
+                .any(|ancestor| ancestor.cluster == cluster)
         {
             let message = format!(
-                "the agent's checkpoints belong to cluster {cluster}, this is cluster {}; give the \
-                 agent an empty --work-dir or the masters of its own cluster",
+                "the agent's checkpoints belong to cluster {cluster}, this is cluster {}, which was \
+                 not restored from it; give the agent the masters of its own cluster, or stop it \
+                 and its tasks and give it an empty --work-dir",
                 leader.cluster
             );
             self.outbox
@@ -284,14 +305,27 @@ impl Session<'_> {
                 .await;
             return None;
         }
-        if attach.highest_term > leader.term.0 {
+        // Terms of another cluster say nothing about the terms of this one. Whoever is frozen and
+        // leads no more must not take an agent over.
+        if former.is_some() {
+            if leader.consensus.read_barrier().await.is_err() {
+                self.outbox
+                    .refuse(Reason::Retry, "leadership is not certain", None)
+                    .await;
+                return None;
+            }
+        } else if attach.highest_term > leader.term.0 {
             let message = format!("the agent knows of term {}", attach.highest_term);
             self.outbox.refuse(Reason::NotLeader, message, None).await;
             return None;
         }
-        let state = leader.state();
         let known = match &attach.agent {
-            Some(id) => state.state.agent(id).cloned(),
+            Some(id) => {
+                let known = state.state.agent(id);
+                // It may have been given another id here, and not have heard of it.
+                let renamed = || state.state.agent_of_epoch(attach.epoch);
+                known.or_else(|| former.and_then(|_| renamed())).cloned()
+            }
             None => state.state.agent_of_epoch(attach.epoch).cloned(),
         };
         let command = match (&attach.agent, known) {
@@ -303,6 +337,12 @@ impl Session<'_> {
             (_, Some(agent)) if is_current(&agent, attach) => return Some(agent.id.clone()),
             (_, Some(agent)) => Command::ReregisterAgent(ReregisterAgent {
                 agent: agent.id.clone(),
+                epoch: attach.epoch,
+                boot: attach.boot,
+                spec: attach.spec.clone(),
+            }),
+            // Registered after the state was saved that this cluster goes on with.
+            (Some(_), None) if former.is_some() => Command::RegisterAgent(RegisterAgent {
                 epoch: attach.epoch,
                 boot: attach.boot,
                 spec: attach.spec.clone(),
@@ -411,6 +451,29 @@ impl Session<'_> {
                     }
                 }
                 Ok(goes_on)
+            }
+            FromAgent::Resync(resync) if resync.inventory => {
+                let state = self.leader.state();
+                let tasks = resync.tasks.into_iter();
+                let tasks = tasks.map(|task| convert::inventory_task(task, agent, &state.state));
+                let command = match tasks.collect() {
+                    Ok(tasks) => TakeInventory {
+                        agent: agent.clone(),
+                        epoch,
+                        report_seq: resync.report_seq,
+                        tasks,
+                    },
+                    Err(error) => {
+                        self.outbox.refuse(Reason::BadInfo, error, None).await;
+                        return Ok(ends);
+                    }
+                };
+                let flow = self.commit(Command::TakeInventory(command)).await?;
+                if flow.is_continue() {
+                    *sent = Some(resync.command_seq);
+                    self.send_commands(agent, sent).await?;
+                }
+                Ok(flow)
             }
             FromAgent::Resync(resync) => {
                 let mut tasks = Vec::with_capacity(resync.tasks.len());

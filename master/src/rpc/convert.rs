@@ -2,7 +2,7 @@
 
 use regency_rpc::proto::regency::agent::v1 as wire;
 use regency_state::model::{Agent, AgentCommand, AgentSpec};
-use regency_state::{ReportedUpdate, State, TaskReport};
+use regency_state::{InventoryTask, ReportedUpdate, State, TaskReport, TaskSpec};
 use regency_types::digest::{Digest, DigestBuilder};
 use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Generation, TaskId, TaskKey, TaskState,
@@ -133,6 +133,50 @@ pub(crate) fn report(message: wire::Report) -> Result<TaskReport, MessageError> 
         head,
         latest_state,
     })
+}
+
+/// Reads a task of an inventory. What was launched is read only where `state` does not know it: all
+/// of it would not fit into an entry.
+///
+/// # Errors
+/// When a field of the report is not what it must be.
+pub(crate) fn inventory_task(
+    message: wire::Report,
+    agent: &AgentId,
+    state: &State,
+) -> Result<InventoryTask, MessageError> {
+    let info = message.task_info.clone();
+    let report = report(message)?;
+    let is_known = state
+        .task(&report.task)
+        .is_some_and(|task| task.generation == report.generation);
+    let spec = (!is_known)
+        .then(|| launched(&info, &report, agent))
+        .flatten();
+    let (spec, role) = spec.unzip();
+    Ok(InventoryTask {
+        report,
+        spec,
+        role: role.flatten(),
+    })
+}
+
+/// What was launched, and the role it says its resources are of.
+fn launched(
+    info: &[u8],
+    report: &TaskReport,
+    agent: &AgentId,
+) -> Option<(TaskSpec, Option<String>)> {
+    let task: v1::TaskInfo = regency_wire::decode(ContentType::Protobuf, info).ok()?;
+    let allocated = resources::from_wire(&task.resources).ok()?;
+    let spec = TaskSpec {
+        task: report.task.task.clone(),
+        agent: agent.clone(),
+        name: task.name,
+        resources: allocated.resources,
+        info: info.to_vec().into(),
+    };
+    Some((spec, allocated.role))
 }
 
 /// A command of the agent's stream, with everything the agent needs for it. `None` when the state

@@ -1,6 +1,6 @@
 //! Opening a data directory and starting everything that replicates.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -78,10 +78,22 @@ pub enum StartError {
 /// What was opened on disk.
 struct Opened {
     identity: Identity,
+    log_place: PathBuf,
     engine: Box<dyn LogEngine>,
     recovered: Recovered,
     snapshots: SnapshotStore,
     newest: Option<(Loaded, SnapshotFile)>,
+}
+
+fn open_log(place: &Path, log: &LogConfig) -> Result<(Box<dyn LogEngine>, Recovered), EngineError> {
+    let options = engine::Options {
+        rebuild: engine::RebuildWhen {
+            factor: log.rebuild_factor,
+            bytes_min: log.rebuild_bytes_min,
+        },
+        ..engine::Options::default()
+    };
+    engine::open_with(log.engine, place, &options)
 }
 
 fn open(
@@ -94,14 +106,10 @@ fn open(
     let identity = Identity::open(dir, node, log.engine, mint)?;
     let place =
         log_dir::settle(dir, log.engine).map_err(EngineError::io("settle the log in", dir))?;
-    let options = engine::Options {
-        rebuild: engine::RebuildWhen {
-            factor: log.rebuild_factor,
-            bytes_min: log.rebuild_bytes_min,
-        },
-        ..engine::Options::default()
-    };
-    let (engine, recovered) = engine::open_with(log.engine, &place, &options)?;
+    let (engine, recovered) = open_log(&place, log)?;
+    if let Some(purged) = recovered.purged {
+        identity.forget_skips(purged.index)?;
+    }
     let snapshots = SnapshotStore::open(&dir.join("snapshots"), version)?;
     let newest = snapshots.load_newest(identity.cluster())?;
     let snapshot = newest
@@ -118,6 +126,7 @@ fn open(
     }
     Ok(Opened {
         identity,
+        log_place: place,
         engine,
         recovered,
         snapshots,
@@ -228,9 +237,9 @@ impl Consensus {
         let space = Space::new(&config.data_dir, config.log.disk_reserve_bytes);
         tokio::spawn(Arc::clone(&space).run());
         let again = {
-            let (kind, dir) = (config.log.engine, config.data_dir.join("log"));
+            let (log, place) = (config.log, opened.log_place);
             Again {
-                open: Box::new(move || engine::open(kind, &dir)),
+                open: Box::new(move || open_log(&place, &log)),
                 space: Arc::clone(&space),
             }
         };

@@ -9,7 +9,7 @@ use openraft::type_config::TypeConfigExt as _;
 use super::tests::proposal;
 use super::*;
 use crate::config::EngineKind;
-use crate::engine::{self, EngineError};
+use crate::engine::{self, EngineError, LogBytes};
 use crate::space::Space;
 
 /// An engine whose writes find no room when its turn comes, after they did half of what was asked.
@@ -71,6 +71,10 @@ impl LogEngine for Crowded {
 
     fn reader(&self) -> Arc<dyn LogRead> {
         self.engine.reader()
+    }
+
+    fn bytes(&self) -> io::Result<LogBytes> {
+        self.engine.bytes()
     }
 
     fn group_bytes_max(&self) -> usize {

@@ -70,7 +70,8 @@ fn change(
     passed: &mut dyn FnMut(Step) -> Result<(), OfflineError>,
 ) -> Result<EngineChange, OfflineError> {
     let _lock = lock(dir)?;
-    let (member, from, cluster) = super::identity_of(dir)?;
+    let identity = super::identity_of(dir)?;
+    let from = identity.engine;
     let log = log_dir::settle(dir, from).map_err(io_error("settle the log in", dir))?;
     let before = log_dir::before(dir);
     if from != to && before.exists() {
@@ -79,7 +80,7 @@ fn change(
     let (old, recovered) = engine::open(from, &log)?;
     let bytes_before = bytes_below(&log).map_err(io_error("measure", &log))?;
     let mut outcome = EngineChange {
-        node: member.node,
+        node: identity.member.node,
         from,
         to,
         entries: recovered.last.map_or(0, |last| last.index + 1)
@@ -109,7 +110,11 @@ fn change(
         .and_then(|()| engine::sync_dir(dir))
         .map_err(io_error("rename", &making))?;
     passed(Step::Named)?;
-    identity::write(dir, member, to, cluster)?;
+    let next = identity::Content {
+        engine: to,
+        ..identity
+    };
+    identity::write(dir, &next)?;
     passed(Step::Decided)?;
     log_dir::make_room(dir, to).map_err(io_error("move", &log))?;
     passed(Step::Aside)?;

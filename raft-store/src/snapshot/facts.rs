@@ -8,12 +8,18 @@ use regency_types::{ClusterId, Incarnation, NodeId, Term};
 
 use super::format::{self, Header};
 use super::{SnapshotError, SnapshotFile};
+use crate::types::SnapshotMeta;
 
 /// What a snapshot file holds. Everything in it was checked against its checksums.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotFacts {
     /// Whose state it is.
     pub cluster: ClusterId,
+    /// Clusters whose state it was before, the oldest first.
+    pub ancestors: Vec<ClusterId>,
+    /// The leader's wall clock at the last proposal in the state, in milliseconds since the Unix
+    /// epoch.
+    pub saved_ms: u64,
     /// Index of the last entry in the state.
     pub index: u64,
     /// Term of that entry.
@@ -68,7 +74,7 @@ pub struct SnapshotMember {
 /// # Errors
 /// When the file cannot be read, is damaged in any part, or is of a newer program.
 pub fn inspect_snapshot(path: &Path) -> Result<SnapshotFacts, SnapshotError> {
-    read(path).map(|(facts, _)| facts)
+    read(path).map(|(facts, ..)| facts)
 }
 
 /// As [`inspect_snapshot`], and checks that the state in it keeps every rule of the state machine.
@@ -76,7 +82,12 @@ pub fn inspect_snapshot(path: &Path) -> Result<SnapshotFacts, SnapshotError> {
 /// # Errors
 /// As [`inspect_snapshot`]; [`SnapshotError::BrokenRule`] for a state that cannot be.
 pub fn verify_snapshot(path: &Path) -> Result<SnapshotFacts, SnapshotError> {
-    let (facts, state) = read(path)?;
+    verified(path).map(|(facts, ..)| facts)
+}
+
+/// As [`verify_snapshot`], with what is in it.
+pub(crate) fn verified(path: &Path) -> Result<(SnapshotFacts, SnapshotMeta, State), SnapshotError> {
+    let (facts, header, state) = read(path)?;
     let broken = |detail: String| SnapshotError::BrokenRule {
         path: path.to_path_buf(),
         detail,
@@ -85,28 +96,32 @@ pub fn verify_snapshot(path: &Path) -> Result<SnapshotFacts, SnapshotError> {
         .check_invariants()
         .map_err(|violation| broken(violation.to_string()))?;
     // The state learns its cluster by the first entry that counts.
-    match state.cluster().filter(|cluster| *cluster != facts.cluster) {
+    let other = state.cluster().filter(|other| *other != facts.cluster);
+    match other.filter(|other| Some(*other) != header.parent) {
         Some(other) => Err(broken(format!(
             "it is of cluster {other}, the file of cluster {}",
             facts.cluster
         ))),
-        None => Ok(facts),
+        None => Ok((facts, header.meta, state)),
     }
 }
 
-fn read(path: &Path) -> Result<(SnapshotFacts, State), SnapshotError> {
+fn read(path: &Path) -> Result<(SnapshotFacts, Header, State), SnapshotError> {
     let file = SnapshotFile::open(path)?;
     let header = format::read_header(&file)?;
     let state = format::read_state(&file, &header)?;
-    Ok((facts(&header, &state, file.bytes()), state))
+    Ok((facts(&header, &state, file.bytes()), header, state))
 }
 
 fn facts(header: &Header, state: &State, file_bytes: u64) -> SnapshotFacts {
     let last = header.meta.last_log_id;
+    let ancestors = state.ancestors().map(|ancestor| ancestor.cluster);
     let membership = header.meta.last_membership.membership();
     let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
     SnapshotFacts {
         cluster: header.cluster,
+        ancestors: ancestors.chain(header.parent).collect(),
+        saved_ms: state.wall().0,
         index: last.map_or(0, |at| at.index),
         term: Term(last.map_or(0, |at| at.leader_id.term)),
         members: membership

@@ -46,6 +46,8 @@ pub(super) struct Header {
     /// Version of the format it is written in.
     pub(super) format: u32,
     pub(super) cluster: ClusterId,
+    /// Whose the state in it still is, when that is another cluster.
+    pub(super) parent: Option<ClusterId>,
     pub(super) meta: SnapshotMeta,
     /// Who was a member before.
     pub(super) former: Former,
@@ -74,6 +76,7 @@ pub(super) struct Body {
 pub(super) fn write(
     file: &mut impl Write,
     cluster: ClusterId,
+    parent: Option<ClusterId>,
     meta: &SnapshotMeta,
     former: &Former,
     state: &State,
@@ -106,6 +109,7 @@ pub(super) fn write(
         stored_bytes: body.len() as u64,
         stored_digest: digest_to_proto(xxh3_128(&body)),
         former_members: former.to_proto(),
+        parent_cluster_id: parent.map(convert::cluster_to_proto).unwrap_or_default(),
     }
     .encode_to_vec();
     file.write_all(&prefix(&header))?;
@@ -231,6 +235,10 @@ fn parse(
     Ok(Header {
         format,
         cluster: convert::cluster_from_proto(&header.cluster_id).map_err(|e| e.to_string())?,
+        parent: match header.parent_cluster_id.as_ref() {
+            [] => None,
+            id => Some(convert::cluster_from_proto(id).map_err(|e| e.to_string())?),
+        },
         meta: SnapshotMeta {
             last_log_id: header.last_log_id.as_ref().map(convert::log_id_from_proto),
             last_membership: convert::stored_membership_from_proto(membership)

@@ -1,10 +1,11 @@
 //! Which master the agent listens to, and what it tells it.
 
+use bytes::Bytes;
 use regency_types::{AgentId, DurationMs};
 
 use crate::durable::Record;
 use crate::launch::LaunchId;
-use crate::message::{AgentMessage, Fence, MasterMessage, Refusal, Report};
+use crate::message::{Adoption, AgentMessage, Fence, MasterMessage, Refusal, Report};
 use crate::step::{Action, Cx, StopReason, StreamNo};
 
 use super::{Core, commands, processes};
@@ -134,6 +135,7 @@ pub(super) fn received(
         applied_report_seq,
         ping_interval,
         ping_timeout,
+        adoption,
     } = message
     {
         let attached = Attached {
@@ -144,7 +146,7 @@ pub(super) fn received(
             heard_ms: cx.now_ms,
             sent_report_seq: applied_report_seq,
         };
-        return attach(core, attached, agent_id, cx);
+        return attach(core, attached, agent_id, adoption, cx);
     }
     let Some(attached) = core.connection.attached_mut() else {
         return leave(
@@ -167,19 +169,37 @@ pub(super) fn received(
         // Kept nowhere: the next attachment names the committed number again.
         MasterMessage::ReportsCommitted(_) => {}
         MasterMessage::Ping { quorum_ack_age } => ping(core, quorum_ack_age, cx),
-        MasterMessage::ResyncRequest => resync(core, stream, cx),
+        MasterMessage::ResyncRequest { inventory } => resync(core, stream, inventory, cx),
         MasterMessage::Shutdown(why) => removed(core, why, cx),
         MasterMessage::Attached { .. } | MasterMessage::Refused { .. } => {}
     }
 }
 
-fn attach(core: &mut Core, attached: Attached, agent_id: AgentId, cx: &mut Cx<'_>) {
+fn attach(
+    core: &mut Core,
+    attached: Attached,
+    agent_id: AgentId,
+    adoption: Option<Adoption>,
+    cx: &mut Cx<'_>,
+) {
     let Fence { cluster, term, .. } = attached.fence;
     let durable = &core.durable;
-    if durable.cluster.is_some_and(|known| known != cluster) {
+    let former = durable.cluster.filter(|known| *known != cluster);
+    if let (Some(former), Some(adoption)) = (former, adoption)
+        && adoption.former == former
+    {
+        adopt(
+            core,
+            attached.fence,
+            agent_id.clone(),
+            adoption.command_seq,
+            cx,
+        );
+    } else if former.is_some() {
         let why = format!("the master belongs to cluster {cluster}, this agent to another one");
         return leave(core, why, None, cx);
     }
+    let durable = &core.durable;
     if term < durable.highest_term {
         let why = format!(
             "the master leads term {term}, lower than {}",
@@ -201,6 +221,20 @@ fn attach(core: &mut Core, attached: Attached, agent_id: AgentId, cx: &mut Cx<'_
     if applied > core.durable.report_seq {
         renumber(core, applied, cx);
     }
+}
+
+/// Leaves its cluster for the one that goes on with its state, which is durable before anything is
+/// done for that. There is no way back: masters of the former cluster do not descend from this one.
+fn adopt(core: &mut Core, fence: Fence, agent_id: AgentId, command_seq: u64, cx: &mut Cx<'_>) {
+    core.record(
+        Record::Adopted {
+            cluster: fence.cluster,
+            agent_id,
+            term: fence.term,
+            command_seq,
+        },
+        cx,
+    );
 }
 
 /// The masters applied a report number that this agent never assigned, so numbers up to it would
@@ -320,18 +354,25 @@ fn ping(core: &mut Core, quorum_ack_age: DurationMs, cx: &mut Cx<'_>) {
     cx.act(Action::Send(stream, AgentMessage::Pong { command_seq }));
 }
 
-fn resync(core: &mut Core, stream: StreamNo, cx: &mut Cx<'_>) {
+fn resync(core: &mut Core, stream: StreamNo, inventory: bool, cx: &mut Cx<'_>) {
     let durable = &core.durable;
     let tasks = durable
         .tasks
         .iter()
         .filter(|(_, task)| !task.silent)
-        .filter_map(|(id, _)| report(core, id, 0))
+        .filter_map(|(id, task)| {
+            let mut report = report(core, id, 0)?;
+            if inventory {
+                report.task_info = task.launch.task_info.clone();
+            }
+            Some(report)
+        })
         .collect();
     let resync = AgentMessage::Resync {
         report_seq: durable.report_seq,
         command_seq: durable.command_seq,
         tasks,
+        inventory,
     };
     let report_seq = durable.report_seq;
     if let Some(attached) = core.connection.attached_mut() {
@@ -350,6 +391,7 @@ fn report(core: &Core, id: &LaunchId, report_seq: u64) -> Option<Report> {
         executor_pid: task.executor_pid,
         head: task.updates.front().cloned(),
         latest_state: task.latest_state,
+        task_info: Bytes::new(),
     })
 }
 

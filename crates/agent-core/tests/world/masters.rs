@@ -37,6 +37,7 @@ impl World {
                     applied_report_seq: self.applied_report_seq,
                     ping_interval: DurationMs(1_000),
                     ping_timeout: DurationMs(u64::MAX),
+                    adoption: None,
                 };
                 self.say(stream, attached);
             }
@@ -215,6 +216,7 @@ impl World {
                 applied_report_seq: u64::MAX / 2,
                 ping_interval: DurationMs(1),
                 ping_timeout: DurationMs(1),
+                adoption: None,
             },
         ));
         let command = Command::ShutdownFramework(Self::key(0, 0).framework);

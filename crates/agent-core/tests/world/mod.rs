@@ -446,7 +446,7 @@ impl World {
             Op::Crash(crash) => self.crash = Some(crash),
             Op::Resync => {
                 if let Some(stream) = self.stream.filter(|_| self.core.attached_to().is_some()) {
-                    self.say(stream, MasterMessage::ResyncRequest);
+                    self.say(stream, MasterMessage::ResyncRequest { inventory: false });
                 }
             }
         }

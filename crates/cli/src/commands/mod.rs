@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod master;
 pub(crate) mod members;
 pub(crate) mod raft;
+pub(crate) mod recover;
 pub(crate) mod snapshot;
 pub(crate) mod version;
 

@@ -116,6 +116,9 @@ fn entry(entry: &LogEntry) -> Value {
     shown["index"] = entry.index.into();
     shown["term"] = entry.term.into();
     shown["bytes"] = entry.bytes.into();
+    if entry.skipped {
+        shown["skipped"] = true.into();
+    }
     shown
 }
 
@@ -125,6 +128,7 @@ fn state(facts: &DataDirFacts) -> Value {
         "node_id": facts.node.0,
         "incarnation": facts.incarnation.to_string(),
         "cluster_id": facts.cluster.map(|cluster| cluster.to_string()),
+        "parents": facts.parents.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "log_engine": facts.engine.name(),
         "vote": facts.vote.map(|vote| json!({
             "term": vote.term,
@@ -208,6 +212,7 @@ mod tests {
             term: 2,
             index: 7,
             bytes: 30,
+            skipped: false,
             content: LogContent::Proposal {
                 command: "register_agent",
                 proposed_at_ms: 5,

@@ -45,7 +45,9 @@ fn make(dir: &Path, kind: EngineKind) {
 
 /// Checks that a master can use the directory with the engine it names, and gives that.
 fn check(dir: &Path) -> EngineKind {
-    let (_, kind, _) = crate::offline::identity_of(dir).expect("an identity");
+    let kind = crate::offline::identity_of(dir)
+        .expect("an identity")
+        .engine;
     drop(Identity::open(dir, NodeId(1), kind, &CountingIds::default()).expect("opens"));
     let facts = crate::offline::DataDir::open(dir)
         .expect("opens")

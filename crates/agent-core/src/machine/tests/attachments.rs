@@ -4,7 +4,8 @@ use regency_types::{ClusterId, DurationMs, NodeId, Term};
 
 use super::{Bench, FENCE, STREAM, attached_at, launch, launch_id};
 use crate::{
-    Action, AgentMessage, Exit, Fence, Input, MasterMessage, Numbered, Refusal, StopReason,
+    Action, Adoption, AgentMessage, Exit, Fence, Input, MasterMessage, Numbered, Refusal,
+    StopReason,
 };
 
 fn left(bench: &mut Bench) -> bool {
@@ -222,4 +223,76 @@ fn a_removed_agent_kills_first_and_ends_when_nothing_runs() {
     bench.input(Input::Ended(id, Exit::Signaled(15)));
     let stop = Action::Stop(StopReason::Removed("why".to_owned()));
     assert_eq!(bench.take_deeds(), [stop]);
+}
+
+/// The masters of [`FENCE`] were restored as another cluster, in an earlier term.
+const NEXT: Fence = Fence {
+    cluster: ClusterId(77),
+    term: Term(1),
+    leader: NodeId(3),
+};
+
+fn adopted_from(former: ClusterId) -> MasterMessage {
+    MasterMessage::Attached {
+        agent_id: NEXT.cluster.agent_id(4),
+        applied_report_seq: 0,
+        ping_interval: DurationMs(2_000),
+        ping_timeout: DurationMs(6_000),
+        adoption: Some(Adoption {
+            former,
+            command_seq: 40,
+        }),
+    }
+}
+
+#[test]
+fn an_agent_goes_over_to_the_cluster_that_descends_from_its_own_and_never_back() {
+    let mut bench = Bench::attached();
+    let id = bench.running("t");
+    bench.input(Input::StreamOpened(STREAM));
+    bench.say(NEXT, adopted_from(FENCE.cluster));
+    assert_eq!(bench.core.attached_to(), Some(NEXT));
+    let durable = bench.core.durable();
+    assert_eq!(durable.cluster, Some(NEXT.cluster));
+    assert_eq!(durable.agent_id, Some(NEXT.cluster.agent_id(4)));
+    assert_eq!((durable.highest_term, durable.command_seq), (NEXT.term, 40));
+    bench.actions.clear();
+
+    // What runs goes on and is told with what was launched.
+    bench.say(NEXT, MasterMessage::ResyncRequest { inventory: true });
+    let sent = bench.take_sent();
+    let [
+        AgentMessage::Resync {
+            tasks,
+            command_seq: 40,
+            inventory: true,
+            ..
+        },
+    ] = &sent[..]
+    else {
+        panic!("{sent:?}")
+    };
+    assert_eq!((&tasks[0].id, &tasks[0].task_info[..]), (&id, &b"t"[..]));
+    let command = launch(&launch_id("u", 50));
+    let batch = vec![Numbered { seq: 41, command }];
+    bench.say(NEXT, MasterMessage::Commands(batch));
+    assert_eq!(bench.core.durable().command_seq, 41);
+
+    for message in [attached_at(0), adopted_from(ClusterId(5))] {
+        bench.actions.clear();
+        bench.input(Input::StreamOpened(STREAM));
+        bench.say(FENCE, message);
+        assert!(left(&mut bench));
+        assert_eq!(bench.core.durable().cluster, Some(NEXT.cluster));
+    }
+}
+
+#[test]
+fn an_agent_does_not_go_over_to_a_cluster_that_descends_from_another_one() {
+    let mut bench = Bench::attached();
+    bench.input(Input::StreamOpened(STREAM));
+    bench.say(NEXT, adopted_from(ClusterId(5)));
+    assert!(left(&mut bench));
+    assert_eq!(bench.core.durable().cluster, Some(FENCE.cluster));
+    assert_eq!(bench.core.attached_to(), None);
 }

@@ -149,6 +149,7 @@ fn attached_at(applied_report_seq: u64) -> MasterMessage {
         applied_report_seq,
         ping_interval: DurationMs(2_000),
         ping_timeout: DurationMs(6_000),
+        adoption: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `regency snapshot`: take a copy of a cluster's state, and look at one.
 
 mod fetch;
+mod restore;
 mod save;
 mod show;
 
@@ -17,6 +18,8 @@ pub(crate) enum Snapshot {
     Save(save::Flags),
     /// Show what a snapshot file holds.
     Inspect(InspectFlags),
+    /// Make the data directory of a new cluster's first master from a snapshot file.
+    Restore(restore::Flags),
     /// Check a snapshot file: checksums, the state in it, and the rules that state must keep.
     Verify(VerifyFlags),
 }
@@ -54,6 +57,10 @@ pub(crate) fn run(command: Snapshot) -> anyhow::Result<ExitCode> {
             } else {
                 write!(out, "{}", show::table(&facts))?;
             }
+        }
+        Snapshot::Restore(flags) => {
+            let restored = restore::run(&flags)?;
+            writeln!(out, "{restored}")?;
         }
         Snapshot::Verify(flags) => {
             let facts = verify_snapshot(&flags.file)?;

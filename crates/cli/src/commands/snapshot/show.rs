@@ -31,6 +31,8 @@ pub(super) fn json(facts: &SnapshotFacts) -> Value {
         .collect();
     json!({
         "cluster_id": facts.cluster.to_string(),
+        "ancestors": facts.ancestors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "saved_ms": facts.saved_ms,
         "index": facts.index,
         "term": facts.term.0,
         "members": members,
@@ -55,6 +57,7 @@ pub(super) fn table(facts: &SnapshotFacts) -> String {
         ("cluster", facts.cluster.to_string()),
         ("index", facts.index.to_string()),
         ("term", facts.term.0.to_string()),
+        ("saved", saved(facts)),
         ("agents", facts.agents.to_string()),
         (
             "frameworks",
@@ -82,6 +85,9 @@ pub(super) fn table(facts: &SnapshotFacts) -> String {
         ),
     ];
     let mut text = String::new();
+    for ancestor in &facts.ancestors {
+        let _ = writeln!(text, "{:<11} {ancestor}", "ancestor");
+    }
     for (name, value) in rows {
         let _ = writeln!(text, "{name:<11} {value}");
     }
@@ -98,6 +104,12 @@ pub(super) fn table(facts: &SnapshotFacts) -> String {
         );
     }
     text
+}
+
+/// When the last proposal in it was made.
+fn saved(facts: &SnapshotFacts) -> String {
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(facts.saved_ms);
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 fn digest(facts: &SnapshotFacts) -> String {
