@@ -158,11 +158,15 @@ async fn a_backup_under_load_becomes_a_new_cluster_that_agents_and_frameworks_go
     assert!(lost.is_empty(), "{lost:?} of {}", later.len());
     // The agent told all it runs: one task that the backup did not know, and not the one that ended,
     // or its end, if it had not heard that this was acknowledged.
-    until("the picture of the agent is taken over", || async {
+    let taken_over = until("the picture of the agent is taken over", || async {
         let (active, ended) = tasks_at(&masters[0]).await;
         (active == ["after", "before"] && ended == ["ends"]).then_some(())
-    })
-    .await;
+    });
+    tokio::select! {
+        // It acknowledges what it hears, which ends a task for good.
+        () = scheduler.until("the test goes on", |_| false) => {}
+        () = taken_over => {}
+    }
     for id in ["before", "after"] {
         ledger.release(id);
     }

@@ -61,6 +61,8 @@ struct Target {
     from: u64,
     /// Index of the next entry to copy.
     next: u64,
+    /// Index behind the last entry of the log when the last step ended.
+    end: u64,
 }
 
 impl Rebuild {
@@ -111,6 +113,8 @@ impl SledEngine {
             return Ok(false);
         };
         let begun = Instant::now();
+        // As much as came since the last step, and more: or a busy log would never be caught up with.
+        let enough = target.next + self.next_index().saturating_sub(target.end);
         while target.next < self.next_index() {
             // An error here is one of the log itself.
             let range = target.next..self.next_index();
@@ -126,7 +130,9 @@ impl SledEngine {
                 return Ok(false);
             }
             target.next = last + 1;
-            if begun.elapsed() >= PAUSE_MAX {
+            let gained = target.next >= enough && begun.elapsed() >= PAUSE_MAX;
+            if gained && target.next < self.next_index() {
+                target.end = self.next_index();
                 self.rebuild.target = Some(target);
                 return Ok(true);
             }
@@ -175,6 +181,7 @@ impl SledEngine {
             number,
             from,
             next: from,
+            end: self.next_index(),
         })
     }
 

