@@ -275,6 +275,43 @@ impl Cluster {
         self.frozen.retain(|frozen| *frozen != pid);
     }
 
+    /// SIGTERM, and waits until the process has ended in order.
+    ///
+    /// # Panics
+    /// When it would not end.
+    pub async fn terminate(&mut self, member: Member) {
+        let pid = self.info(member).pid;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("a process to end");
+        let restarted = &mut self.restarted;
+        until_true("a process ends in order", || {
+            // Those that this process started have to be collected by it.
+            restarted.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+            !is_running(pid)
+        })
+        .await;
+    }
+
+    /// Whether the process of a member runs.
+    #[must_use]
+    pub fn runs(&self, member: Member) -> bool {
+        is_running(self.info(member).pid)
+    }
+
+    /// Starts a member that ended again, with another command line.
+    ///
+    /// # Panics
+    /// When the process cannot be started.
+    pub fn restart_with(&mut self, member: Member, change: impl FnOnce(&mut Vec<String>)) {
+        let (all, id) = match member {
+            Member::Master(id) => (&mut self.ready.masters, id),
+            Member::Agent(id) => (&mut self.ready.agents, id),
+        };
+        if let Some(info) = all.iter_mut().find(|info| info.id == id) {
+            change(&mut info.argv);
+        }
+        self.restart(member);
+    }
+
     /// Starts a killed member again, with the same command line.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use regency_raft_store::{EngineKind, Limits, LogConfig};
+use regency_state::FEATURE_LEVEL;
 
 use crate::flags::duration;
 
@@ -58,6 +59,11 @@ pub struct LimitFlags {
     #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub state_hash_every_entries: u64,
 
+    /// The highest feature level this master takes part in; hold all masters at the present one to
+    /// go through an upgrade in stages.
+    #[arg(long, default_value_t = FEATURE_LEVEL, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(FEATURE_LEVEL)))]
+    pub feature_level_max: u32,
+
     /// Entries whose effects wait for a slow leader before it looks at the whole state instead.
     #[arg(long, default_value_t = 16 * 1024, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub max_effect_batches: u64,
@@ -79,6 +85,7 @@ impl LimitFlags {
             append_bytes_max: size(self.max_append_bytes),
             state_hash_every_entries: self.state_hash_every_entries,
             disk_reserve_bytes: self.disk_reserve_bytes,
+            feature_level_max: self.feature_level_max,
             ..LogConfig::default()
         }
     }

@@ -11,6 +11,7 @@ use regency_types::NodeId;
 
 use crate::consensus::Consensus;
 use crate::convert;
+use crate::level::Program;
 use crate::network::{PeerNetworks, identify};
 use crate::space::{Room, RoomLevel, Space};
 use crate::status::MemberStatus;
@@ -27,20 +28,23 @@ const BELIEVED: Duration = Duration::from_secs(5);
 pub(crate) struct Condition {
     /// `None` when its version does not tell.
     pub(crate) room: Option<Room>,
+    program: Program,
     heard: Instant,
 }
 
-/// The newest [`Condition`] of each member; this master's own room is always known.
+/// The newest [`Condition`] of each member; this master's own program and room are always known.
 pub(crate) struct Conditions {
     own: NodeId,
+    program: Program,
     space: Arc<Space>,
     others: RwLock<BTreeMap<NodeId, Condition>>,
 }
 
 impl Conditions {
-    pub(crate) fn new(own: NodeId, space: Arc<Space>) -> Arc<Self> {
+    pub(crate) fn new(own: NodeId, program: Program, space: Arc<Space>) -> Arc<Self> {
         Arc::new(Self {
             own,
+            program,
             space,
             others: RwLock::default(),
         })
@@ -56,11 +60,35 @@ impl Conditions {
         if node == self.own {
             return Some(self.space.room());
         }
+        self.heard(node).and_then(|condition| condition.room)
+    }
+
+    /// What a member runs, when it is known.
+    pub(crate) fn program(&self, node: NodeId) -> Option<Program> {
+        if node == self.own {
+            return Some(self.program.clone());
+        }
+        self.heard(node).map(|condition| condition.program)
+    }
+
+    /// What this master runs.
+    pub(crate) fn own_program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The highest feature level that all of them support; `None` while one of them is not known.
+    pub(crate) fn level_supported(&self, members: impl Iterator<Item = NodeId>) -> Option<u32> {
+        let levels = members.map(|node| Some(self.program(node)?.feature_level_max));
+        // `None` is less than any level.
+        levels.min().flatten()
+    }
+
+    fn heard(&self, node: NodeId) -> Option<Condition> {
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
         let condition = others.get(&node);
         condition
             .filter(|condition| condition.heard.elapsed() <= BELIEVED)
-            .and_then(|condition| condition.room)
+            .cloned()
     }
 
     /// Whether a member is known to have room.
@@ -191,6 +219,7 @@ impl Survey {
             }
             let condition = Condition {
                 room: answer.disk_room.as_ref().and_then(convert::room_from_proto),
+                program: Program::of(&answer),
                 heard: Instant::now(),
             };
             self.conditions.note(member.node, condition);
@@ -213,7 +242,14 @@ mod tests {
         let probed = Arc::clone(&free);
         let probe = move || Ok(probed.load(Ordering::Relaxed));
         let space = Space::with_probe(Path::new("unused"), RESERVE, Box::new(probe));
-        (free, Conditions::new(NodeId(1), space))
+        (free, Conditions::new(NodeId(1), program(3), space))
+    }
+
+    fn program(feature_level_max: u32) -> Program {
+        Program {
+            version: "test".to_owned(),
+            feature_level_max,
+        }
     }
 
     fn hear(conditions: &Conditions, node: u64, level: RoomLevel) {
@@ -224,6 +260,7 @@ mod tests {
         };
         let condition = Condition {
             room: Some(room),
+            program: program(u32::try_from(node).expect("small")),
             heard: Instant::now(),
         };
         conditions.note(NodeId(node), condition);
@@ -236,6 +273,20 @@ mod tests {
             .collect();
         let lacking = conditions.no_room(&voters).unwrap_or_default();
         lacking.keys().map(|node| node.0).collect()
+    }
+
+    #[test]
+    fn the_level_is_that_of_the_oldest_and_unknown_while_somebody_is_silent() {
+        let (_free, conditions) = conditions();
+        let supported =
+            |nodes: &[u64]| conditions.level_supported(nodes.iter().map(|node| NodeId(*node)));
+        assert_eq!(supported(&[1]), Some(3));
+        assert_eq!(supported(&[1, 2]), None);
+        hear(&conditions, 2, RoomLevel::Enough);
+        hear(&conditions, 7, RoomLevel::Enough);
+        assert_eq!(supported(&[1, 7]), Some(3));
+        assert_eq!(supported(&[1, 2, 7]), Some(2));
+        assert_eq!(supported(&[1, 2, 4]), None);
     }
 
     #[test]

@@ -120,6 +120,9 @@ pub struct LogConfig {
     /// votes, purges and snapshots can still be written. 0 turns that off; a disk that is really full
     /// is survived all the same.
     pub disk_reserve_bytes: u64,
+    /// The highest feature level whose entries this master takes; lower than what the program supports
+    /// to go through an upgrade in stages.
+    pub feature_level_max: u32,
 }
 
 impl Default for LogConfig {
@@ -134,6 +137,7 @@ impl Default for LogConfig {
             rebuild_factor: 0,
             rebuild_bytes_min: 64 * 1024 * 1024,
             disk_reserve_bytes: 256 * 1024 * 1024,
+            feature_level_max: regency_state::FEATURE_LEVEL,
         }
     }
 }

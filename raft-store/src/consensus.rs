@@ -213,6 +213,7 @@ impl Consensus {
                     agent: info.agent.clone(),
                     voter: voters.contains(node),
                     disk_room: inner.conditions.room(NodeId(*node)),
+                    program: inner.conditions.program(NodeId(*node)),
                     matched_index,
                     lag_entries: matched.map(|_| {
                         let next = |index: Option<u64>| index.map_or(0, |index| index + 1);
@@ -269,6 +270,10 @@ impl Consensus {
     #[must_use]
     pub fn disk_room(&self, node: NodeId) -> Option<Room> {
         self.inner.conditions.room(node)
+    }
+
+    pub(crate) fn conditions(&self) -> &Conditions {
+        &self.inner.conditions
     }
 
     pub(crate) fn audit(&self) -> &Audit {

@@ -45,4 +45,5 @@ pub(crate) fn limits(limits: &Limits, log: &LogConfig) {
         log.cache_bytes_max,
         crate::log::QUEUE_MAX,
     );
+    metrics::feature_level_max(log.feature_level_max);
 }

@@ -20,6 +20,7 @@ use crate::audit::Audit;
 use crate::effects::{EffectBatch, EffectSink};
 use crate::failpoint::failpoint;
 use crate::identity::{Identity, Skip};
+use crate::level;
 use crate::members::former::Former;
 use crate::metrics;
 use crate::reader::AppliedState;
@@ -56,6 +57,8 @@ pub(crate) struct Machine {
     /// Entries that an operator decided not to apply.
     skips: Vec<Skip>,
     audit: Arc<Audit>,
+    /// Entries that raise the level above it stop this master.
+    feature_level_max: u32,
     /// [`State::apply`], but for tests of what happens when it panics.
     apply: fn(&mut State, &Proposal) -> Applied,
 }
@@ -86,12 +89,19 @@ impl Machine {
             skips: identity.skips(),
             identity,
             audit,
+            feature_level_max: regency_state::FEATURE_LEVEL,
             apply: State::apply,
         };
         if let Some((loaded, file)) = newest {
             machine.replace(loaded, file);
         }
         machine
+    }
+
+    /// The same, held at a feature level.
+    pub(crate) fn with_feature_level_max(mut self, level: u32) -> Self {
+        self.feature_level_max = level;
+        self
     }
 
     /// Where readers find the applied state.
@@ -109,6 +119,7 @@ impl Machine {
     }
 
     fn publish(&self) {
+        metrics::feature_level(self.state.feature_level());
         self.published.send_replace(Arc::new(AppliedState {
             index: self.applied.map_or(0, |at| at.index),
             term: Term(self.applied.map_or(0, |at| at.leader_id.term)),
@@ -141,6 +152,9 @@ impl Machine {
                 format!("entry {} does not decode: {error}", at.index),
             )
         })?;
+        if let Command::RaiseFeatureLevel(raise) = &proposal.command {
+            check_level(raise.level, self.feature_level_max)?;
+        }
         let mut next = self.state.clone();
         let apply = self.apply;
         match std::panic::catch_unwind(AssertUnwindSafe(|| apply(&mut next, &proposal))) {
@@ -178,6 +192,14 @@ impl Machine {
             io::Error::new(io::ErrorKind::InvalidData, outvoted)
         })
     }
+}
+
+/// Stops this master before it meets entries that it does not know.
+fn check_level(cluster: u32, supported: u32) -> io::Result<()> {
+    level::fits(cluster, supported).map_err(|beyond| {
+        tracing::error!("{beyond}");
+        io::Error::new(io::ErrorKind::InvalidData, beyond)
+    })
 }
 
 fn poisoned(at: LogId) -> Verdict {
@@ -276,8 +298,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let store = self.store.clone();
         let cluster = self.identity.cluster();
         let last = meta.last_log_id;
+        let level_max = self.feature_level_max;
         let (loaded, file) = tokio::task::spawn_blocking(move || -> io::Result<_> {
             let loaded = snapshot::load(&snapshot, cluster)?;
+            check_level(loaded.state.feature_level(), level_max)?;
             failpoint!("snapshot.install.loaded");
             let file = store.adopt(&snapshot, last.as_ref())?;
             failpoint!("snapshot.install.adopted");

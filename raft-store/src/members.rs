@@ -27,6 +27,7 @@ pub use self::removed::Removed;
 use crate::config::PeerSpec;
 use crate::consensus::{Consensus, TransferError};
 use crate::convert;
+use crate::level::Program;
 use crate::network::identify;
 use crate::roll_call::timing_from_proto;
 use crate::timing::Timing;
@@ -87,6 +88,19 @@ pub enum MemberError {
         /// Those of the leader.
         ours: Timing,
     },
+    /// The master to add does not know what the cluster uses.
+    #[error(
+        "node {node} supports feature level {supported} at most, this cluster is at {level}; start it \
+         with a newer version, or without --feature-level-max"
+    )]
+    TooOld {
+        /// Which.
+        node: NodeId,
+        /// What it supports.
+        supported: u32,
+        /// What the cluster uses.
+        level: u32,
+    },
     /// The number is taken by another data directory.
     #[error(
         "node id {node} stands for another data directory ({known}) in this cluster; give the new \
@@ -141,6 +155,7 @@ impl MemberError {
             Self::OtherCluster { .. } => "other_cluster",
             Self::OtherTiming { .. } => "other_timing",
             Self::IdTaken { .. } => "id_taken",
+            Self::TooOld { .. } => "too_old",
             Self::IdUsed { .. } => "id_used",
             Self::Objection(objection) => objection.code(),
             Self::NoHeir(_) => "no_heir",
@@ -558,6 +573,15 @@ impl Consensus {
                     cluster: theirs.to_string(),
                 });
             }
+        }
+        let supported = Program::of(&answer).feature_level_max;
+        let level = self.feature_level();
+        if supported < level {
+            return Err(MemberError::TooOld {
+                node: spec.id,
+                supported,
+                level,
+            });
         }
         let known: BTreeMap<u64, Incarnation> = {
             let server = self.raft().server_metrics();

@@ -94,6 +94,10 @@ pub const LOG_CACHE_BYTES_MAX: &str = "regency_raft_log_cache_bytes_max";
 pub const LOG_QUEUE: &str = "regency_raft_log_queue_length";
 /// Gauge: how many there may be; then the core waits.
 pub const LOG_QUEUE_MAX: &str = "regency_raft_log_queue_length_max";
+/// Gauge: feature level of the cluster, as far as this master applied the log.
+pub const FEATURE_LEVEL: &str = "regency_raft_feature_level";
+/// Gauge: the highest feature level that this master supports, or is held at.
+pub const FEATURE_LEVEL_MAX: &str = "regency_raft_feature_level_max";
 /// Counter: times the log was opened again because a write found no room.
 pub const LOG_REOPENED: &str = "regency_raft_log_reopened_total";
 
@@ -171,6 +175,14 @@ pub fn describe() {
     );
     describe_gauge!(LOG_QUEUE, "Writes that wait for the log writer");
     describe_gauge!(LOG_QUEUE_MAX, "Writes that may wait for the log writer");
+    describe_gauge!(
+        FEATURE_LEVEL,
+        "Feature level of the cluster, as applied here"
+    );
+    describe_gauge!(
+        FEATURE_LEVEL_MAX,
+        "Highest feature level that this master supports or is held at"
+    );
     describe_histogram!(STATE_DIGEST_SECONDS, "Time to digest the state");
     describe_gauge!(
         STATE_AGREED_INDEX,
@@ -298,6 +310,14 @@ pub(crate) fn in_flight(bytes: usize) {
 pub(crate) fn log_in_memory(cached_bytes: usize, queued: usize) {
     gauge!(LOG_CACHE_BYTES).set(cached_bytes as f64);
     gauge!(LOG_QUEUE).set(queued as f64);
+}
+
+pub(crate) fn feature_level(level: u32) {
+    gauge!(FEATURE_LEVEL).set(f64::from(level));
+}
+
+pub(crate) fn feature_level_max(level: u32) {
+    gauge!(FEATURE_LEVEL_MAX).set(f64::from(level));
 }
 
 pub(crate) fn log_reopened() {

@@ -38,6 +38,18 @@ pub enum ProposeError {
     /// writes as soon as there is room.
     #[error("no writes are taken: {0}; they are again as soon as there is room")]
     NoRoom(NoRoom),
+    /// It was not proposed: not all members are known to understand it. They will once all are
+    /// upgraded.
+    #[error(
+        "this needs feature level {needed}, the cluster is at {level}; upgrade all masters, and look \
+         at --feature-level-max"
+    )]
+    FeatureLevel {
+        /// What the command needs.
+        needed: u32,
+        /// What the state has.
+        level: u32,
+    },
 }
 
 /// Members without room on their disks.
@@ -70,6 +82,7 @@ impl ProposeError {
             Self::TooLarge { .. } => "too_large",
             Self::Busy => "busy",
             Self::NoRoom(_) => "no_room",
+            Self::FeatureLevel { .. } => "feature_level",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use regency_types::{ClusterId, Incarnation, NodeId, Term};
 
 use crate::leadership::Role;
+use crate::level::Program;
 use crate::space::Room;
 
 /// A picture of replication at one master.
@@ -66,6 +67,8 @@ pub struct MemberStatus {
     pub voter: bool,
     /// The room on its disk; on others than the leader only that of this master is known.
     pub disk_room: Option<Room>,
+    /// What it runs; on others than the leader only that of this master is known.
+    pub program: Option<Program>,
     /// As leader: the last entry known to be durable there.
     pub matched_index: Option<u64>,
     /// As leader: how many entries it is behind.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cluster, eventually};
-use regency_state::Command;
+use regency_state::{Command, RaiseFeatureLevel};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_report_the_same_state_and_agree_on_it() {
@@ -17,6 +17,14 @@ async fn masters_report_the_same_state_and_agree_on_it() {
     }
     let leader = cluster.leader().await;
     let leader = cluster.master(leader);
+    // Not before all masters know the command.
+    let level = eventually("all members told", || leader.feature_level_to_raise()).await;
+    let raise = Command::RaiseFeatureLevel(RaiseFeatureLevel { level });
+    leader
+        .propose(raise)
+        .await
+        .expect("committed")
+        .expect("raised");
     let collecting = leader.state_hashes(None);
     let (index, reports) = tokio::time::timeout(common::DEADLINE, collecting)
         .await

@@ -14,3 +14,4 @@ mod restore;
 mod snapshots;
 mod stalled;
 mod starved;
+mod upgrade;

@@ -1,7 +1,9 @@
 //! The one way the state changes.
 
 use crate::command::{Command, Proposal};
-use crate::commands::{agent, ancestry, framework, hash, inventory, offer, report, task, term};
+use crate::commands::{
+    agent, ancestry, framework, hash, inventory, level, offer, report, task, term,
+};
 use crate::effect::Effect;
 use crate::outcome::{Outcome, Refusal, Verdict};
 use crate::state::State;
@@ -87,6 +89,7 @@ impl State {
             Command::ReportStateHash(c) => hash::report(self, c),
             Command::ChangeCluster(c) => ancestry::change_cluster(self, *c),
             Command::TakeInventory(c) => inventory::take(self, c),
+            Command::RaiseFeatureLevel(c) => level::raise(self, *c),
         }
     }
 }

@@ -54,6 +54,7 @@ pub enum Command {
     ReportStateHash(ReportStateHash),
     ChangeCluster(ChangeCluster),
     TakeInventory(TakeInventory),
+    RaiseFeatureLevel(RaiseFeatureLevel),
 }
 
 impl Command {
@@ -86,6 +87,7 @@ impl Command {
             Self::ReportStateHash(_) => "report_state_hash",
             Self::ChangeCluster(_) => "change_cluster",
             Self::TakeInventory(_) => "take_inventory",
+            Self::RaiseFeatureLevel(_) => "raise_feature_level",
         }
     }
 
@@ -245,6 +247,13 @@ pub struct ResyncAgent {
     pub report_seq: u64,
     /// All its tasks.
     pub tasks: Vec<TaskReport>,
+}
+
+/// All members of the cluster support this level: what needs it may be proposed from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaiseFeatureLevel {
+    /// From 1 on.
+    pub level: u32,
 }
 
 /// The state goes on as that of another cluster: it was restored from a snapshot, or its masters

@@ -59,6 +59,8 @@ pub struct State {
     pub(crate) consumed: OrdMap<OfferId, ConsumedOffer>,
     /// Digests by log index, schema and master.
     pub(crate) hashes: OrdMap<(u64, u32, NodeId), u128>,
+    /// Feature level, counted from the first one.
+    pub(crate) levels_raised: u32,
     /// Clusters whose state this was, the oldest first.
     pub(crate) ancestors: Vector<Ancestor>,
 }
@@ -69,6 +71,12 @@ impl State {
     #[must_use]
     pub fn cluster(&self) -> Option<ClusterId> {
         self.cluster
+    }
+
+    /// The feature level: what needs a higher one must not be proposed.
+    #[must_use]
+    pub fn feature_level(&self) -> u32 {
+        self.levels_raised.saturating_add(1)
     }
 
     /// Clusters whose state this was before, the oldest first, bounded.
@@ -409,6 +417,8 @@ pub struct Parts {
     pub consumed: Vec<(OfferId, ConsumedOffer)>,
     /// What masters said their states were.
     pub hashes: Vec<ReportStateHash>,
+    /// From 1 on.
+    pub feature_level: u32,
     /// Clusters whose state this was, the oldest first.
     pub ancestors: Vec<Ancestor>,
 }
@@ -445,6 +455,7 @@ impl State {
                 .into_iter()
                 .map(|h| ((h.index, h.schema, h.node), h.digest))
                 .collect(),
+            levels_raised: parts.feature_level.saturating_sub(1),
             ancestors: parts.ancestors.into_iter().collect(),
             ..Self::default()
         };
@@ -543,6 +554,7 @@ impl State {
                 .map(|(id, c)| (*id, c.clone()))
                 .collect(),
             hashes: self.state_hashes().collect(),
+            feature_level: self.feature_level(),
             ancestors: self.ancestors.iter().cloned().collect(),
         }
     }

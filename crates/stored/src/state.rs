@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 use regency_state::model::{Agent, CompletedFramework, Framework, Offer, Task};
-use regency_state::{Counters, Parts, State, TermRecord};
+use regency_state::{Counters, FEATURE_LEVEL_FIRST, Parts, State, TermRecord};
 use regency_types::{ClusterId, ClusterTime, OfferId, WallTime};
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -20,13 +20,17 @@ use crate::proto;
 
 /// The version of states this program writes.
 pub const STATE_VERSION: u32 = 1;
-/// The lowest version that understands what this program writes, unless it has ancestors.
+/// The lowest version that understands what this program writes, unless it has ancestors or its
+/// feature level was raised.
 pub const STATE_MIN_READER_VERSION: u32 = 1;
 /// The version of states with ancestors, which an older program would read without them. All else
 /// in them is as in [`STATE_VERSION`], and so is the digest.
 const STATE_VERSION_WITH_ANCESTORS: u32 = 2;
+/// The version of states whose feature level was raised: an older program may meet commands in the
+/// log behind it that it does not know.
+const STATE_VERSION_WITH_LEVEL: u32 = 3;
 /// The highest version that is read.
-pub const STATE_READER_VERSION: u32 = STATE_VERSION_WITH_ANCESTORS;
+pub const STATE_READER_VERSION: u32 = STATE_VERSION_WITH_LEVEL;
 
 /// Field numbers of the repeated fields of `State`.
 mod tag {
@@ -108,9 +112,13 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, StoredError> {
 /// Gives the bytes of [`encode_state`] in pieces, so that a big state needs no second copy in
 /// memory.
 pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
-    let (version, min_reader_version) = match state.ancestors().next() {
-        None => (STATE_VERSION, STATE_MIN_READER_VERSION),
-        Some(_) => (STATE_VERSION_WITH_ANCESTORS, STATE_VERSION_WITH_ANCESTORS),
+    let raised = state.feature_level() > FEATURE_LEVEL_FIRST;
+    let (version, min_reader_version) = if raised {
+        (STATE_VERSION_WITH_LEVEL, STATE_VERSION_WITH_LEVEL)
+    } else if state.ancestors().next().is_some() {
+        (STATE_VERSION_WITH_ANCESTORS, STATE_VERSION_WITH_ANCESTORS)
+    } else {
+        (STATE_VERSION, STATE_MIN_READER_VERSION)
     };
     let head = proto::State {
         version,
@@ -120,6 +128,7 @@ pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
         wall_ms: state.wall().0,
         term: state.term().map(Stored::store),
         counters: Some(state.counters().store()),
+        feature_level: if raised { state.feature_level() } else { 0 },
         ..proto::State::default()
     };
     sink(&head.encode_to_vec());
@@ -200,6 +209,7 @@ fn load_parts(message: proto::State) -> Result<Parts, StoredError> {
         offers,
         consumed,
         hashes: load_all(message.hashes)?,
+        feature_level: message.feature_level.max(FEATURE_LEVEL_FIRST),
         ancestors: load_all(message.ancestors)?,
     };
     check_order(&parts)?;

@@ -47,6 +47,10 @@ fn states_of_version_1_are_read() {
         decode_state(&read("state-descended.bin")),
         Ok(samples::descended())
     );
+    assert_eq!(
+        decode_state(&read("state-raised.bin")),
+        Ok(samples::raised())
+    );
     assert_eq!(decode_state(&read("state-empty.bin")), Ok(State::default()));
 }
 

@@ -61,6 +61,9 @@ pub(crate) fn no_verdict(error: &ProposeError, uri: &Uri) -> Response<Body> {
         ProposeError::Unknown
         | ProposeError::Halted(_)
         | ProposeError::Busy
-        | ProposeError::NoRoom(_) => text(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        | ProposeError::NoRoom(_)
+        | ProposeError::FeatureLevel { .. } => {
+            text(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
     }
 }

@@ -41,6 +41,10 @@ pub(crate) struct StatusBody {
     updates_unacknowledged: u64,
     /// The newest comparison of this master's state with that of the others.
     state_hash: Option<StateHashBody>,
+    /// Feature level of the cluster, as far as this master applied the log.
+    feature_level: u32,
+    /// The highest one that this master supports.
+    feature_level_max: u32,
     /// Room on the disk of this master.
     disk: DiskBody,
     halted: Option<String>,
@@ -93,6 +97,9 @@ struct MemberBody {
     agent: String,
     voter: bool,
     lag_entries: Option<u64>,
+    /// The rest is known to the leader only.
+    version: Option<String>,
+    feature_level_max: Option<u32>,
 }
 
 pub(crate) async fn status(State(cx): State<ApiCx>) -> Json<StatusBody> {
@@ -144,6 +151,8 @@ pub(crate) async fn status(State(cx): State<ApiCx>) -> Json<StatusBody> {
             digest: format!("{:032x}", audited.digest),
             agree: audited.n_agree,
         }),
+        feature_level: state.feature_level(),
+        feature_level_max: cx.consensus.feature_level_max(),
         disk: status.disk_room.into(),
         halted: status.halted,
         members: status
@@ -157,6 +166,8 @@ pub(crate) async fn status(State(cx): State<ApiCx>) -> Json<StatusBody> {
                 agent: m.agent,
                 voter: m.voter,
                 lag_entries: m.lag_entries,
+                feature_level_max: m.program.as_ref().map(|p| p.feature_level_max),
+                version: m.program.map(|p| p.version),
             })
             .collect(),
     })

@@ -11,6 +11,7 @@ mod audit;
 mod effects;
 mod expiry;
 mod frameworks;
+mod level;
 mod liveness;
 mod stream;
 mod streams;

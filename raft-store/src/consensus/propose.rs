@@ -43,6 +43,7 @@ impl Consensus {
         loop {
             let session = self.serving(patience).await?;
             self.check_room()?;
+            self.check_level(&command)?;
             let proposal = Proposal {
                 proposed_at: session.now(inner.clock.as_ref()),
                 wall: inner.clock.wall(),

@@ -24,6 +24,7 @@ use crate::foreign;
 use crate::gauges::{self, Gauges};
 use crate::identity::{Identity, IdentityError};
 use crate::leadership::{LeaderContact, Leadership};
+use crate::level::{self, BeyondLevel, Program};
 use crate::log::{Again, LogBounds, LogStore};
 use crate::log_dir;
 use crate::machine::Machine;
@@ -67,6 +68,9 @@ pub enum StartError {
         /// Last entry in the newest readable snapshot.
         snapshot: Option<u64>,
     },
+    /// The cluster uses what this program does not know.
+    #[error(transparent)]
+    FeatureLevel(#[from] BeyondLevel),
     /// Threads could not be made.
     #[error("cannot start threads for replication")]
     Threads(#[source] std::io::Error),
@@ -123,6 +127,9 @@ fn open(
             purged: purged.index,
             snapshot,
         });
+    }
+    if let Some((loaded, _)) = &newest {
+        level::fits(loaded.state.feature_level(), log.feature_level_max)?;
     }
     Ok(Opened {
         identity,
@@ -273,7 +280,8 @@ impl Consensus {
             Arc::clone(&identity),
             effects.clone(),
             Arc::clone(&audit),
-        );
+        )
+        .with_feature_level_max(config.log.feature_level_max);
         let states = machine.states();
         let gate = Arc::new(Gate::new(Arc::clone(&identity), states.clone()));
         let peers = Arc::new(Peers::new(&config.peers));
@@ -315,7 +323,11 @@ impl Consensus {
             }
             .run(),
         );
-        let conditions = Conditions::new(config.node, Arc::clone(&space));
+        let program = Program {
+            version: config.version.clone(),
+            feature_level_max: config.log.feature_level_max,
+        };
+        let conditions = Conditions::new(config.node, program, Arc::clone(&space));
         tokio::spawn(
             Survey {
                 raft: raft.clone(),
@@ -334,6 +346,7 @@ impl Consensus {
             evidence,
             audit: Arc::clone(&audit),
             space: Arc::clone(&space),
+            level_max: config.log.feature_level_max,
             stopping: stopping.clone(),
             own: own_info.clone(),
             timing: config.timing,

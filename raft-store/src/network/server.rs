@@ -41,6 +41,7 @@ pub(crate) struct RaftService {
     pub(crate) evidence: Arc<Evidence>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) space: Arc<Space>,
+    pub(crate) level_max: u32,
     /// Changes when this master stops.
     pub(crate) stopping: watch::Receiver<bool>,
     /// What this master says of itself.
@@ -143,6 +144,7 @@ impl RaftRpc for RaftService {
             process: self.process.to_be_bytes().to_vec().into(),
             timing: Some(timing_to_proto(&self.timing)),
             membership_index: committed.log_id().as_ref().map_or(0, |at| at.index),
+            feature_level_max: self.level_max,
             disk_room: Some(convert::room_to_proto(&self.space.room())),
         }))
     }

@@ -24,6 +24,8 @@ pub struct SnapshotFacts {
     pub index: u64,
     /// Term of that entry.
     pub term: Term,
+    /// The feature level of the state: a master that supports less cannot use it.
+    pub feature_level: u32,
     /// The members of the cluster at that entry.
     pub members: Vec<SnapshotMember>,
     /// Version of the program that wrote it.
@@ -124,6 +126,7 @@ fn facts(header: &Header, state: &State, file_bytes: u64) -> SnapshotFacts {
         saved_ms: state.wall().0,
         index: last.map_or(0, |at| at.index),
         term: Term(last.map_or(0, |at| at.leader_id.term)),
+        feature_level: state.feature_level(),
         members: membership
             .nodes()
             .map(|(node, info)| SnapshotMember {

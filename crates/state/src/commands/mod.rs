@@ -5,6 +5,7 @@ pub(crate) mod ancestry;
 pub(crate) mod framework;
 pub(crate) mod hash;
 pub(crate) mod inventory;
+pub(crate) mod level;
 pub(crate) mod offer;
 pub(crate) mod report;
 pub(crate) mod task;

@@ -5,6 +5,7 @@ mod ancestry;
 mod framework;
 mod hash;
 mod inventory;
+mod level;
 mod offer;
 mod report;
 mod task;
@@ -12,9 +13,9 @@ mod task;
 use regency_state::{
     AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion,
     Command, DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
-    IssueOffers, KillTask, MarkAgentUnreachable, RegisterAgent, ReportStateHash, ReregisterAgent,
-    RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents,
-    TakeInventory, TeardownFramework,
+    IssueOffers, KillTask, MarkAgentUnreachable, RaiseFeatureLevel, RegisterAgent, ReportStateHash,
+    ReregisterAgent, RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers,
+    SuspectAgents, TakeInventory, TeardownFramework,
 };
 
 use crate::StoredError;
@@ -49,6 +50,7 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::ReportStateHash(c) => Choice::ReportStateHash(c.store()),
         Command::ChangeCluster(c) => Choice::ChangeCluster(c.store()),
         Command::TakeInventory(c) => Choice::TakeInventory(c.store()),
+        Command::RaiseFeatureLevel(c) => Choice::RaiseFeatureLevel(c.store()),
     }
 }
 
@@ -83,5 +85,6 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::ReportStateHash(m) => Command::ReportStateHash(ReportStateHash::load(m)?),
         Choice::ChangeCluster(m) => Command::ChangeCluster(ChangeCluster::load(m)?),
         Choice::TakeInventory(m) => Command::TakeInventory(TakeInventory::load(m)?),
+        Choice::RaiseFeatureLevel(m) => Command::RaiseFeatureLevel(RaiseFeatureLevel::load(m)?),
     })
 }

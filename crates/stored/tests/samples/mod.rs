@@ -255,6 +255,7 @@ pub(crate) fn commands() -> Vec<Command> {
                 })
                 .collect(),
         }),
+        Command::RaiseFeatureLevel(RaiseFeatureLevel { level: 7 }),
     ]
 }
 
@@ -472,6 +473,7 @@ pub(crate) fn state() -> State {
             .collect(),
         // There were none when the fixture was made; `hashed` has some.
         hashes: Vec::new(),
+        feature_level: 1,
         ancestors: Vec::new(),
     })
     .expect("the sample's records fit together")
@@ -505,6 +507,15 @@ pub(crate) fn descended() -> State {
     State::from_parts(parts).expect("the sample's records fit together")
 }
 
+/// A state whose feature level was raised.
+pub(crate) fn raised() -> State {
+    State::from_parts(Parts {
+        feature_level: 7,
+        ..state().to_parts()
+    })
+    .expect("the sample's records fit together")
+}
+
 /// Everything a version of the format has a fixture of: file name and content.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = commands()
@@ -529,6 +540,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-descended.bin".to_owned(),
         regency_stored::encode_state(&descended()),
+    ));
+    all.push((
+        "state-raised.bin".to_owned(),
+        regency_stored::encode_state(&raised()),
     ));
     all
 }

@@ -4,9 +4,9 @@ use regency_state::{
     AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion,
     Command, DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
     InventoryTask, IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation,
-    RegisterAgent, ReportStateHash, ReportedUpdate, ReregisterAgent, RescindOffers, ResyncAgent,
-    ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory, TaskReport,
-    TaskSpec, TeardownFramework,
+    RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReportedUpdate, ReregisterAgent,
+    RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents,
+    TakeInventory, TaskReport, TaskSpec, TeardownFramework,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
@@ -18,7 +18,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 25;
+pub const N_COMMANDS: usize = 26;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -49,6 +49,7 @@ pub const fn place_of(command: &Command) -> usize {
         Command::ReportStateHash(_) => 22,
         Command::ChangeCluster(_) => 23,
         Command::TakeInventory(_) => 24,
+        Command::RaiseFeatureLevel(_) => 25,
     }
 }
 
@@ -123,6 +124,9 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
                 spec: rng.maybe(task_spec),
                 role: rng.maybe(text),
             }),
+        }),
+        25 => Command::RaiseFeatureLevel(RaiseFeatureLevel {
+            level: u32::try_from(rng.below(100)).unwrap_or(1),
         }),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
     }

@@ -86,6 +86,7 @@ pub fn parts(rng: &mut Rng) -> Parts {
         offers: offers.into_values().collect(),
         consumed: consumed.into_iter().collect(),
         hashes: hashes.into_values().collect(),
+        feature_level: 1 + u32::try_from(rng.below(3)).unwrap_or(0),
         ancestors: rng.several(3, ancestor),
     }
 }

@@ -4,7 +4,7 @@ use regency_resources::{Milli, Resources};
 use regency_state::{
     BeginTerm, ChangeCluster, ClearSuspicion, Command, ExpireFilters, ExpireFramework,
     ExpireOffers, FrameworkDisconnected, IssueOffers, MarkAgentUnreachable, MasterInfo, OfferPlan,
-    ReportStateHash, RescindOffers, State, SuspectAgents,
+    RaiseFeatureLevel, ReportStateHash, RescindOffers, State, SuspectAgents,
 };
 use regency_types::{
     AgentId, ClusterId, ClusterTime, DurationMs, FrameworkId, Incarnation, NodeId, OfferId, Term,
@@ -64,6 +64,13 @@ impl Workload {
             index: self.now.0 / 10_000 * 1000,
             schema: 1,
             digest: u128::from(self.rng.below(2)),
+        })
+    }
+
+    /// All members were upgraded, or the leader says so once more.
+    pub(super) fn raise_feature_level(&mut self) -> Command {
+        Command::RaiseFeatureLevel(RaiseFeatureLevel {
+            level: u32::try_from(1 + self.rng.below(3)).unwrap_or(1),
         })
     }
 

@@ -105,6 +105,7 @@ impl Workload {
             30..=49 => self.leader_offers(state),
             50..=57 => self.leader_tidies(state),
             58..=93 => self.scheduler_acts(state),
+            94 if self.rng.chance(10) => Some(self.raise_feature_level()),
             94..=96 => self.repeat(),
             97 => Some(self.report_state_hash()),
             _ => {

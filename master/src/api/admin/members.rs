@@ -94,6 +94,8 @@ struct MembersBody {
     membership_index: Option<u64>,
     /// Whether a change of voters is not finished.
     joint: bool,
+    /// What needs a higher one is not used before all members support it.
+    feature_level: u32,
     members: Vec<MemberBody>,
     /// Numbers of members that left; they are never used again.
     former_ids: Vec<u64>,
@@ -122,6 +124,10 @@ struct MemberBody {
     lasting_ms: Option<u64>,
     /// Room on its disk.
     disk: Option<DiskBody>,
+    /// Of the program it runs.
+    version: Option<String>,
+    /// The highest feature level that it supports, or is held at.
+    feature_level_max: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -291,6 +297,7 @@ fn done(cx: &ApiCx, uri: &Uri, result: Result<(), MemberError>) -> Response<Body
         | MemberError::OtherNode { .. }
         | MemberError::OtherCluster { .. }
         | MemberError::IdTaken { .. }
+        | MemberError::TooOld { .. }
         | MemberError::IdUsed { .. }
         | MemberError::Objection(_)
         | MemberError::NoHeir(_)
@@ -318,11 +325,13 @@ fn body(cx: &ApiCx, now: Members, health: &[MemberHealth]) -> MembersBody {
         leader: leader.map(|node| node.0),
         membership_index: now.index,
         joint: now.joint,
+        feature_level: cx.consensus.feature_level(),
         members: now
             .members
             .into_iter()
             .zip(health)
-            .map(|(member, health)| MemberBody {
+            .map(|(member, health)| (cx.consensus.program(member.node), member, health))
+            .map(|(program, member, health)| MemberBody {
                 id: member.node.0,
                 incarnation: member.incarnation.to_string(),
                 hostname: member.hostname,
@@ -339,6 +348,8 @@ fn body(cx: &ApiCx, now: Members, health: &[MemberHealth]) -> MembersBody {
                 reason: health.reason.clone().filter(|_| now.leads),
                 lasting_ms: health.lasting.map(ms).filter(|_| now.leads),
                 disk: cx.consensus.disk_room(member.node).map(DiskBody::from),
+                feature_level_max: program.as_ref().map(|p| p.feature_level_max),
+                version: program.map(|p| p.version),
             })
             .collect(),
         former_ids: now.former.iter().map(|node| node.0).collect(),

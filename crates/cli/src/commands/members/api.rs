@@ -23,6 +23,9 @@ pub(super) struct Members {
     pub(super) node_id: u64,
     pub(super) leader: Option<u64>,
     pub(super) joint: bool,
+    /// Masters of older versions do not tell.
+    #[serde(default)]
+    pub(super) feature_level: Option<u32>,
     pub(super) members: Vec<Member>,
     /// Numbers that are used up; masters of older versions do not tell.
     #[serde(default)]
@@ -50,6 +53,10 @@ pub(super) struct Member {
     pub(super) reason: Option<String>,
     #[serde(default)]
     pub(super) lasting_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) version: Option<String>,
+    #[serde(default)]
+    pub(super) feature_level_max: Option<u32>,
 }
 
 /// The leader's judgement.

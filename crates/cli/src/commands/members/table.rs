@@ -1,5 +1,7 @@
 //! Members as a person reads them.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::api::{Health, Member, Members};
@@ -51,6 +53,7 @@ pub(super) fn members(members: &Members) -> String {
         text.push_str("\nids of members that left, never used again: ");
         text.push_str(&ids(&members.former_ids));
     }
+    text.extend(level(members));
     match members.leader {
         Some(leader) if leader == members.node_id => {}
         Some(leader) => text.push_str(&format!(
@@ -95,6 +98,32 @@ pub(super) fn judgement(health: &Health) -> String {
     lines.join("\n")
 }
 
+/// The feature level, and what each member runs and supports.
+fn level(members: &Members) -> Option<String> {
+    let mut text = format!("\nfeature level {}", members.feature_level?);
+    let mut programs: BTreeMap<(&str, u32), Vec<String>> = BTreeMap::new();
+    for member in &members.members {
+        // A master that does not answer, or was not asked.
+        let (Some(version), Some(max)) = (&member.version, member.feature_level_max) else {
+            continue;
+        };
+        let ids = programs.entry((version.as_str(), max)).or_default();
+        ids.push(member.id.to_string());
+    }
+    for ((version, max), ids) in programs {
+        let ids = ids.join(", ");
+        let masters = if ids.contains(',') {
+            "masters"
+        } else {
+            "master"
+        };
+        text.push_str(&format!(
+            "\n{masters} {ids}: version {version}, feature level {max} at most"
+        ));
+    }
+    Some(text)
+}
+
 /// The last few of many, so that a cluster that lived long still fits a terminal.
 fn ids(all: &[u64]) -> String {
     let skipped = all.len().saturating_sub(IDS_MAX);
@@ -133,6 +162,8 @@ mod tests {
             promote: false,
             reason: None,
             lasting_ms: None,
+            version: Some("0.1.0".to_owned()),
+            feature_level_max: Some(if id == 2 { 1 } else { 2 }),
         }
     }
 
@@ -141,6 +172,7 @@ mod tests {
             node_id: 1,
             leader: Some(1),
             joint: false,
+            feature_level: Some(1),
             members: (1..=3).map(|id| member(id, host)).collect(),
             former_ids: (4..=13).collect(),
             raw: serde_json::Value::Null,
@@ -159,7 +191,14 @@ mod tests {
     fn a_member_is_shown_with_what_counts() {
         let text = members(&three("m.example"));
         let rows: Vec<&str> = text.lines().collect();
-        assert_eq!(rows.len(), 5, "{text}");
+        assert_eq!(
+            rows[5..],
+            [
+                "feature level 1",
+                "master 2: version 0.1.0, feature level 1 at most",
+                "masters 1, 3: version 0.1.0, feature level 2 at most",
+            ]
+        );
         assert!(rows[4].ends_with("never used again: ..., 6, 7, 8, 9, 10, 11, 12, 13"));
         assert!(
             rows[1].contains("leader") && rows[1].contains("yes"),
@@ -171,6 +210,19 @@ mod tests {
         );
         assert!(rows[3].contains("learner"), "{text}");
         assert!(rows[1].contains("m.example:5060"), "{text}");
+    }
+
+    #[test]
+    fn who_does_not_tell_what_it_runs_is_left_out() {
+        let mut some = three("h");
+        some.members[0].version = None;
+        some.members[1].feature_level_max = None;
+        let text = level(&some);
+        let expected = "\nfeature level 1\nmaster 3: version 0.1.0, feature level 2 at most";
+        assert_eq!(text.as_deref(), Some(expected));
+        // So did all before there were levels.
+        some.feature_level = None;
+        assert_eq!(level(&some), None);
     }
 
     #[test]

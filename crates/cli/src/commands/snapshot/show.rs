@@ -35,6 +35,7 @@ pub(super) fn json(facts: &SnapshotFacts) -> Value {
         "saved_ms": facts.saved_ms,
         "index": facts.index,
         "term": facts.term.0,
+        "feature_level": facts.feature_level,
         "members": members,
         "agents": facts.agents,
         "frameworks": facts.frameworks,
@@ -70,6 +71,7 @@ pub(super) fn table(facts: &SnapshotFacts) -> String {
             "tasks",
             format!("{} ({} active)", facts.tasks, facts.tasks_active),
         ),
+        ("features", format!("level {}", facts.feature_level)),
         ("offers", facts.offers.to_string()),
         ("file", format!("{} bytes", facts.file_bytes)),
         (
@@ -134,6 +136,7 @@ mod tests {
         assert!(table.lines().all(|line| line.len() <= 100), "{table}");
         for part in [
             "index       123456",
+            "features    level 1",
             "member      1 voter, http 10.0.0.1:5050",
             "member      4 learner",
             "compression zstd",
@@ -151,5 +154,6 @@ mod tests {
         assert_eq!(json["members"][3]["voter"], false);
         assert_eq!(json["state_digest"], digest(&facts));
         assert_eq!(json["agents"], facts.agents);
+        assert_eq!(json["feature_level"], 1);
     }
 }

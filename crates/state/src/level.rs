@@ -1,0 +1,56 @@
+//! Feature levels: what every member of a cluster has to understand before anybody proposes it.
+//!
+//! While masters are upgraded one after the other, old and new ones apply the same log. A command that
+//! an old one does not know would stop it. So each command needs a level, and the state has one, which
+//! is raised only when all members support it.
+//!
+//! | level | adds |
+//! |---|---|
+//! | 1 | all that was there before there were levels |
+//! | 2 | [`Command::ReportStateHash`] |
+
+use crate::command::Command;
+
+/// The highest level that this program supports.
+pub const FEATURE_LEVEL: u32 = 2;
+/// The level of a new cluster.
+pub const FEATURE_LEVEL_FIRST: u32 = 1;
+
+impl Command {
+    /// The level that the state must have before this command is proposed.
+    #[must_use]
+    pub const fn feature_level(&self) -> u32 {
+        // Without a default: whoever adds a command has to give it a level.
+        match self {
+            Self::BeginTerm(_)
+            | Self::RegisterAgent(_)
+            | Self::ReregisterAgent(_)
+            | Self::SuspectAgents(_)
+            | Self::ClearSuspicion(_)
+            | Self::MarkAgentUnreachable(_)
+            | Self::ApplyReports(_)
+            | Self::ResyncAgent(_)
+            | Self::SubscribeFramework(_)
+            | Self::FrameworkDisconnected(_)
+            | Self::TeardownFramework(_)
+            | Self::ExpireFramework(_)
+            | Self::IssueOffers(_)
+            | Self::AcceptOffers(_)
+            | Self::DeclineOffers(_)
+            | Self::RescindOffers(_)
+            | Self::ExpireOffers(_)
+            | Self::ExpireFilters(_)
+            | Self::ReviveOffers(_)
+            | Self::SuppressOffers(_)
+            | Self::KillTask(_)
+            | Self::AcknowledgeUpdate(_)
+            // Only a program that knows it can be asked for it: the cluster is new.
+            | Self::ChangeCluster(_)
+            // Only in a state with ancestors, which older programs do not read.
+            | Self::TakeInventory(_)
+            // Proposed when all members support the level it names, and thus know it.
+            | Self::RaiseFeatureLevel(_) => FEATURE_LEVEL_FIRST,
+            Self::ReportStateHash(_) => 2,
+        }
+    }
+}
