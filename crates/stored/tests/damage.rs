@@ -136,12 +136,14 @@ fn records_out_of_order_or_without_their_owners_are_damage() {
     }
 }
 
-/// The top-level fields of a message, all keys of which have one byte.
+/// The top-level fields of a message.
 fn fields(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let wire_type = bytes.first()? & 7;
-        let (value, n) = varint(&bytes[1..]);
-        let length = 1 + n + if wire_type == 2 { value } else { 0 };
+        bytes.first()?;
+        let (key, n_key) = varint(bytes);
+        let (value, n_value) = varint(&bytes[n_key..]);
+        let payload = if key & 7 == 2 { value } else { 0 };
+        let length = n_key + n_value + payload;
         let (field, rest) = bytes.split_at(length);
         bytes = rest;
         Some(field)
