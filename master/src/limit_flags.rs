@@ -51,6 +51,10 @@ pub struct LimitFlags {
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub snapshot_every_entries: u64,
 
+    /// Snapshots kept on disk, the newest included; with 1, a damaged file costs a master its place.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub snapshots_kept: u64,
+
     /// Entries kept behind a snapshot, so that a master that was away for a while needs none.
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub log_keep_entries: u64,
@@ -86,6 +90,7 @@ impl LimitFlags {
             state_hash_every_entries: self.state_hash_every_entries,
             disk_reserve_bytes: self.disk_reserve_bytes,
             feature_level_max: self.feature_level_max,
+            snapshots_kept: size(self.snapshots_kept),
             ..LogConfig::default()
         }
     }
@@ -154,6 +159,7 @@ mod tests {
             ["--max-proposal-bytes", "1"],
             ["--max-proposal-bytes", "999999999"],
             ["--snapshot-every-entries", "0"],
+            ["--snapshots-kept", "0"],
             ["--max-append-bytes", "99999999999"],
         ] {
             let error = parse(&bad).expect_err(bad[0]).to_string();

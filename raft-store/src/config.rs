@@ -123,6 +123,9 @@ pub struct LogConfig {
     /// The highest feature level whose entries this master takes; lower than what the program supports
     /// to go through an upgrade in stages.
     pub feature_level_max: u32,
+    /// Snapshots that stay on disk, the newest included. At least 1; with 1, one damaged file costs a
+    /// master its place.
+    pub snapshots_kept: usize,
 }
 
 impl Default for LogConfig {
@@ -138,6 +141,7 @@ impl Default for LogConfig {
             rebuild_bytes_min: 64 * 1024 * 1024,
             disk_reserve_bytes: 256 * 1024 * 1024,
             feature_level_max: regency_state::FEATURE_LEVEL,
+            snapshots_kept: crate::snapshot::KEEP,
         }
     }
 }
@@ -213,6 +217,9 @@ pub enum ConfigError {
     /// There must be at least one thread.
     #[error("replication needs at least one thread")]
     NoThreads,
+    /// Without a snapshot the beginning of the log could not be purged.
+    #[error("--snapshots-kept is 0; at least one snapshot has to be kept")]
+    NoSnapshots,
 }
 
 impl Config {
@@ -245,6 +252,9 @@ impl Config {
         }
         if self.threads == 0 {
             return Err(ConfigError::NoThreads);
+        }
+        if self.log.snapshots_kept == 0 {
+            return Err(ConfigError::NoSnapshots);
         }
         Ok(())
     }
@@ -311,5 +321,8 @@ mod tests {
         let mut idle = config(&[1]);
         idle.threads = 0;
         assert_eq!(idle.check(), Err(ConfigError::NoThreads));
+        let mut bare = config(&[1]);
+        bare.log.snapshots_kept = 0;
+        assert_eq!(bare.check(), Err(ConfigError::NoSnapshots));
     }
 }

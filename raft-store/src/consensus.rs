@@ -28,6 +28,7 @@ use crate::members::autopilot::{AutopilotConfig, Record};
 use crate::network::{PeerNetworks, Peers};
 use crate::reader::StateReader;
 use crate::roll_call::Disagreements;
+use crate::snapshot::{Outgoing, SnapshotProgress, SnapshotStore};
 use crate::space::{Room, Space};
 use crate::status::{MemberStatus, Status};
 use crate::term::{self, Session};
@@ -64,6 +65,8 @@ struct Inner {
     record: Mutex<Record>,
     disagreements: Arc<Disagreements>,
     conditions: Arc<Conditions>,
+    outgoing: Arc<Outgoing>,
+    snapshots: SnapshotStore,
     space: Arc<Space>,
     writer: Arc<WriterEnd>,
     stop_server: watch::Sender<bool>,
@@ -214,6 +217,7 @@ impl Consensus {
                     voter: voters.contains(node),
                     disk_room: inner.conditions.room(NodeId(*node)),
                     program: inner.conditions.program(NodeId(*node)),
+                    snapshot_sending: inner.outgoing.progress(NodeId(*node)),
                     matched_index,
                     lag_entries: matched.map(|_| {
                         let next = |index: Option<u64>| index.map_or(0, |index| index + 1);
@@ -238,6 +242,7 @@ impl Consensus {
             last_quorum_ack: self.last_quorum_ack(),
             last_leader_contact: self.last_leader_contact(),
             disk_room: inner.space.room(),
+            snapshot_receiving: inner.snapshots.receiving(),
             halted: inner.halted.borrow().clone(),
             members,
         }
@@ -274,6 +279,16 @@ impl Consensus {
 
     pub(crate) fn conditions(&self) -> &Conditions {
         &self.inner.conditions
+    }
+
+    /// As leader: how far the snapshot on its way to a member is.
+    #[must_use]
+    pub fn snapshot_sending(&self, node: NodeId) -> Option<SnapshotProgress> {
+        self.inner.outgoing.progress(node)
+    }
+
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.inner.outgoing
     }
 
     pub(crate) fn audit(&self) -> &Audit {

@@ -74,9 +74,55 @@ impl EffectSink {
         let _ = self.batches.send(Arc::new(batch));
     }
 
+    /// Batches that the slowest receiver has not taken yet.
+    pub(crate) fn queued(&self) -> usize {
+        if self.batches.receiver_count() == 0 {
+            return 0;
+        }
+        self.batches.len()
+    }
+
     pub(crate) fn subscribe(&self) -> EffectReceiver {
         EffectReceiver {
             batches: self.batches.subscribe(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regency_types::{ClusterId, OfferId};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_queue_is_bounded_and_who_is_too_slow_hears_of_it() {
+        let sink = EffectSink::new(4);
+        let put = |index| {
+            sink.put(EffectBatch {
+                index,
+                term: Term(1),
+                effects: vec![Effect::SendRescind {
+                    framework: ClusterId(1).framework_id(1),
+                    offer: OfferId(1),
+                }],
+            });
+        };
+        put(1);
+        assert_eq!(sink.queued(), 0, "nobody listens");
+        let mut receiver = sink.subscribe();
+        for index in 2..=4 {
+            put(index);
+        }
+        assert_eq!(sink.queued(), 3);
+        assert_eq!(receiver.recv().await.expect("not lost").index, 2);
+        assert_eq!(sink.queued(), 2);
+        for index in 5..=100 {
+            put(index);
+        }
+        assert_eq!(sink.queued(), 4);
+        let lost = receiver.recv().await.expect_err("too slow");
+        assert_eq!(lost, EffectsLost::Lagged(94));
+        assert_eq!(receiver.recv().await.expect("what stayed").index, 97);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config::{Limits, LogConfig};
+use crate::effects::EffectSink;
 use crate::log::LogGauge;
 use crate::metrics;
 
@@ -14,6 +15,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The task that tells.
 pub(crate) struct Gauges {
     pub(crate) log: LogGauge,
+    pub(crate) effects: EffectSink,
     pub(crate) in_flight: Arc<Semaphore>,
     /// Permits when nothing is in flight, and bytes that one stands for.
     pub(crate) permits: usize,
@@ -33,6 +35,7 @@ impl Gauges {
             metrics::in_flight(taken.saturating_mul(self.permit_bytes));
             let (cached_bytes, queued) = self.log.look();
             metrics::log_in_memory(cached_bytes, queued);
+            metrics::effect_queue(self.effects.queued());
         }
     }
 }
@@ -46,4 +49,5 @@ pub(crate) fn limits(limits: &Limits, log: &LogConfig) {
         crate::log::QUEUE_MAX,
     );
     metrics::feature_level_max(log.feature_level_max);
+    metrics::effect_queue_max(limits.effect_batches_max);
 }

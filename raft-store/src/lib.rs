@@ -75,7 +75,8 @@ pub use reader::{AppliedState, StateReader, WaitError};
 pub use restore::{RestoreError, RestoreRequest, Restored, restore_snapshot};
 pub use saved::{SaveError, SavedSnapshot};
 pub use snapshot::{
-    SnapshotError, SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot,
+    SnapshotError, SnapshotFacts, SnapshotMember, SnapshotProgress, inspect_snapshot,
+    verify_snapshot,
 };
 pub use space::{Room, RoomLevel};
 pub use status::{MemberStatus, Status};

@@ -206,6 +206,11 @@ impl LogStore {
         }
     }
 
+    /// Tells what was removed from the beginning of the log.
+    pub(crate) fn purged(&self) -> Purged {
+        Purged(Arc::clone(&self.shared))
+    }
+
     /// Tells whether the disk keeps up.
     pub(crate) fn watch(&self) -> Arc<DiskWatch> {
         Arc::clone(&self.shared.watch)
@@ -215,6 +220,16 @@ impl LogStore {
         let (done, wait) = oneshot::channel();
         self.io.send(make(done)).await.map_err(|_| stopped())?;
         wait.await.map_err(|_| stopped())?
+    }
+}
+
+/// How far the log was purged.
+pub(crate) struct Purged(Arc<Shared>);
+
+impl Purged {
+    /// Index of the last entry that was removed.
+    pub(crate) fn index(&self) -> Option<u64> {
+        self.0.read().purged.map(|purged| purged.index)
     }
 }
 

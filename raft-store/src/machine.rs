@@ -7,7 +7,7 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -24,22 +24,13 @@ use crate::level;
 use crate::members::former::Former;
 use crate::metrics;
 use crate::reader::AppliedState;
-use crate::snapshot::{self, Loaded, SnapshotFile, SnapshotStore};
+use crate::snapshot::{self, Loaded, Outgoing, SnapshotFile, SnapshotStore};
 use crate::types::{Answer, EntryPayload, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries applied between two publications of the state, when that many are waiting.
 const PUBLISH_EVERY: usize = 256;
 /// Bytes of an entry that does not decode which are logged.
 const DUMP_BYTES: usize = 256;
-
-/// The newest snapshot on disk, shared with the task that writes the next one.
-type Current = Arc<Mutex<Option<(SnapshotMeta, SnapshotFile)>>>;
-
-fn lock(
-    current: &Mutex<Option<(SnapshotMeta, SnapshotFile)>>,
-) -> MutexGuard<'_, Option<(SnapshotMeta, SnapshotFile)>> {
-    current.lock().unwrap_or_else(|e| e.into_inner())
-}
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 
@@ -49,7 +40,8 @@ pub(crate) struct Machine {
     applied: Option<LogId>,
     membership: StoredMembership,
     former: Former,
-    current: Current,
+    /// Where the newest snapshot is, shared with the tasks that write and send them.
+    outgoing: Arc<Outgoing>,
     published: watch::Sender<Arc<AppliedState>>,
     effects: EffectSink,
     store: SnapshotStore,
@@ -71,13 +63,14 @@ impl Machine {
         identity: Arc<Identity>,
         effects: EffectSink,
         audit: Arc<Audit>,
+        outgoing: Arc<Outgoing>,
     ) -> Self {
         let mut machine = Self {
             state: State::default(),
             applied: None,
             membership: StoredMembership::default(),
             former: Former::default(),
-            current: Current::default(),
+            outgoing,
             published: watch::Sender::new(Arc::new(AppliedState {
                 index: 0,
                 term: Term(0),
@@ -114,7 +107,7 @@ impl Machine {
         self.applied = loaded.meta.last_log_id;
         self.membership = loaded.meta.last_membership.clone();
         self.former = loaded.former;
-        *lock(&self.current) = Some((loaded.meta, file));
+        self.outgoing.set_newest(loaded.meta, file);
         self.publish();
     }
 
@@ -286,7 +279,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             former: self.former.clone(),
             store: self.store.clone(),
             identity: Arc::clone(&self.identity),
-            current: Arc::clone(&self.current),
+            outgoing: Arc::clone(&self.outgoing),
         }
     }
 
@@ -319,7 +312,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let current = lock(&self.current).clone();
+        let current = self.outgoing.to_send();
         Ok(current.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
     }
 }
@@ -331,7 +324,7 @@ pub(crate) struct Builder {
     former: Former,
     store: SnapshotStore,
     identity: Arc<Identity>,
-    current: Current,
+    outgoing: Arc<Outgoing>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -353,15 +346,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             })
             .await??
         };
-        let mut current = lock(&self.current);
         // A newer one may have been installed meanwhile.
-        if current
-            .as_ref()
-            .is_none_or(|(known, _)| known.last_log_id <= meta.last_log_id)
-        {
-            *current = Some((meta.clone(), snapshot.clone()));
-        }
-        drop(current);
+        self.outgoing.offer_newest(&meta, &snapshot);
         Ok(Snapshot { meta, snapshot })
     }
 }
@@ -385,7 +371,8 @@ mod tests {
         identity.join(ClusterId(1)).expect("joins");
         let store = SnapshotStore::open(&dir.join("snapshots"), "test").expect("opens");
         let (effects, audit) = (EffectSink::new(16), Audit::new(AUDIT_EVERY));
-        Machine::new(store, None, Arc::new(identity), effects, audit)
+        let outgoing = Outgoing::new(|| None);
+        Machine::new(store, None, Arc::new(identity), effects, audit, outgoing)
     }
 
     fn begin_term() -> Command {

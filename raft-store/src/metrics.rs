@@ -7,6 +7,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use regency_types::NodeId;
 
 use crate::members::decide::Health;
+use crate::snapshot::SnapshotProgress;
 
 /// Gauge: the highest term this master knows.
 pub const TERM: &str = "regency_raft_term";
@@ -44,6 +45,22 @@ pub const SKIPPED_ENTRIES: &str = "regency_raft_skipped_entries_total";
 pub const SNAPSHOT_SECONDS: &str = "regency_raft_snapshot_seconds";
 /// Gauge: size of the newest snapshot.
 pub const SNAPSHOT_BYTES: &str = "regency_raft_snapshot_bytes";
+/// Counter: transfers of snapshots between masters, with labels [`DIRECTION`] and [`EVENT`].
+pub const SNAPSHOT_TRANSFERS: &str = "regency_raft_snapshot_transfers_total";
+/// Label of [`SNAPSHOT_TRANSFERS`]: `send`, `receive`.
+pub const DIRECTION: &str = "direction";
+/// Label of [`SNAPSHOT_TRANSFERS`]: `started` (from the beginning), `resumed` (where an earlier one
+/// ended), `finished`, `failed`.
+pub const EVENT: &str = "event";
+/// Counter: bytes of snapshots sent to other masters.
+pub const SNAPSHOT_SENT_BYTES: &str = "regency_raft_snapshot_sent_bytes_total";
+/// Counter: bytes of snapshots received from other masters.
+pub const SNAPSHOT_RECEIVED_BYTES: &str = "regency_raft_snapshot_received_bytes_total";
+/// Gauge with label [`PEER`]: the part of the snapshot being sent to that member which is done, from 0
+/// to 1; not a number while none is.
+pub const SNAPSHOT_SENDING: &str = "regency_raft_snapshot_sending_ratio";
+/// Gauge: the same for the snapshot being received.
+pub const SNAPSHOT_RECEIVING: &str = "regency_raft_snapshot_receiving_ratio";
 /// Counter: campaigns because the leader's sockets broke, with label [`OUTCOME`]: `elected`,
 /// `undecided`, `false_alarm` (the leader lived), `locked` (ignored, after a false alarm).
 pub const FAST_ELECTIONS: &str = "regency_raft_fast_elections_total";
@@ -98,6 +115,10 @@ pub const LOG_QUEUE_MAX: &str = "regency_raft_log_queue_length_max";
 pub const FEATURE_LEVEL: &str = "regency_raft_feature_level";
 /// Gauge: the highest feature level that this master supports, or is held at.
 pub const FEATURE_LEVEL_MAX: &str = "regency_raft_feature_level_max";
+/// Gauge: entries whose effects wait for the leader's duties.
+pub const EFFECT_QUEUE: &str = "regency_raft_effect_queue_length";
+/// Gauge: how many there may be; then the duties look at the whole state instead.
+pub const EFFECT_QUEUE_MAX: &str = "regency_raft_effect_queue_length_max";
 /// Counter: times the log was opened again because a write found no room.
 pub const LOG_REOPENED: &str = "regency_raft_log_reopened_total";
 
@@ -143,6 +164,20 @@ pub fn describe() {
     );
     describe_histogram!(SNAPSHOT_SECONDS, "Time to write a snapshot");
     describe_gauge!(SNAPSHOT_BYTES, "Size of the newest snapshot");
+    describe_counter!(SNAPSHOT_TRANSFERS, "Transfers of snapshots between masters");
+    describe_counter!(
+        SNAPSHOT_SENT_BYTES,
+        "Bytes of snapshots sent to other masters"
+    );
+    describe_counter!(
+        SNAPSHOT_RECEIVED_BYTES,
+        "Bytes of snapshots received from other masters"
+    );
+    describe_gauge!(
+        SNAPSHOT_SENDING,
+        "Part of a snapshot that is sent to that member"
+    );
+    describe_gauge!(SNAPSHOT_RECEIVING, "Part of a snapshot that is received");
     describe_counter!(
         FAST_ELECTIONS,
         "Campaigns because the leader's sockets broke"
@@ -182,6 +217,14 @@ pub fn describe() {
     describe_gauge!(
         FEATURE_LEVEL_MAX,
         "Highest feature level that this master supports or is held at"
+    );
+    describe_gauge!(
+        EFFECT_QUEUE,
+        "Entries whose effects wait for the leader's duties"
+    );
+    describe_gauge!(
+        EFFECT_QUEUE_MAX,
+        "Entries whose effects may wait for the leader's duties"
     );
     describe_histogram!(STATE_DIGEST_SECONDS, "Time to digest the state");
     describe_gauge!(
@@ -296,6 +339,14 @@ pub(crate) fn disk(room: &crate::space::Room) {
     gauge!(DISK_FULL).set(f64::from(u8::from(room.level == RoomLevel::Full)));
 }
 
+pub(crate) fn effect_queue(batches: usize) {
+    gauge!(EFFECT_QUEUE).set(batches as f64);
+}
+
+pub(crate) fn effect_queue_max(batches: usize) {
+    gauge!(EFFECT_QUEUE_MAX).set(batches as f64);
+}
+
 pub(crate) fn limits(proposal: usize, in_flight: usize, cache: usize, queue: usize) {
     gauge!(PROPOSAL_BYTES_MAX).set(proposal as f64);
     gauge!(IN_FLIGHT_BYTES_MAX).set(in_flight as f64);
@@ -335,6 +386,71 @@ pub(crate) fn skipped() {
 pub(crate) fn snapshot_written(took: Duration, bytes: u64) {
     histogram!(SNAPSHOT_SECONDS).record(took);
     gauge!(SNAPSHOT_BYTES).set(bytes as f64);
+}
+
+/// Which way a snapshot goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Direction {
+    Send,
+    Receive,
+}
+
+/// What happened to a transfer of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TransferEvent {
+    Started,
+    Resumed,
+    Finished,
+    Failed,
+}
+
+impl TransferEvent {
+    /// A transfer that begins at `offset`.
+    pub(crate) const fn begun(offset: u64) -> Self {
+        if offset == 0 {
+            Self::Started
+        } else {
+            Self::Resumed
+        }
+    }
+}
+
+pub(crate) fn snapshot_transfer(direction: Direction, event: TransferEvent) {
+    let direction = match direction {
+        Direction::Send => "send",
+        Direction::Receive => "receive",
+    };
+    let event = match event {
+        TransferEvent::Started => "started",
+        TransferEvent::Resumed => "resumed",
+        TransferEvent::Finished => "finished",
+        TransferEvent::Failed => "failed",
+    };
+    counter!(SNAPSHOT_TRANSFERS, DIRECTION => direction, EVENT => event).increment(1);
+}
+
+pub(crate) fn snapshot_sent(bytes: u64) {
+    counter!(SNAPSHOT_SENT_BYTES).increment(bytes);
+}
+
+pub(crate) fn snapshot_received(bytes: u64) {
+    counter!(SNAPSHOT_RECEIVED_BYTES).increment(bytes);
+}
+
+/// `None` when nothing is sent any more.
+pub(crate) fn snapshot_sending(node: NodeId, progress: Option<SnapshotProgress>) {
+    gauge!(SNAPSHOT_SENDING, PEER => node.to_string()).set(ratio(progress));
+}
+
+/// `None` when nothing is received any more.
+pub(crate) fn snapshot_receiving(progress: Option<SnapshotProgress>) {
+    gauge!(SNAPSHOT_RECEIVING).set(ratio(progress));
+}
+
+fn ratio(progress: Option<SnapshotProgress>) -> f64 {
+    progress.map_or(f64::NAN, |progress| {
+        progress.done_bytes as f64 / progress.bytes.max(1) as f64
+    })
 }
 
 pub(crate) fn state_digested(took: Duration) {

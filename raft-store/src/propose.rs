@@ -24,7 +24,10 @@ pub enum ProposeError {
     #[error("this master halted: {0}")]
     Halted(String),
     /// It was not proposed: it is too large for the log.
-    #[error("the proposal has {bytes} bytes, more than {bytes_max}")]
+    #[error(
+        "the change of the state has {bytes} bytes, more than the {bytes_max} that \
+         --max-proposal-bytes allows"
+    )]
     TooLarge {
         /// Its encoded size.
         bytes: usize,

@@ -96,13 +96,12 @@ impl Consensus {
         let stopped = |error: &dyn std::fmt::Display| SaveError::Stopped(error.to_string());
         let deadline = tokio::time::Instant::now() + WRITE_TIMEOUT;
         loop {
-            let newest = raft.get_snapshot().await.map_err(|e| stopped(&e))?;
-            if let Some(newest) = newest
-                && let Some(at) = newest.meta.last_log_id
+            if let Some((meta, file)) = self.outgoing().newest()
+                && let Some(at) = meta.last_log_id
                 && at.index >= wanted
             {
                 return Ok(SavedSnapshot {
-                    file: newest.snapshot,
+                    file,
                     cluster,
                     index: at.index,
                     term: Term(at.leader_id.term),

@@ -1,17 +1,21 @@
 //! Snapshots: plain files, written aside, synced, and renamed into place.
 //!
 //! What is in a file is the business of `format`; what one can say about a file
-//! without a master, of `facts`. The newest two are kept, so that one damaged file does not cost a
-//! master its place.
+//! without a master, of `facts`; those on their way to other masters are held by `outgoing`, those on
+//! their way in by `receive`. More than one is kept by default, so that one damaged file does not cost
+//! a master its place.
 
 mod facts;
 mod format;
+mod outgoing;
+mod progress;
+mod receive;
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -27,13 +31,18 @@ use crate::types::{LogId, SnapshotMeta};
 pub(crate) use facts::verified;
 pub use facts::{SnapshotFacts, SnapshotMember, inspect_snapshot, verify_snapshot};
 pub(crate) use format::load;
+pub(crate) use outgoing::{Outgoing, Transfer};
+pub use progress::SnapshotProgress;
+pub(crate) use progress::Steps;
+pub(crate) use receive::{Announced, ReceiveError};
 
-/// Snapshots that stay on disk.
-const KEEP: usize = 2;
+use self::receive::Incoming;
+
+/// Snapshots that stay on disk when nobody says how many.
+pub(crate) const KEEP: usize = 2;
 
 const SUFFIX: &str = "snapshot";
 const ASIDE: &str = "writing";
-const RECEIVED: &str = "received";
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +136,8 @@ pub(crate) struct SnapshotFile {
     path: Arc<Path>,
     file: Arc<File>,
     bytes: u64,
+    /// Digest of the whole file, once somebody asked for it.
+    digest: Arc<Mutex<Option<u128>>>,
 }
 
 impl SnapshotFile {
@@ -137,7 +148,31 @@ impl SnapshotFile {
             path: Arc::from(path),
             file: Arc::new(file),
             bytes,
+            digest: Arc::default(),
         })
+    }
+
+    /// The same file under a new name.
+    fn at(mut self, path: &Path) -> Self {
+        self.path = Arc::from(path);
+        self
+    }
+
+    /// Digest of the whole file, after it was checked against its own checksums. Files with the same
+    /// digest are the same on all masters. Reads all of it the first time.
+    pub(crate) fn digest(&self) -> Result<u128, SnapshotError> {
+        let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = *digest {
+            return Ok(digest);
+        }
+        let found = format::checked_digest(self)?;
+        *digest = Some(found);
+        Ok(found)
+    }
+
+    /// Has the next [`Self::digest`] read the file again.
+    pub(crate) fn forget_digest(&self) {
+        *self.digest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Size in bytes.
@@ -168,26 +203,26 @@ pub(crate) struct SnapshotStore {
     dir: Arc<Path>,
     version: Arc<str>,
     space: Option<Arc<Space>>,
+    keep: usize,
+    incoming: Arc<Incoming>,
 }
 
 impl SnapshotStore {
-    /// Opens the directory; removes what an interrupted write left.
+    /// Opens the directory; removes what an interrupted write left, and what was received for nothing.
     pub(crate) fn open(dir: &Path, version: &str) -> Result<Self, SnapshotError> {
         std::fs::create_dir_all(dir).map_err(io_error("make", dir))?;
         for entry in std::fs::read_dir(dir).map_err(io_error("list", dir))? {
             let path = entry.map_err(io_error("list", dir))?.path();
-            if path
-                .extension()
-                .is_some_and(|ext| ext == ASIDE || ext == RECEIVED)
-            {
+            if path.extension().is_some_and(|ext| ext == ASIDE) {
                 std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
             }
         }
-        Ok(Self {
-            dir: Arc::from(dir),
+        let store = Self {
             version: Arc::from(version),
-            space: None,
-        })
+            ..Self::look(dir)
+        };
+        store.settle_received()?;
+        Ok(store)
     }
 
     /// Those of a directory as they are: nothing is removed from it.
@@ -196,7 +231,15 @@ impl SnapshotStore {
             dir: Arc::from(dir),
             version: Arc::from(""),
             space: None,
+            keep: KEEP,
+            incoming: Arc::default(),
         }
+    }
+
+    /// The same, but with so many snapshots kept; at least 1.
+    pub(crate) fn keeping(mut self, snapshots: usize) -> Self {
+        self.keep = snapshots.max(1);
+        self
     }
 
     /// The same, but what finds no room on the disk waits for it.
@@ -265,8 +308,10 @@ impl SnapshotStore {
             return Err(io_error("write", &aside)(error));
         }
         failpoint!("snapshot.write.synced");
+        // Before its name can be gone again: a newer one may have been installed meanwhile.
+        let written = SnapshotFile::open(&aside)?;
         self.put_in_place(&aside, &path)?;
-        let written = SnapshotFile::open(&path)?;
+        let written = written.at(&path);
         metrics::snapshot_written(begun.elapsed(), written.bytes());
         Ok(written)
     }
@@ -290,17 +335,6 @@ impl SnapshotStore {
         Ok(None)
     }
 
-    /// Where to put a snapshot that is being received.
-    pub(crate) fn receive(&self, name: u128) -> Result<Receiving, SnapshotError> {
-        let path = self.dir.join(format!("{name:032x}.{RECEIVED}"));
-        let file = File::create(&path).map_err(io_error("make", &path))?;
-        Ok(Receiving {
-            path,
-            file,
-            bytes: 0,
-        })
-    }
-
     /// Makes a received snapshot one of ours.
     pub(crate) fn adopt(
         &self,
@@ -313,7 +347,7 @@ impl SnapshotStore {
                 self.put_in_place(&received.path, &path)
             })?;
         }
-        Ok(SnapshotFile::open(&path)?)
+        Ok(received.clone().at(&path))
     }
 
     fn put_in_place(&self, aside: &Path, path: &Path) -> Result<(), SnapshotError> {
@@ -322,11 +356,11 @@ impl SnapshotStore {
         self.sync_dir()?;
         failpoint!("snapshot.placed");
         let files = self.files()?;
-        for old in files.iter().rev().skip(KEEP) {
+        for old in files.iter().rev().skip(self.keep) {
             std::fs::remove_file(old).map_err(io_error("remove", old))?;
             failpoint!("snapshot.old.removed");
         }
-        Ok(())
+        self.forget_received()
     }
 
     fn sync_dir(&self) -> Result<(), SnapshotError> {
@@ -343,57 +377,20 @@ impl SnapshotStore {
 
     /// All snapshots, the oldest first.
     fn files(&self) -> Result<Vec<PathBuf>, SnapshotError> {
+        self.with_extension(SUFFIX)
+    }
+
+    /// Files of a kind, by name.
+    fn with_extension(&self, wanted: &str) -> Result<Vec<PathBuf>, SnapshotError> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(io_error("list", &self.dir))? {
             let path = entry.map_err(io_error("list", &self.dir))?.path();
-            if path.extension().is_some_and(|ext| ext == SUFFIX) {
+            if path.extension().is_some_and(|ext| ext == wanted) {
                 files.push(path);
             }
         }
         files.sort();
         Ok(files)
-    }
-}
-
-/// A snapshot on its way in. Removed when it is dropped before it is complete.
-#[derive(Debug)]
-pub(crate) struct Receiving {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-}
-
-impl Receiving {
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), SnapshotError> {
-        self.file
-            .write_all(data)
-            .map_err(io_error("write", &self.path))?;
-        self.bytes += data.len() as u64;
-        Ok(())
-    }
-
-    /// Makes it durable. The file is removed at the next start unless it is adopted.
-    pub(crate) fn finish(mut self) -> Result<SnapshotFile, SnapshotError> {
-        failpoint!("snapshot.received");
-        synced(self.file.sync_all()).map_err(io_error("sync", &self.path))?;
-        failpoint!("snapshot.received.synced");
-        let file = SnapshotFile::open(&self.path)?;
-        // Nothing is left for drop to remove.
-        self.path = PathBuf::new();
-        Ok(file)
-    }
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            // Best effort: the next start removes what this leaves.
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }
 

@@ -150,6 +150,13 @@ impl Space {
                 .is_ok()
     }
 
+    /// How much is free, when that is too little for so many bytes and what is kept from entries.
+    pub(crate) fn lacks(&self, bytes: u64) -> Option<u64> {
+        let room = self.room();
+        let wanted = bytes.saturating_add(room.reserve_bytes / FLOOR_PART);
+        (room.free_bytes < wanted).then_some(room.free_bytes)
+    }
+
     /// Says that a write failed for want of room, or that it was done again.
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.stuck.store(stuck, Ordering::Relaxed);

@@ -6,6 +6,7 @@ use regency_types::{ClusterId, Incarnation, NodeId, Term};
 
 use crate::leadership::Role;
 use crate::level::Program;
+use crate::snapshot::SnapshotProgress;
 use crate::space::Room;
 
 /// A picture of replication at one master.
@@ -42,6 +43,8 @@ pub struct Status {
     pub last_leader_contact: Option<Duration>,
     /// The room on its disk.
     pub disk_room: Room,
+    /// The snapshot that a leader is sending to it.
+    pub snapshot_receiving: Option<SnapshotProgress>,
     /// Why it stopped, when it did.
     pub halted: Option<String>,
     /// Everybody in the membership, by number.
@@ -69,6 +72,8 @@ pub struct MemberStatus {
     pub disk_room: Option<Room>,
     /// What it runs; on others than the leader only that of this master is known.
     pub program: Option<Program>,
+    /// As leader: the snapshot on its way there.
+    pub snapshot_sending: Option<SnapshotProgress>,
     /// As leader: the last entry known to be durable there.
     pub matched_index: Option<u64>,
     /// As leader: how many entries it is behind.

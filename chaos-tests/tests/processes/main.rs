@@ -14,4 +14,5 @@ mod restore;
 mod snapshots;
 mod stalled;
 mod starved;
+mod too_large;
 mod upgrade;

@@ -6,6 +6,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -50,6 +52,7 @@ struct State {
 pub struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
+    carried_bytes: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -66,14 +69,26 @@ impl Proxy {
             resets: 0,
             delay: Duration::ZERO,
         });
-        tokio::spawn(serve(address, target, listener, seen));
-        Ok(Self { address, state })
+        let carried_bytes = Arc::<AtomicU64>::default();
+        let carried = Arc::clone(&carried_bytes);
+        tokio::spawn(serve(address, target, listener, seen, carried));
+        Ok(Self {
+            address,
+            state,
+            carried_bytes,
+        })
     }
 
     /// Where clients connect to. Stays the same.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Bytes passed on so far to the address behind it, on all connections.
+    #[must_use]
+    pub fn carried_bytes(&self) -> u64 {
+        self.carried_bytes.load(Ordering::Relaxed)
     }
 
     /// Everything passes again. Connections that survived go on, with what they held back.
@@ -128,6 +143,7 @@ async fn serve(
     target: SocketAddr,
     listener: TcpListener,
     mut state: watch::Receiver<State>,
+    carried: Arc<AtomicU64>,
 ) {
     let mut listener = Some(listener);
     loop {
@@ -152,7 +168,7 @@ async fn serve(
         tokio::select! {
             accepted = accepted => {
                 if let Ok((client, _)) = accepted {
-                    tokio::spawn(connection(client, target, state.clone()));
+                    tokio::spawn(connection(client, target, state.clone(), Arc::clone(&carried)));
                 }
             }
             changed = state.changed() => if changed.is_err() { return },
@@ -168,14 +184,19 @@ enum End {
 }
 
 /// One connection from its beginning to its end.
-async fn connection(mut client: TcpStream, target: SocketAddr, state: watch::Receiver<State>) {
+async fn connection(
+    mut client: TcpStream,
+    target: SocketAddr,
+    state: watch::Receiver<State>,
+    carried: Arc<AtomicU64>,
+) {
     let resets = state.borrow().resets;
     let mut server = None;
     let end = tokio::select! {
         // First, so that not a byte passes a link that is cut.
         biased;
         end = over(state.clone(), resets) => end,
-        end = carry(&mut client, target, &mut server, state) => end,
+        end = carry(&mut client, target, &mut server, state, &carried) => end,
     };
     if end == End::Reset {
         for stream in [Some(client), server].into_iter().flatten() {
@@ -213,6 +234,7 @@ async fn carry(
     target: SocketAddr,
     server: &mut Option<TcpStream>,
     mut state: watch::Receiver<State>,
+    carried: &AtomicU64,
 ) -> End {
     open(&mut state).await;
     let Ok(connected) = TcpStream::connect(target).await else {
@@ -225,8 +247,9 @@ async fn carry(
     }
     let (client_read, client_write) = client.split();
     let (server_read, server_write) = server.split();
-    let there = pump(client_read, server_write, state.clone());
-    let back = pump(server_read, client_write, state);
+    let there = pump(client_read, server_write, state.clone(), carried);
+    let back = AtomicU64::new(0);
+    let back = pump(server_read, client_write, state, &back);
     match tokio::try_join!(there, back) {
         Ok(_) => End::InOrder,
         Err(_) => End::Reset,
@@ -238,6 +261,7 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut state: watch::Receiver<State>,
+    carried: &AtomicU64,
 ) -> io::Result<()> {
     let (pieces, mut held) = mpsc::channel::<(Instant, io::Result<Bytes>)>(PIECES_MAX);
     let delays = state.clone();
@@ -267,6 +291,7 @@ async fn pump(
                 break;
             }
             to.write_all(&piece).await?;
+            carried.fetch_add(piece.len() as u64, Ordering::Relaxed);
         }
         to.shutdown().await
     };

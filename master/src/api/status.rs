@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use regency_raft_store::{Role, Room};
+use regency_raft_store::{Role, Room, SnapshotProgress};
 use serde::Serialize;
 
 use super::cx::ApiCx;
@@ -47,6 +47,8 @@ pub(crate) struct StatusBody {
     feature_level_max: u32,
     /// Room on the disk of this master.
     disk: DiskBody,
+    /// The snapshot that a leader is sending to this master.
+    snapshot_receiving: Option<SnapshotBody>,
     halted: Option<String>,
     members: Vec<MemberBody>,
 }
@@ -77,6 +79,24 @@ impl From<Room> for DiskBody {
             free_bytes: room.free_bytes,
             reserve_bytes: room.reserve_bytes,
             missing_bytes: room.missing_bytes(),
+        }
+    }
+}
+
+/// A snapshot on its way from one master to another.
+#[derive(Debug, Serialize)]
+pub(crate) struct SnapshotBody {
+    percent: u64,
+    done_bytes: u64,
+    bytes: u64,
+}
+
+impl From<SnapshotProgress> for SnapshotBody {
+    fn from(progress: SnapshotProgress) -> Self {
+        Self {
+            percent: progress.percent(),
+            done_bytes: progress.done_bytes,
+            bytes: progress.bytes,
         }
     }
 }
@@ -154,6 +174,7 @@ pub(crate) async fn status(State(cx): State<ApiCx>) -> Json<StatusBody> {
         feature_level: state.feature_level(),
         feature_level_max: cx.consensus.feature_level_max(),
         disk: status.disk_room.into(),
+        snapshot_receiving: status.snapshot_receiving.map(SnapshotBody::from),
         halted: status.halted,
         members: status
             .members

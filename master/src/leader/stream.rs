@@ -51,6 +51,7 @@ impl FrameworkStream {
         bytes_max: usize,
         departures: mpsc::UnboundedSender<Departure>,
     ) -> (Arc<Self>, EventBody) {
+        // Bounded by bytes, not by records: `put` closes the stream before more than `bytes_max` wait.
         let (events, records) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let stream = Arc::new(Self {

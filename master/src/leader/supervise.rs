@@ -51,6 +51,8 @@ async fn lead(
         let _ = leadership.changed().await;
         return;
     };
+    // Without a bound of its own, because it is told from a destructor, which cannot wait. It cannot
+    // grow: each subscription departs once, and its duty takes departures without waiting for anything.
     let (departures, departed) = mpsc::unbounded_channel();
     let leader = Arc::new(Leader {
         term: began.term,

@@ -33,7 +33,7 @@ use crate::network::{Gate, PeerNetworks, Peers, RaftService, Slot};
 use crate::priority;
 use crate::reader::StateReader;
 use crate::roll_call::{Disagreements, RollCall};
-use crate::snapshot::{Loaded, SnapshotError, SnapshotFile, SnapshotStore};
+use crate::snapshot::{Loaded, Outgoing, SnapshotError, SnapshotFile, SnapshotStore};
 use crate::space::Space;
 use crate::term::TermTask;
 use crate::timing::Timing;
@@ -114,7 +114,8 @@ fn open(
     if let Some(purged) = recovered.purged {
         identity.forget_skips(purged.index)?;
     }
-    let snapshots = SnapshotStore::open(&dir.join("snapshots"), version)?;
+    let snapshots =
+        SnapshotStore::open(&dir.join("snapshots"), version)?.keeping(log.snapshots_kept);
     let newest = snapshots.load_newest(identity.cluster())?;
     let snapshot = newest
         .as_ref()
@@ -263,23 +264,27 @@ impl Consensus {
             (config.limits.in_flight_bytes_max / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         let in_flight = Arc::new(Semaphore::new(permits));
         gauges::limits(&config.limits, &config.log);
+        let effects = EffectSink::new(config.limits.effect_batches_max);
         tokio::spawn(
             Gauges {
                 log: log.gauge(),
+                effects: effects.clone(),
                 in_flight: Arc::clone(&in_flight),
                 permits,
                 permit_bytes: PERMIT_BYTES,
             }
             .run(),
         );
-        let effects = EffectSink::new(config.limits.effect_batches_max);
         let audit = Audit::new(config.log.state_hash_every_entries);
+        let purged = log.purged();
+        let outgoing = Outgoing::new(move || purged.index());
         let machine = Machine::new(
             snapshots.clone(),
             opened.newest,
             Arc::clone(&identity),
             effects.clone(),
             Arc::clone(&audit),
+            Arc::clone(&outgoing),
         )
         .with_feature_level_max(config.log.feature_level_max);
         let states = machine.states();
@@ -290,6 +295,7 @@ impl Consensus {
             gate: Arc::clone(&gate),
             peers: Arc::clone(&peers),
             append_patience: config.timing.append_patience(),
+            outgoing: Arc::clone(&outgoing),
         };
         let raft = Raft::build(config.node.0, library, networks.clone(), log, machine)
             .await
@@ -341,7 +347,7 @@ impl Consensus {
         let service = RaftService {
             gate,
             raft: slot,
-            snapshots,
+            snapshots: snapshots.clone(),
             contact: Arc::clone(&contact),
             evidence,
             audit: Arc::clone(&audit),
@@ -432,6 +438,8 @@ impl Consensus {
             record: Mutex::default(),
             disagreements,
             conditions,
+            outgoing,
+            snapshots,
             space,
             writer: Arc::new(writer),
             stop_server,

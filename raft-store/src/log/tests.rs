@@ -94,7 +94,15 @@ impl StoreBuilder<TypeConfig, FromZero, Machine, tempfile::TempDir> for Builder 
         let snapshots = SnapshotStore::open(&dir.path().join("snapshots"), "test").expect("opens");
         let audit = crate::audit::Audit::new(1_000);
         let effects = EffectSink::new(16);
-        let machine = Machine::new(snapshots, None, Arc::new(identity), effects, audit);
+        let outgoing = crate::snapshot::Outgoing::new(|| None);
+        let machine = Machine::new(
+            snapshots,
+            None,
+            Arc::new(identity),
+            effects,
+            audit,
+            outgoing,
+        );
         Ok((dir, FromZero(log), machine))
     }
 }

@@ -39,7 +39,7 @@ use tonic::{Status, Streaming};
 use super::Gate;
 use super::peers::{Peers, Purpose};
 use crate::convert;
-use crate::snapshot::SnapshotFile;
+use crate::snapshot::{Outgoing, SnapshotFile, Transfer};
 use crate::types::{Member, MemberInfo, TypeConfig, Vote};
 
 /// How long a message that only tells what is committed waits for entries to travel with. Without
@@ -47,14 +47,10 @@ use crate::types::{Member, MemberInfo, TypeConfig, Vote};
 const COMMIT_LINGER: Duration = Duration::from_millis(1);
 /// Appends on their way to one follower at once.
 const APPENDS_IN_FLIGHT_MAX: usize = 64;
-/// How long a snapshot may make no progress, its installation included.
-const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
-/// Size of the pieces of a snapshot.
-const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
 
-type RpcError = RPCError<TypeConfig>;
+pub(super) type RpcError = RPCError<TypeConfig>;
 type Appended = Result<StreamAppendResult<TypeConfig>, RpcError>;
-type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+pub(super) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 
 fn client(channel: Channel) -> RaftClient<Channel> {
     RaftClient::new(channel)
@@ -69,6 +65,7 @@ pub(crate) struct PeerNetworks {
     pub(crate) peers: Arc<Peers>,
     /// How long an append may stay unanswered while nothing else is answered either.
     pub(crate) append_patience: Duration,
+    pub(crate) outgoing: Arc<Outgoing>,
 }
 
 impl PeerNetworks {
@@ -84,6 +81,8 @@ impl PeerNetworks {
             target,
             purpose,
             append_patience: self.append_patience,
+            outgoing: Arc::clone(&self.outgoing),
+            transfer: None,
         }
     }
 }
@@ -107,28 +106,31 @@ impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
 /// The way to one member, for one purpose.
 pub(crate) struct PeerNetwork {
     gate: Arc<Gate>,
-    peers: Arc<Peers>,
-    target: Member,
-    address: String,
+    pub(super) peers: Arc<Peers>,
+    pub(super) target: Member,
+    pub(super) address: String,
     purpose: Purpose,
     append_patience: Duration,
+    pub(super) outgoing: Arc<Outgoing>,
+    /// The snapshot on its way, until it arrived.
+    pub(super) transfer: Option<Transfer>,
 }
 
 impl PeerNetwork {
-    fn client(&self, purpose: Purpose) -> Result<RaftClient<Channel>, RpcError> {
+    pub(super) fn client(&self, purpose: Purpose) -> Result<RaftClient<Channel>, RpcError> {
         self.peers
             .channel(&self.address, purpose)
             .map(client)
             .map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))
     }
 
-    fn envelope(&self) -> Result<proto::Envelope, RpcError> {
+    pub(super) fn envelope(&self) -> Result<proto::Envelope, RpcError> {
         self.gate.envelope(self.target).ok_or_else(|| {
             RPCError::Unreachable(Unreachable::from_string("this master has no cluster yet"))
         })
     }
 
-    fn timeout(&self, action: RPCTypes, timeout: Duration) -> RpcError {
+    pub(super) fn timeout(&self, action: RPCTypes, timeout: Duration) -> RpcError {
         RPCError::Timeout(Timeout {
             action,
             id: self.gate.identity().member().node.0,
@@ -137,7 +139,7 @@ impl PeerNetwork {
         })
     }
 
-    fn failed(&self, status: &Status) -> RpcError {
+    pub(super) fn failed(&self, status: &Status) -> RpcError {
         match failure(status) {
             Failure::NotConnected => {
                 RPCError::Unreachable(Unreachable::from_string(describe(status)))
@@ -432,89 +434,8 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let head = proto::SnapshotHead {
-            envelope: Some(self.envelope()?),
-            vote: Some(convert::vote_to_proto(&vote)),
-            last_log_id: snapshot
-                .meta
-                .last_log_id
-                .as_ref()
-                .map(convert::log_id_to_proto),
-            last_membership: Some(convert::stored_membership_to_proto(
-                &snapshot.meta.last_membership,
-            )),
-            file_bytes: snapshot.snapshot.bytes(),
-        };
-        let mut client = self.client(Purpose::Snapshot)?;
-        let (outgoing, body) = mpsc::channel(2);
-        let send = send_snapshot(outgoing, head, snapshot.snapshot);
-        let call = client.install_snapshot(ReceiverStream::new(body));
-        tokio::pin!(call, send);
-        let mut sending = true;
-        let mut cancel = std::pin::pin!(cancel);
-        loop {
-            tokio::select! {
-                sent = &mut send, if sending => {
-                    sending = false;
-                    if let Err(error) = sent {
-                        return Err(StreamingError::Network(NetworkError::new(&error)));
-                    }
-                }
-                response = &mut call => {
-                    let response = response.map_err(|status| self.failed(&status))?;
-                    let response = response.into_inner();
-                    let vote = response.vote.as_ref().map(convert::vote_from_proto);
-                    return vote.map(SnapshotResponse::new).ok_or_else(|| {
-                        StreamingError::Network(NetworkError::from_string("the answer has no vote"))
-                    });
-                }
-                closed = &mut cancel => return Err(StreamingError::Closed(closed)),
-                () = tokio::time::sleep(SNAPSHOT_PATIENCE), if !sending => {
-                    return Err(self.timeout(RPCTypes::InstallSnapshot, SNAPSHOT_PATIENCE).into());
-                }
-            }
-        }
+        self.send_snapshot(vote, snapshot, cancel).await
     }
-}
-
-/// Puts a snapshot on its way, piece by piece, as fast as the other side takes it.
-async fn send_snapshot(
-    outgoing: mpsc::Sender<proto::SnapshotMessage>,
-    head: proto::SnapshotHead,
-    file: SnapshotFile,
-) -> std::io::Result<()> {
-    use proto::snapshot_message::Message;
-    let send = |message: Message| {
-        let message = proto::SnapshotMessage {
-            message: Some(message),
-        };
-        tokio::time::timeout(SNAPSHOT_PATIENCE, outgoing.send(message)).map(|sent| match sent {
-            Ok(Ok(())) => Ok(true),
-            // The other side ended the call: its answer says why.
-            Ok(Err(_)) => Ok(false),
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
-        })
-    };
-    if !send(Message::Head(head)).await? {
-        return Ok(());
-    }
-    let mut offset = 0;
-    while offset < file.bytes() {
-        let data = {
-            let file = file.clone();
-            tokio::task::spawn_blocking(move || file.read_at(offset, SNAPSHOT_CHUNK_BYTES))
-                .await??
-        };
-        offset += data.len() as u64;
-        let chunk = proto::SnapshotChunk {
-            crc32: crc32fast::hash(&data),
-            data,
-        };
-        if !send(Message::Chunk(chunk)).await? {
-            return Ok(());
-        }
-    }
-    Ok(())
 }
 
 /// Asks who answers at `address`.

@@ -6,6 +6,8 @@
 
 mod client;
 mod peers;
+mod receive_snapshot;
+mod send_snapshot;
 mod server;
 
 pub(crate) use client::{

@@ -59,13 +59,13 @@ impl RaftService {
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    fn raft(&self) -> Result<&Raft, Status> {
+    pub(super) fn raft(&self) -> Result<&Raft, Status> {
         self.raft
             .get()
             .ok_or_else(|| Status::unavailable("this master is starting"))
     }
 
-    async fn admit(&self, envelope: Option<&proto::Envelope>) -> Result<&Raft, Status> {
+    pub(super) async fn admit(&self, envelope: Option<&proto::Envelope>) -> Result<&Raft, Status> {
         let raft = self.raft()?;
         let membership: Arc<StoredMembership> = raft
             .server_metrics()
@@ -78,11 +78,11 @@ impl RaftService {
     }
 }
 
-fn malformed(error: &ConvertError) -> Status {
+pub(super) fn malformed(error: &ConvertError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn stopped(error: impl std::fmt::Display) -> Status {
+pub(super) fn stopped(error: impl std::fmt::Display) -> Status {
     Status::aborted(format!("this master stopped: {error}"))
 }
 
@@ -93,11 +93,11 @@ fn follows(raft: &Raft, message: &proto::AppendRequest) -> bool {
     vote.committed && message.vote.as_ref().map(convert::vote_from_proto) == Some(vote)
 }
 
-fn no_room() -> Status {
+pub(super) fn no_room() -> Status {
     Status::resource_exhausted("the disk of this master is full; it takes no entries for now")
 }
 
-fn not_stored(error: std::io::Error) -> Status {
+pub(super) fn not_stored(error: std::io::Error) -> Status {
     if space::is_full(&error) {
         no_room()
     } else {
@@ -276,69 +276,14 @@ impl RaftRpc for RaftService {
         &self,
         request: Request<Streaming<proto::SnapshotMessage>>,
     ) -> Result<Response<proto::SnapshotResponse>, Status> {
-        use proto::snapshot_message::Message;
-        let mut incoming = request.into_inner();
-        let head = match incoming.message().await?.and_then(|first| first.message) {
-            Some(Message::Head(head)) => head,
-            Some(Message::Chunk(_)) | None => {
-                return Err(malformed(&ConvertError::Missing("head")));
-            }
-        };
-        let raft = self.admit(head.envelope.as_ref()).await?;
-        let vote = head
-            .vote
-            .as_ref()
-            .map(convert::vote_from_proto)
-            .ok_or_else(|| malformed(&ConvertError::Missing("vote")))?;
-        let membership = head
-            .last_membership
-            .as_ref()
-            .ok_or(ConvertError::Missing("last_membership"))
-            .and_then(convert::stored_membership_from_proto)
-            .map_err(|e| malformed(&e))?;
-        let meta = crate::types::SnapshotMeta {
-            last_log_id: head.last_log_id.as_ref().map(convert::log_id_from_proto),
-            last_membership: membership,
-        };
+        self.receive_snapshot(request.into_inner()).await
+    }
 
-        if self.space.is_full() {
-            return Err(no_room());
-        }
-        let failed = |error: crate::snapshot::SnapshotError| not_stored(error.into());
-        let mut receiving = self
-            .snapshots
-            .receive(uuid::Uuid::new_v4().as_u128())
-            .map_err(failed)?;
-        while let Some(message) = incoming.message().await? {
-            let Some(Message::Chunk(chunk)) = message.message else {
-                return Err(malformed(&ConvertError::Missing("chunk")));
-            };
-            if crc32fast::hash(&chunk.data) != chunk.crc32 {
-                return Err(Status::data_loss("a piece of the snapshot is damaged"));
-            }
-            receiving = blocking(move || {
-                receiving.write(&chunk.data)?;
-                Ok(receiving)
-            })
-            .await?;
-            self.contact.heard();
-        }
-        if receiving.bytes() != head.file_bytes {
-            return Err(Status::data_loss(format!(
-                "the snapshot has {} bytes, {} were announced",
-                receiving.bytes(),
-                head.file_bytes
-            )));
-        }
-        let snapshot = blocking(move || receiving.finish()).await?;
-        tracing::info!(bytes = snapshot.bytes(), "received a snapshot");
-        let response = raft
-            .install_full_snapshot(vote, openraft::Snapshot { meta, snapshot })
-            .await
-            .map_err(stopped)?;
-        Ok(Response::new(proto::SnapshotResponse {
-            vote: Some(convert::vote_to_proto(&response.vote)),
-        }))
+    async fn snapshot_offset(
+        &self,
+        request: Request<proto::SnapshotOffsetRequest>,
+    ) -> Result<Response<proto::SnapshotOffsetResponse>, Status> {
+        self.offer_offset(request.into_inner()).await
     }
 
     async fn read_index(
@@ -395,15 +340,6 @@ impl RaftRpc for RaftService {
         let first = futures::stream::once(std::future::ready(Ok(presence)));
         Ok(Response::new(Box::pin(first.chain(silence))))
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::snapshot::SnapshotError> + Send + 'static,
-) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Status::internal(error.to_string()))?
-        .map_err(|error| not_stored(error.into()))
 }
 
 /// A stream of what `work` sends. An error it returns is the last item. `work` runs only while the

@@ -19,7 +19,7 @@ use regency_rpc::proto::regency::raft::v1 as proto;
 use regency_state::State;
 use regency_stored::{StateDigester, StoredError};
 use regency_types::ClusterId;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::{Loaded, SnapshotError, SnapshotFile, io_error};
 use crate::convert;
@@ -37,6 +37,8 @@ const HEADER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Level of zstd. Higher ones cost several times the processor and save a few percent: a state
 /// is many records that resemble each other, which the lowest one finds already.
 const LEVEL: i32 = 1;
+/// Bytes that are digested at once.
+const PIECE_BYTES: usize = 1024 * 1024;
 /// Memory taken for a body before its first byte was read, at most.
 const RESERVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -161,6 +163,31 @@ pub(crate) fn load(
         meta: header.meta,
         former: header.former,
     })
+}
+
+/// Reads a whole file, checks it against its own checksums, and gives the digest of all its bytes.
+/// The state is not unpacked.
+pub(super) fn checked_digest(snapshot: &SnapshotFile) -> Result<u128, SnapshotError> {
+    let header = read_header(snapshot)?;
+    let (mut whole, mut body) = (Xxh3::new(), Xxh3::new());
+    let mut at = 0;
+    while at < snapshot.bytes {
+        let piece = snapshot
+            .read_at(at, PIECE_BYTES)
+            .map_err(io_error("read", &snapshot.path))?;
+        whole.update(&piece);
+        let before_body = header.body.offset.saturating_sub(at);
+        let before_body = usize::try_from(before_body).unwrap_or(usize::MAX);
+        body.update(&piece[before_body.min(piece.len())..]);
+        at += piece.len() as u64;
+    }
+    match header.body.stored_digest {
+        Some(expected) if expected != body.digest128() => Err(SnapshotError::Damaged {
+            path: snapshot.path.to_path_buf(),
+            detail: "the digest of the stored state does not match".to_owned(),
+        }),
+        _ => Ok(whole.digest128()),
+    }
 }
 
 /// Reads and checks what a file says about itself, its size included.

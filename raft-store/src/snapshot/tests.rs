@@ -94,10 +94,54 @@ fn what_an_interrupted_write_left_is_removed() {
     std::fs::write(&half, "half").expect("writable");
     let store = SnapshotStore::open(dir.path(), "test").expect("opens");
     assert!(!half.exists());
-    let mut receiving = store.receive(3).expect("made");
-    receiving.write(b"half").expect("written");
-    drop(receiving);
-    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 0);
+    drop(store);
+}
+
+#[test]
+fn as_many_snapshots_stay_as_are_wanted() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    for (kept, wanted) in [(0, vec![4]), (3, vec![4, 5, 6]), (1, vec![6])] {
+        let store = SnapshotStore::open(dir.path(), "test").expect("opens");
+        let store = store.keeping(kept);
+        let newest = *wanted.last().expect("not empty");
+        for index in [newest - 1, newest] {
+            store
+                .write(
+                    ClusterId(1),
+                    &meta(index),
+                    &Former::default(),
+                    &State::default(),
+                )
+                .expect("written");
+        }
+        let wanted: Vec<_> = wanted
+            .into_iter()
+            .map(|index| store.path_of(Some(&log_id(2, index))))
+            .collect();
+        assert_eq!(store.files().expect("listed"), wanted, "{kept}");
+    }
+}
+
+#[test]
+fn the_digest_of_a_file_is_read_once_and_again_when_asked() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("copy");
+    std::fs::copy(fixture("snapshot-v2.bin"), &path).expect("copied");
+    let file = SnapshotFile::open(&path).expect("opens");
+    let digest = file.digest().expect("whole");
+    let original = SnapshotFile::open(&fixture("snapshot-v2.bin")).expect("opens");
+    assert_eq!(original.digest().expect("whole"), digest);
+
+    let mut bytes = std::fs::read(&path).expect("readable");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&path, bytes).expect("writable");
+    assert_eq!(file.digest().expect("remembered"), digest);
+    file.forget_digest();
+    let read = file.digest();
+    assert!(
+        matches!(read, Err(SnapshotError::Damaged { .. })),
+        "{read:?}"
+    );
 }
 
 #[test]

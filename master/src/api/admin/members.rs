@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::answer;
 use crate::api::cx::{ApiCx, Where};
-use crate::api::status::DiskBody;
+use crate::api::status::{DiskBody, SnapshotBody};
 
 pub(super) fn routes(router: Router<ApiCx>) -> Router<ApiCx> {
     router
@@ -128,6 +128,8 @@ struct MemberBody {
     version: Option<String>,
     /// The highest feature level that it supports, or is held at.
     feature_level_max: Option<u32>,
+    /// The snapshot on its way there.
+    snapshot_sending: Option<SnapshotBody>,
 }
 
 #[derive(Debug, Serialize)]
@@ -350,6 +352,10 @@ fn body(cx: &ApiCx, now: Members, health: &[MemberHealth]) -> MembersBody {
                 disk: cx.consensus.disk_room(member.node).map(DiskBody::from),
                 feature_level_max: program.as_ref().map(|p| p.feature_level_max),
                 version: program.map(|p| p.version),
+                snapshot_sending: cx
+                    .consensus
+                    .snapshot_sending(member.node)
+                    .map(SnapshotBody::from),
             })
             .collect(),
         former_ids: now.former.iter().map(|node| node.0).collect(),

@@ -57,6 +57,15 @@ pub(super) struct Member {
     pub(super) version: Option<String>,
     #[serde(default)]
     pub(super) feature_level_max: Option<u32>,
+    #[serde(default)]
+    pub(super) snapshot_sending: Option<SnapshotSending>,
+}
+
+/// A snapshot on its way to a member.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SnapshotSending {
+    pub(super) percent: u64,
+    pub(super) bytes: u64,
 }
 
 /// The leader's judgement.

@@ -38,7 +38,10 @@ pub(super) fn members(members: &Members) -> String {
                 None => "?",
             }
             .to_owned(),
-            known(member.lag_entries.map(|lag| lag.to_string())),
+            match &member.snapshot_sending {
+                Some(snapshot) => format!("snapshot {} %", snapshot.percent),
+                None => known(member.lag_entries.map(|lag| lag.to_string())),
+            },
             known(member.last_contact_ms.map(|ms| format!("{ms} ms ago"))),
             member.raft.clone(),
             member.http.clone(),
@@ -82,6 +85,14 @@ pub(super) fn judgement(health: &Health) -> String {
             "note: node {} is to get a vote; it {how}, for {lasting} s now",
             member.id
         ));
+    }
+    for member in &health.members.members {
+        if let Some(snapshot) = &member.snapshot_sending {
+            lines.push(format!(
+                "note: node {} is receiving a snapshot: {} % of {} bytes",
+                member.id, snapshot.percent, snapshot.bytes
+            ));
+        }
     }
     lines.push(format!(
         "{}: {} of {} voters answer; the cluster survives the loss of {} more ({} at best)",
@@ -146,6 +157,7 @@ fn known(text: Option<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::api::SnapshotSending;
     use super::*;
 
     fn member(id: u64, host: &str) -> Member {
@@ -164,6 +176,7 @@ mod tests {
             lasting_ms: None,
             version: Some("0.1.0".to_owned()),
             feature_level_max: Some(if id == 2 { 1 } else { 2 }),
+            snapshot_sending: None,
         }
     }
 
@@ -223,6 +236,30 @@ mod tests {
         // So did all before there were levels.
         some.feature_level = None;
         assert_eq!(level(&some), None);
+    }
+
+    #[test]
+    fn a_snapshot_on_its_way_is_shown_with_how_far_it_is() {
+        let mut members = three("h");
+        members.members[2].snapshot_sending = Some(SnapshotSending {
+            percent: 42,
+            bytes: 1000,
+        });
+        let text = super::members(&members);
+        assert!(text.contains("snapshot 42 %"), "{text}");
+        let text = judgement(&Health {
+            healthy: false,
+            problems: Vec::new(),
+            voters: 2,
+            voters_alive: 2,
+            failure_tolerance: 0,
+            failure_tolerance_at_best: 0,
+            members,
+        });
+        assert!(
+            text.contains("node 3 is receiving a snapshot: 42 % of 1000 bytes"),
+            "{text}"
+        );
     }
 
     #[test]
