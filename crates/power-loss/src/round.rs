@@ -76,7 +76,7 @@ impl Round {
         for life in 0..=lives {
             let last = life == lives;
             let crash = (!last).then(|| Crash {
-                after: self.crash_after(&mut rng),
+                after: self.crash_after(&mut rng, life),
                 // The last one must be worth the check behind it.
                 power: life + 1 == lives || rng.random_bool(0.7),
             });
@@ -91,9 +91,10 @@ impl Round {
         Ok(findings)
     }
 
-    /// A log that is just being made is as likely as one that has grown.
-    fn crash_after(&self, rng: &mut SmallRng) -> u64 {
-        if rng.random_bool(0.25) {
+    /// A log that is just being made is as likely as one that has grown; one that is opened again
+    /// often dies while it recovers, which takes a few changes only.
+    fn crash_after(&self, rng: &mut SmallRng, life: u32) -> u64 {
+        if rng.random_bool(if life == 0 { 0.25 } else { 0.5 }) {
             rng.random_range(1..=self.after_max.min(60))
         } else {
             rng.random_range(1..=self.after_max)

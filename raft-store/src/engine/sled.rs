@@ -6,7 +6,8 @@
 //! write at will, and hold under them; each is kept by this file and needed:
 //!
 //! 1. The file `conf` is whole and durable before a database is made beside it; after opening, the
-//!    other files and directories that creation leaves unsynced are synced.
+//!    other files and directories that creation leaves unsynced are synced. A database that is there
+//!    is opened in two steps (`sled/open.rs`).
 //! 2. Values are cut into pieces of at most [`PIECE_BYTES_MAX`], so that no node spills.
 //! 3. At most [`STEP_BYTES_MAX`] bytes, or [`DELETES_MAX`] deletions, lie between two syncs.
 //! 4. A sync is `flush` *and* `fdatasync` on the database file. Both results count, and neither
@@ -21,6 +22,7 @@
 //! the database is far more than what a byte costs. So small entries that are synced together share
 //! a value, under the index of the first of them; only a large one has pieces.
 
+mod open;
 mod place;
 mod rebuild;
 
@@ -28,14 +30,14 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sled::{Batch, Db};
 
+use self::open::open_db;
 pub(crate) use self::rebuild::RebuildWhen;
 use self::rebuild::{Rebuild, SharedDb};
 use super::ahead::Ahead;
@@ -53,10 +55,6 @@ const PIECE_BYTES_MAX: usize = 2 * 1024;
 const STEP_BYTES_MAX: usize = 32 * 1024;
 /// Most deletions between two syncs.
 const DELETES_MAX: usize = 64;
-/// Memory of the database's own cache. Its default is 1 GiB.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// How long to wait for another user of the directory to let go of it.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
 
 const META: u8 = 0;
 const LOG: u8 = 1;
@@ -601,44 +599,6 @@ fn vote_from(record: &Record) -> io::Result<Vote> {
             committed: record.payload[8] != 0,
         },
     ))
-}
-
-fn open_db(dir: &Path) -> Result<Db, EngineError> {
-    let begun = Instant::now();
-    loop {
-        let config = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            // Its own flusher costs latency and syncs nothing that we do not sync ourselves.
-            .flush_every_ms(None);
-        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
-        let damage = |detail: String| EngineError::Damaged {
-            path: dir.to_path_buf(),
-            detail,
-        };
-        match opened {
-            Ok(Ok(db)) => return Ok(db),
-            // A database closes in the background; one that was just dropped may hold its lock.
-            Ok(Err(sled::Error::Io(error)))
-                if error.to_string().contains("lock") && begun.elapsed() < LOCK_WAIT =>
-            {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Ok(Err(sled::Error::Io(source))) => {
-                return Err(EngineError::Io {
-                    action: "open the log in",
-                    path: dir.to_path_buf(),
-                    source,
-                });
-            }
-            Ok(Err(error)) => return Err(damage(error.to_string())),
-            Err(panic) => {
-                return Err(damage(regency_runtime::tasks::panic_message(
-                    panic.as_ref(),
-                )));
-            }
-        }
-    }
 }
 
 /// Syncs what creating a database leaves to chance.

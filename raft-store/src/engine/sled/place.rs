@@ -8,18 +8,18 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::open::{COPY_ASIDE, INDEX_PREFIX, KEPT_PREFIX};
 use crate::engine::{EngineError, sync_dir};
 
 const CURRENT: &str = "current";
 const ASIDE: &str = "current.new";
 const PREFIX: &str = "rebuilt-";
 /// What a database has in its directory.
-const OWN: [&str; 3] = [CONF, "db", "blobs"];
+const OWN: [&str; 4] = [CONF, "db", "blobs", COPY_ASIDE];
 const CONF: &str = "conf";
 const CONF_ASIDE: &str = "conf.new";
 /// A database that is only made for its `conf`.
 const MAKING_PREFIX: &str = "making-";
-const SNAPSHOT_PREFIX: &str = "snap.";
 
 /// The directory of a database; 0 is the log's own.
 pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
@@ -109,7 +109,9 @@ pub(super) fn sweep(dir: &Path, number: u64) -> io::Result<()> {
         let entry = entry?;
         let found = entry.file_name();
         let found = found.to_string_lossy();
-        let own = OWN.contains(&&*found) || found.starts_with(SNAPSHOT_PREFIX);
+        let own = OWN.contains(&&*found)
+            || found.starts_with(INDEX_PREFIX)
+            || found.starts_with(KEPT_PREFIX);
         let making = found.starts_with(MAKING_PREFIX);
         let other = making || (found.starts_with(PREFIX) && *found != *name(number));
         if other || (own && number != 0) {
