@@ -5,7 +5,7 @@
 //! and loses everything it did not write when it dies. So it hands leadership over, and when nobody
 //! takes it, it stops serving.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many times longer than until it looks for a successor a leader waits for its disk before it
@@ -18,6 +18,8 @@ pub(crate) struct DiskWatch {
     origin: Instant,
     /// Microseconds after `origin`; 0 means idle.
     busy_since_us: AtomicU64,
+    /// The log writer waits until the disk has room, which is another matter.
+    waits_for_room: AtomicBool,
 }
 
 impl Default for DiskWatch {
@@ -25,6 +27,7 @@ impl Default for DiskWatch {
         Self {
             origin: Instant::now(),
             busy_since_us: AtomicU64::new(0),
+            waits_for_room: AtomicBool::new(false),
         }
     }
 }
@@ -51,14 +54,30 @@ impl DiskWatch {
         self.busy_since_us.store(since, Ordering::Relaxed);
     }
 
+    /// The present group found no room and waits for it, or goes on now. What waits for room, or
+    /// behind it, does not grow old: a full disk is told in another way, and nobody is to be ended
+    /// for it.
+    pub(crate) fn set_waits_for_room(&self, waits: bool) {
+        self.busy_since_us.store(self.now_us(), Ordering::Release);
+        self.waits_for_room.store(waits, Ordering::Release);
+    }
+
+    /// Whether the log writer waits until the disk has room.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.waits_for_room.load(Ordering::Acquire)
+    }
+
     /// A number that changes when a group is done; 0 while there is none.
     pub(crate) fn mark(&self) -> u64 {
-        self.busy_since_us.load(Ordering::Relaxed)
+        match self.waits_for_room() {
+            true => 0,
+            false => self.busy_since_us.load(Ordering::Relaxed),
+        }
     }
 
     /// How long the present group has taken so far; zero while there is none.
     pub(crate) fn busy_for(&self) -> Duration {
-        match self.busy_since_us.load(Ordering::Relaxed) {
+        match self.mark() {
             0 => Duration::ZERO,
             since_us => self
                 .origin
@@ -85,5 +104,19 @@ mod tests {
         assert!(watch.mark() > mark, "the next group began");
         watch.end(false);
         assert_eq!(watch.busy_for(), Duration::ZERO);
+    }
+
+    #[test]
+    fn nothing_grows_old_for_want_of_room() {
+        let watch = DiskWatch::default();
+        watch.wanted();
+        watch.set_waits_for_room(true);
+        watch.wanted();
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(watch.busy_for(), Duration::ZERO);
+        watch.set_waits_for_room(false);
+        let waited = watch.busy_for();
+        assert!(waited < Duration::from_millis(20), "{waited:?}");
+        assert_ne!(watch.mark(), 0, "the group is written now");
     }
 }

@@ -153,6 +153,12 @@ struct Stalls {
 
 impl Stalls {
     fn look(&mut self, vitals: &Vitals, awake: Duration) {
+        if vitals.disk().waits_for_room() {
+            // The core may wait as well: for a vote to be on the disk. Both go on when there is
+            // room, which a new start would not make.
+            *self = Self::default();
+            return;
+        }
         let core_mark = vitals.core_mark();
         let disk_mark = vitals.disk().mark();
         self.core = if core_mark == self.core_mark {
@@ -260,6 +266,29 @@ mod tests {
         }
         let why = stalls.beyond(LIMIT).expect("the core stands still");
         assert!(why.contains("replication stood still"), "{why}");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_stall() {
+        let vitals = vitals();
+        let mut stalls = Stalls::default();
+        vitals.disk().wanted();
+        vitals.disk().set_waits_for_room(true);
+        // A vote that waits behind it, and the core for the vote.
+        vitals.disk().wanted();
+        for _ in 0..20 {
+            stalls.look(&vitals, AWAKE);
+            assert_eq!(stalls.beyond(LIMIT), None);
+        }
+        vitals.disk().set_waits_for_room(false);
+        for _ in 0..9 {
+            stalls.look(&vitals, AWAKE);
+            assert_eq!(stalls.beyond(LIMIT), None, "counted from now on");
+        }
+        for _ in 0..2 {
+            stalls.look(&vitals, AWAKE);
+        }
+        assert!(stalls.beyond(LIMIT).is_some(), "it stands still indeed");
     }
 
     #[test]

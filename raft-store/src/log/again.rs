@@ -81,7 +81,7 @@ impl Writer {
             "the log found no room on the disk; its last writes wait until there is some"
         );
         // The disk is not slow but full, which is told in another way.
-        self.shared.watch.end(false);
+        self.shared.watch.set_waits_for_room(true);
         self.set_stuck(true);
         let result = loop {
             match self.attempt(group, &error) {
@@ -94,7 +94,7 @@ impl Writer {
         if result.is_ok() {
             tracing::info!("the writes that found no room are on the disk now");
         }
-        self.shared.watch.wanted();
+        self.shared.watch.set_waits_for_room(false);
         result
     }
 

@@ -217,13 +217,17 @@ async fn while_there_is_no_room_the_core_waits_for_votes_only() {
     assert_eq!(there.len(), 2);
     assert!(waiting.try_recv().is_err(), "acknowledged without room");
     let vote = Vote::new(2, 1);
+    let watch = log.watch();
     let mut saving = Box::pin(log.save_vote(&vote));
     let early = tokio::time::timeout(Duration::from_millis(300), &mut saving).await;
     assert!(early.is_err(), "a vote that is not durable was told");
+    assert!(watch.waits_for_room(), "what waits is no stall");
+    assert_eq!(watch.busy_for(), Duration::ZERO);
 
     free.store(u64::MAX, Ordering::SeqCst);
     saving.await.expect("durable");
     waiting.await.expect("told").expect("durable");
     assert!(!space.is_full());
+    assert!(!watch.waits_for_room());
     drop(log);
 }
