@@ -31,7 +31,7 @@ impl Writes {
             tokio::spawn(async move {
                 let mut written = BTreeSet::new();
                 while !stop.load(Ordering::Relaxed) {
-                    written.insert(subscribe(&masters).await);
+                    written.insert(write(&masters).await);
                     tokio::time::sleep(BETWEEN_WRITES).await;
                 }
                 written
@@ -56,7 +56,10 @@ impl Writes {
 }
 
 /// The id of a framework that subscribed and went away; it is remembered for an hour.
-async fn subscribe(masters: &[String]) -> String {
+///
+/// # Panics
+/// When it is not acknowledged within two minutes, however often it was tried.
+pub async fn write(masters: &[String]) -> String {
     let (framework, mut events) = Framework::builder("written")
         .masters(masters.iter().cloned())
         .failover_timeout(Duration::from_secs(3600))
@@ -70,8 +73,8 @@ async fn subscribe(masters: &[String]) -> String {
         }
         None
     };
-    let id = tokio::time::timeout(PATIENCE, subscribed).await;
-    id.ok().flatten().expect("a subscription within a minute")
+    let id = tokio::time::timeout(PATIENCE * 2, subscribed).await;
+    id.ok().flatten().expect("a subscription")
 }
 
 /// The ids of all frameworks that a master knows once it has applied everything that was

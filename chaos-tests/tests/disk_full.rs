@@ -7,14 +7,13 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use regency_chaos_tests::binary;
 use regency_chaos_tests::wait::{PATIENCE, until};
-use regency_client::{Event, Framework, Http, MasterStatus};
+use regency_chaos_tests::writes::{Writes, write};
+use regency_client::{Http, MasterStatus};
 use serde_json::Value;
 
 const HOST: &str = "127.0.0.1";
@@ -23,8 +22,6 @@ const DISK_BYTES: u64 = 64 * 1024 * 1024;
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// A refusal comes at once; a time-out would take ten seconds.
 const AT_ONCE: Duration = Duration::from_secs(3);
-/// How long a framework waits before the next one subscribes.
-const BETWEEN_WRITES: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "mounts file systems"]
@@ -41,7 +38,7 @@ async fn full_disks_of_masters_over_segments() {
 async fn full_disks(engine: &str) {
     let mut masters = Masters::start(engine);
     let first = masters.leader().await;
-    let writes = Writes::start(masters.addresses());
+    let writes = Writes::start(1, &masters.addresses());
     let mut written = BTreeSet::new();
 
     // A follower. The others write on, and it knows what is wrong with it.
@@ -354,7 +351,7 @@ impl Masters {
     }
 
     async fn write(&self) -> String {
-        subscribe(&self.addresses()).await
+        write(&self.addresses()).await
     }
 
     /// Whether a master shows what it has applied.
@@ -425,50 +422,4 @@ fn show(log: &Path) {
     let tail = lines[lines.len().saturating_sub(60)..].join("\n");
     // Best effort: the test fails anyway.
     let _ = writeln!(std::io::stderr(), "--- {}\n{tail}", log.display());
-}
-
-/// Frameworks that subscribe one after the other, whatever happens to the disks.
-struct Writes {
-    stop: Arc<AtomicBool>,
-    written: tokio::task::JoinHandle<BTreeSet<String>>,
-}
-
-impl Writes {
-    fn start(masters: Vec<String>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let written = tokio::spawn(async move {
-            let mut written = BTreeSet::new();
-            while !stopped.load(Ordering::Relaxed) {
-                written.insert(subscribe(&masters).await);
-                tokio::time::sleep(BETWEEN_WRITES).await;
-            }
-            written
-        });
-        Self { stop, written }
-    }
-
-    async fn stop(self) -> BTreeSet<String> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.written.await.expect("all subscribed")
-    }
-}
-
-/// The id of a framework that subscribed and went away; it is remembered for an hour.
-async fn subscribe(masters: &[String]) -> String {
-    let (framework, mut events) = Framework::builder("written")
-        .masters(masters.iter().cloned())
-        .failover_timeout(Duration::from_secs(3600))
-        .connect()
-        .expect("good addresses");
-    let subscribed = async {
-        while let Some(event) = events.next().await {
-            if matches!(event, Event::Subscribed { .. }) {
-                return framework.id().map(|id| id.value);
-            }
-        }
-        None
-    };
-    let id = tokio::time::timeout(PATIENCE * 2, subscribed).await;
-    id.ok().flatten().expect("a subscription")
 }
