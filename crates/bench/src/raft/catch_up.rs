@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::cluster::{Cluster, MEMBERS, Policy};
 use super::flags::Common;
-use super::host::Host;
 use super::latency::{Latency, ms};
 use super::load::FixedRate;
+use super::report;
 use super::system::System;
 use super::table;
 
@@ -30,6 +30,10 @@ pub(crate) struct Flags {
     /// How long the load is measured before, for comparison.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) before: Duration,
+
+    /// Only with snapshots as by default, not also with all commits in the log.
+    #[arg(long)]
+    pub(crate) default_log_only: bool,
 }
 
 const CONNECTIONS: usize = 8;
@@ -46,6 +50,8 @@ pub(crate) struct Figure {
     pub(crate) all_in_log: bool,
     /// Commits it had missed when it was started.
     pub(crate) missed: u64,
+    /// Commits it should have missed at the rate that was asked for.
+    pub(crate) asked: u64,
     /// From the start of its process until it had applied what was committed at that moment.
     pub(crate) seconds: f64,
     /// Of writes before it went down.
@@ -58,40 +64,41 @@ pub(crate) struct Figure {
     pub(crate) first_error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
-    host: Host,
-    figures: Vec<Figure>,
+pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
+    anyhow::ensure!(flags.rate > 0, "--rate must be at least 1");
+    let measure = async |system: System, _| {
+        if system.is_ours() {
+            return measure(flags, system).await;
+        }
+        table::progress(format_args!("{system}: catching up is not measured"));
+        Ok(Vec::new())
+    };
+    report::of_each(&flags.common, 1, measure, print).await
 }
 
-pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
-    let dir = flags.common.dir();
-    let host = Host::measure(&dir)?;
-    if !flags.common.json {
-        host.print();
+impl Figure {
+    /// Whether the load was what it should be; otherwise it was too easy.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.errors == 0 && self.missed as f64 >= self.asked as f64 * 0.9
     }
-    let mut figures = Vec::new();
-    for system in flags.common.systems() {
-        if system.is_ours() {
-            figures.extend(measure(flags, system).await?);
-        } else {
-            table::progress(format_args!("{system}: catching up is not measured"));
+
+    /// How many times longer writes took while the master caught up; not a number when there were
+    /// none.
+    pub(crate) fn slower(&self) -> f64 {
+        match self.meanwhile.n {
+            0 => f64::NAN,
+            _ => self.meanwhile.p99_ms / self.normal.p99_ms,
         }
     }
-    if flags.common.json {
-        return table::json(&Report { host, figures });
-    }
-    print(&figures);
-    Ok(())
 }
 
 /// Both policies, each on a cluster of its own.
 pub(crate) async fn measure(flags: &Flags, system: System) -> anyhow::Result<Vec<Figure>> {
-    anyhow::ensure!(flags.rate > 0, "--rate must be at least 1");
-    Ok(vec![
-        one(flags, system, false).await?,
-        one(flags, system, true).await?,
-    ])
+    let mut figures = vec![one(flags, system, false).await?];
+    if !flags.default_log_only {
+        figures.push(one(flags, system, true).await?);
+    }
+    Ok(figures)
 }
 
 async fn one(flags: &Flags, system: System, all_in_log: bool) -> anyhow::Result<Figure> {
@@ -101,7 +108,6 @@ async fn one(flags: &Flags, system: System, all_in_log: bool) -> anyhow::Result<
         Policy::default()
     };
     let mut cluster = Cluster::start(system, policy, &flags.common.dir()).await?;
-    cluster.make_keys().await?;
     let leader = cluster.whole().await?;
     let victim = (leader + 1) % MEMBERS;
     // Another leader would be seen as errors.
@@ -149,6 +155,7 @@ async fn one(flags: &Flags, system: System, all_in_log: bool) -> anyhow::Result<
         system,
         all_in_log,
         missed,
+        asked: (flags.rate as f64 * flags.down.as_secs_f64()) as u64,
         seconds,
         normal: normal.latencies.summary(),
         while_down: while_down.latencies.summary(),

@@ -66,7 +66,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the members in a directory below `dir` and waits until one leads and all serve.
+    /// Starts the members in a directory below `dir`, waits until one leads and all serve, and
+    /// makes all keys, so that from then on values are only overwritten.
     pub(crate) async fn start(system: System, policy: Policy, dir: &Path) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix(&format!("regency-bench-{system}-"))
@@ -99,7 +100,7 @@ impl Cluster {
             data,
             _dir: dir,
         };
-        cluster.whole().await?;
+        cluster.make_keys().await?;
         Ok(cluster)
     }
 
@@ -180,8 +181,7 @@ impl Cluster {
         Ok(clients)
     }
 
-    /// Makes all keys, so that from now on values are only overwritten.
-    pub(crate) async fn make_keys(&mut self) -> anyhow::Result<()> {
+    async fn make_keys(&mut self) -> anyhow::Result<()> {
         let clients = self.leader_clients(1).await?;
         let value = Bytes::from(vec![0; VALUE_BYTES]);
         let given_up = Instant::now() + PATIENCE;
@@ -189,7 +189,7 @@ impl Cluster {
         for key in 0..KEYS {
             let (client, value) = (Arc::clone(&clients[0]), value.clone());
             creating.spawn(async move {
-                // To make a key again does no harm, so it may be tried until it is known to be there.
+                // To make a key again does no harm: it may be tried until it is known to be there.
                 while let Err(error) = client.create(key, value.clone()).await {
                     if Instant::now() >= given_up {
                         return Err(error);
@@ -228,6 +228,16 @@ impl Cluster {
     /// Starts a killed member again.
     pub(crate) fn restart(&mut self, i: usize) -> anyhow::Result<()> {
         self.members[i].restart()
+    }
+
+    /// Has the leader hand over to another member, and returns when it has.
+    pub(crate) async fn hand_over(&self, leader: usize, to: usize) -> anyhow::Result<()> {
+        match (self.connect(leader).await?, self.connect(to).await?) {
+            (Client::Ours(leader), _) => leader.transfer(to as u64 + 1).await?,
+            (Client::Etcd(leader), Client::Etcd(to)) => leader.transfer(to.id().await?).await?,
+            _ => anyhow::bail!("{} cannot hand over", self.system),
+        }
+        Ok(())
     }
 
     /// Processor time of all members since each was started.

@@ -99,6 +99,22 @@ impl Etcd {
         client.range(request).await.map(drop).map_err(failed)
     }
 
+    /// The number under which the others know this member.
+    pub(crate) async fn id(&self) -> Result<u64, ClientError> {
+        let mut client = MaintenanceClient::new(self.0.clone());
+        let status = client.status(proto::StatusRequest {}).await;
+        let header = status.map_err(failed)?.into_inner().header;
+        let header = header.ok_or_else(|| ClientError::Failed("no header".to_owned()))?;
+        Ok(header.member_id)
+    }
+
+    /// Asks the leader to hand over to another member.
+    pub(crate) async fn transfer(&self, to: u64) -> Result<(), ClientError> {
+        let mut client = MaintenanceClient::new(self.0.clone());
+        let request = proto::MoveLeaderRequest { target_id: to };
+        client.move_leader(request).await.map(drop).map_err(failed)
+    }
+
     pub(crate) async fn leads(&self) -> Result<bool, ClientError> {
         let mut client = MaintenanceClient::new(self.0.clone());
         let status = client.status(proto::StatusRequest {}).await;

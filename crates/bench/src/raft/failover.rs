@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 
 use super::cluster::{Cluster, MEMBERS, Policy};
 use super::flags::Common;
-use super::host::Host;
 use super::latency::{Latencies, Latency, ms};
 use super::probe::{Ack, Probes};
-use super::system::System;
+use super::report;
+use super::requests::{Counts, Requests};
+use super::system::{Kind, System};
 use super::table;
 
 /// How long one trial may take before the run fails.
@@ -21,8 +22,10 @@ const TRIAL_TIMEOUT: Duration = Duration::from_secs(60);
 const STEADY: u32 = 20;
 /// How often each member is sent a write while a leader is taken away.
 const WRITE_EVERY: Duration = Duration::from_millis(4);
-/// The same while leadership is handed over, which is faster.
+/// The same while leadership is handed over, which is faster. As often a client sends a request.
 const WRITE_EVERY_AT_HAND_OVER: Duration = Duration::from_millis(1);
+/// Fewest trials of a way, however long they take.
+const TRIALS_MIN: u32 = 5;
 
 /// Flags of the command.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,17 +36,26 @@ pub(crate) struct Flags {
     /// How often a leader is taken away, in each of the ways.
     #[arg(long, default_value_t = 20)]
     pub(crate) trials: u32,
+
+    /// The ways.
+    #[arg(long, value_delimiter = ',', default_value = "kill,freeze,hand-over")]
+    pub(crate) ways: Vec<Way>,
+
+    /// No further trials of one way with one system once they took this long, but at least 5; the
+    /// number of trials is among the figures.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) limit: Option<Duration>,
 }
 
 /// What is done to the leader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Way {
     /// kill -9.
     Kill,
     /// SIGSTOP: its sockets stay open and nobody answers.
     Freeze,
-    /// It is asked to hand over; our own systems only.
+    /// It is asked to hand over, which ZooKeeper cannot do.
     HandOver,
 }
 
@@ -65,70 +77,84 @@ pub(crate) struct Figure {
     /// After a kill or a freeze: until the first acknowledgement of a write that was sent after it.
     /// At a hand-over: the longest time between two acknowledgements.
     pub(crate) gap: Latency,
-    /// Writes at hand-overs of which nobody knows whether they were carried out. Those that were
+    /// At hand-overs: writes of which nobody knows whether they were carried out. Those that were
     /// refused because the member did not lead are not counted: they are safe to send again.
     pub(crate) unknown: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    host: Host,
-    figures: Vec<Figure>,
+    /// At hand-overs: requests of a client that tries a failed one once more.
+    pub(crate) requests: Counts,
 }
 
 pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
     anyhow::ensure!(flags.trials > 0, "--trials must be at least 1");
-    let dir = flags.common.dir();
-    let host = Host::measure(&dir)?;
-    if !flags.common.json {
-        host.print();
-    }
-    let mut figures = Vec::new();
-    for system in flags.common.systems() {
-        figures.extend(measure(flags, system).await?);
-    }
-    if flags.common.json {
-        return table::json(&Report { host, figures });
-    }
-    print(&figures);
-    Ok(())
+    let measure = async |system, _| {
+        let mut figures = Vec::new();
+        measure(flags, system, &mut figures).await?;
+        Ok(figures)
+    };
+    report::of_each(&flags.common, 1, measure, print).await
 }
 
-/// All trials of one system, on one cluster.
-pub(crate) async fn measure(flags: &Flags, system: System) -> anyhow::Result<Vec<Figure>> {
+/// All trials of one system, on one cluster; the figures of each way are there as soon as it is
+/// done.
+pub(crate) async fn measure(
+    flags: &Flags,
+    system: System,
+    figures: &mut Vec<Figure>,
+) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(system, Policy::default(), &flags.common.dir()).await?;
-    cluster.make_keys().await?;
-    let mut ways = vec![Way::Kill, Way::Freeze];
-    if system.is_ours() {
-        ways.push(Way::HandOver);
-    }
-    let mut figures = Vec::new();
-    for way in ways {
+    for &way in &flags.ways {
+        if way == Way::HandOver && system.kind() == Kind::ZooKeeper {
+            continue;
+        }
+        let begun = Instant::now();
         let mut gaps = Latencies::new();
         let mut unknown = 0;
+        let mut requests = Counts::default();
         for trial in 1..=flags.trials {
-            let (gap, failed) = tokio::time::timeout(TRIAL_TIMEOUT, once(&mut cluster, way))
+            if trial > TRIALS_MIN && flags.limit.is_some_and(|limit| begun.elapsed() >= limit) {
+                break;
+            }
+            let one = tokio::time::timeout(TRIAL_TIMEOUT, once(&mut cluster, way))
                 .await
                 .with_context(|| format!("{system}, {}: trial {trial} hangs", way.name()))??;
             table::progress(format_args!(
                 "{system}: {} {trial}: {} ms",
                 way.name(),
-                ms(gap.as_secs_f64() * 1000.0)
+                ms(one.gap.as_secs_f64() * 1000.0)
             ));
-            gaps.record(gap);
-            unknown += failed;
+            gaps.record(one.gap);
+            unknown += one.unknown;
+            requests += one.requests;
         }
         figures.push(Figure {
             system,
             way,
             gap: gaps.summary(),
             unknown,
+            requests,
         });
     }
-    Ok(figures)
+    Ok(())
 }
 
-async fn once(cluster: &mut Cluster, way: Way) -> anyhow::Result<(Duration, u64)> {
+/// What one trial showed.
+struct Trial {
+    gap: Duration,
+    unknown: u64,
+    requests: Counts,
+}
+
+impl Trial {
+    fn of(gap: Duration) -> Self {
+        Self {
+            gap,
+            unknown: 0,
+            requests: Counts::default(),
+        }
+    }
+}
+
+async fn once(cluster: &mut Cluster, way: Way) -> anyhow::Result<Trial> {
     let leader = cluster.whole().await?;
     let every = match way {
         Way::HandOver => WRITE_EVERY_AT_HAND_OVER,
@@ -143,7 +169,7 @@ async fn once(cluster: &mut Cluster, way: Way) -> anyhow::Result<(Duration, u64)
             drop(probes);
             cluster.kill(leader).await?;
             cluster.restart(leader)?;
-            (gap, 0)
+            Trial::of(gap)
         }
         Way::Freeze => {
             cluster.freeze(leader)?;
@@ -151,15 +177,19 @@ async fn once(cluster: &mut Cluster, way: Way) -> anyhow::Result<(Duration, u64)
             // Whatever was found: it must run again, or nobody could end it politely.
             cluster.thaw(leader)?;
             drop(probes);
-            (gap?, 0)
+            Trial::of(gap?)
         }
         Way::HandOver => {
             let to = (leader + 1) % MEMBERS;
-            let client = cluster.connect_ours(leader).await?;
+            let requests = Requests::start(cluster, leader, every).await?;
             let begun = Instant::now();
-            client.transfer(to as u64 + 1).await?;
-            let gap = longest_gap(&mut acks, to, begun).await?;
-            (gap, probes.unknown())
+            cluster.hand_over(leader, to).await?;
+            let gap = longest_gap(&mut acks, to, begun, Instant::now()).await?;
+            Trial {
+                gap,
+                unknown: probes.unknown(),
+                requests: requests.finish().await?,
+            }
         }
     };
     cluster.whole().await?;
@@ -190,18 +220,19 @@ async fn first_after(
 }
 
 /// The longest time between two acknowledgements from just before `begun` until the new leader
-/// acknowledges steadily.
+/// acknowledges steadily what was sent to it after `done`. Before, it may have passed writes on.
 async fn longest_gap(
     acks: &mut mpsc::UnboundedReceiver<Ack>,
     new_leader: usize,
     begun: Instant,
+    done: Instant,
 ) -> anyhow::Result<Duration> {
     let mut times = BTreeSet::new();
     let mut by_new_leader = 0;
     while by_new_leader < STEADY {
         let ack = acks.recv().await.context("nobody writes")?;
         times.insert(ack.acknowledged);
-        if ack.member == new_leader {
+        if ack.member == new_leader && ack.sent >= done {
             by_new_leader += 1;
         }
     }
@@ -221,7 +252,7 @@ fn longest_between(times: &[Instant], from: Instant) -> Duration {
 
 pub(crate) fn print(figures: &[Figure]) {
     let mut table = table::new(&[
-        "leader", "system", "trials", "p50 ms", "p90 ms", "p99 ms", "max ms", "unknown",
+        "leader", "system", "trials", "p50 ms", "p90 ms", "p99 ms", "max ms", "failed",
     ]);
     let mut sorted: Vec<&Figure> = figures.iter().collect();
     sorted.sort_by_key(|figure| figure.way);
@@ -234,10 +265,21 @@ pub(crate) fn print(figures: &[Figure]) {
             ms(figure.gap.p90_ms),
             ms(figure.gap.p99_ms),
             ms(figure.gap.max_ms),
-            figure.unknown.to_string(),
+            match figure.way {
+                Way::HandOver => {
+                    let Counts {
+                        sent,
+                        retried,
+                        failed,
+                    } = figure.requests;
+                    format!("{failed}/{retried}/{sent}")
+                }
+                Way::Kill | Way::Freeze => String::new(),
+            },
         ]);
     }
     println!("{table}");
+    println!("failed: requests that failed twice / that were tried again / of all sent");
 }
 
 #[cfg(test)]

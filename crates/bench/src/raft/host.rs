@@ -1,5 +1,6 @@
 //! What this machine gives at best: the figures beside which all others are to be read.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,14 +11,21 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::latency::{Latencies, Latency};
+use super::machine::{self, Machine};
 
 const SYNCS: usize = 1_000;
 const ROUND_TRIPS: usize = 5_000;
 
-/// The profile of disk and loopback.
+/// The machine, what runs on it, and the profile of disk and loopback.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Host {
-    cpus: usize,
+    /// When the profile was taken, in UTC.
+    at: String,
+    machine: Machine,
+    /// Of this program and of the installed systems.
+    versions: BTreeMap<&'static str, String>,
+    /// Built without optimisation: figures say nothing.
+    is_debug_build: bool,
     directory: String,
     /// Whether the directory is in memory, where syncing costs nothing.
     in_memory: bool,
@@ -34,7 +42,10 @@ impl Host {
             .with_context(|| format!("--dir {}", dir.display()))?
             .filesystem_type();
         Ok(Self {
-            cpus: std::thread::available_parallelism()?.get(),
+            at: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+            machine: Machine::read()?,
+            versions: machine::versions(),
+            is_debug_build: cfg!(debug_assertions),
             directory: dir.display().to_string(),
             in_memory: kind == nix::sys::statfs::TMPFS_MAGIC,
             fdatasync: fdatasync(dir)?,
@@ -44,13 +55,25 @@ impl Host {
 
     /// For people, a few lines.
     pub(crate) fn print(&self) {
-        println!("processors {}, directory {}", self.cpus, self.directory);
+        println!("{}", self.machine);
+        println!("directory             {} ({})", self.directory, self.at);
+        for (name, version) in &self.versions {
+            println!("{name:<22}{version}");
+        }
+        if self.is_debug_build {
+            println!("WARNING: a debug build; figures say nothing");
+        }
         if self.in_memory {
             println!("WARNING: this directory is in memory; use --dir to name one on a disk");
         }
+        self.print_profile();
+        println!();
+    }
+
+    /// Only what the disk and loopback gave.
+    pub(crate) fn print_profile(&self) {
         println!("256 B and fdatasync   {}", self.fdatasync);
         println!("loopback round trip   {}", self.loopback_round_trip);
-        println!();
     }
 }
 

@@ -91,9 +91,25 @@ pub(crate) fn ms(value: f64) -> String {
     }
 }
 
+/// The median of some numbers, the lower of the middle two; not a number when there are none.
+pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+    numbers.sort_by(f64::total_cmp);
+    let middle = numbers.len().saturating_sub(1) / 2;
+    numbers.get(middle).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_median_is_a_number_that_occurred() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([2.0, 1.0]), 1.0);
+        assert_eq!(median([2.0, f64::INFINITY, 1.0]), 2.0);
+        assert!(median([]).is_nan());
+    }
 
     #[test]
     fn a_distribution_is_read_within_a_thousandth() {

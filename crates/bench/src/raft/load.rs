@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use tokio::task::JoinSet;
 
 use super::client::Client;
 use super::cluster::{KEYS, VALUE_BYTES};
@@ -115,13 +116,14 @@ pub(crate) async fn closed_loop(
     let histograms = histograms(clients.len());
     let measuring = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
-    let mut writers = Vec::new();
+    // They end with it, also when this measurement is given up.
+    let mut writers = JoinSet::new();
     for n in 0..in_flight {
         let client = Arc::clone(&clients[n % clients.len()]);
         let histogram = Arc::clone(&histograms[n % clients.len()]);
         let (values, errors) = (Arc::clone(&values), Arc::clone(&errors));
         let (measuring, stop) = (Arc::clone(&measuring), Arc::clone(&stop));
-        writers.push(tokio::spawn(async move {
+        writers.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let (key, value) = values.next();
                 let begun = Instant::now();
@@ -137,7 +139,7 @@ pub(crate) async fn closed_loop(
                     }
                 }
             }
-        }));
+        });
     }
     tokio::time::sleep(warm_up).await;
     on_measuring();
@@ -147,9 +149,12 @@ pub(crate) async fn closed_loop(
     measuring.store(false, Ordering::Relaxed);
     let measured = begun.elapsed();
     stop.store(true, Ordering::Relaxed);
-    for writer in writers {
-        let ended = tokio::time::timeout(BEHIND_MAX, writer).await;
-        ended.context("a write is neither acknowledged nor refused")??;
+    let given_up = tokio::time::Instant::now() + BEHIND_MAX;
+    while let Some(ended) = tokio::time::timeout_at(given_up, writers.join_next())
+        .await
+        .context("a write is neither acknowledged nor refused")?
+    {
+        ended?;
     }
     Ok(errors.outcome(merged(&histograms), measured))
 }
@@ -162,7 +167,7 @@ pub(crate) async fn write_many(
 ) -> anyhow::Result<()> {
     let values = Arc::new(Values::new());
     let left = Arc::new(AtomicU64::new(commits));
-    let mut writers = tokio::task::JoinSet::new();
+    let mut writers = JoinSet::new();
     for n in 0..in_flight {
         let client = Arc::clone(&clients[n % clients.len()]);
         let (values, left) = (Arc::clone(&values), Arc::clone(&left));
@@ -194,7 +199,15 @@ pub(crate) struct FixedRate {
     errors: Arc<Errors>,
     in_flight: Arc<AtomicU64>,
     begun: Instant,
-    pacer: std::thread::JoinHandle<bool>,
+    /// `None` once it was waited for.
+    pacer: Option<std::thread::JoinHandle<bool>>,
+}
+
+impl Drop for FixedRate {
+    /// The pacer does not outlive a measurement that is given up.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 impl FixedRate {
@@ -221,9 +234,11 @@ impl FixedRate {
             errors,
             in_flight,
             begun,
-            pacer: std::thread::Builder::new()
-                .name("pacer".to_owned())
-                .spawn(move || pacer.run())?,
+            pacer: Some(
+                std::thread::Builder::new()
+                    .name("pacer".to_owned())
+                    .spawn(move || pacer.run())?,
+            ),
         })
     }
 
@@ -243,7 +258,7 @@ impl FixedRate {
     pub(crate) async fn stop(mut self) -> anyhow::Result<Outcome> {
         let span = self.begun.elapsed();
         self.stop.store(true, Ordering::Relaxed);
-        let Self { pacer, .. } = &self;
+        let pacer = self.pacer.take().context("a pacer")?;
         let given_up = Instant::now() + BEHIND_MAX * 2;
         while !pacer.is_finished() || self.in_flight.load(Ordering::Relaxed) > 0 {
             anyhow::ensure!(
@@ -255,8 +270,7 @@ impl FixedRate {
         }
         let mut outcome = self.take();
         outcome.span = span;
-        let kept_up = self
-            .pacer
+        let kept_up = pacer
             .join()
             .map_err(|_| anyhow::anyhow!("the pacer panicked"))?;
         if !kept_up {

@@ -1,10 +1,6 @@
 //! Measurements of replication alone: three members of each system on one machine, each member a
 //! process with its own directory on the same disk, each write synced by a majority before it
 //! counts.
-#![allow(
-    dead_code,
-    reason = "the measurements of failovers and restarts follow"
-)]
 
 mod catch_up;
 mod client;
@@ -17,17 +13,21 @@ mod frame;
 mod host;
 mod latency;
 mod load;
+mod machine;
 mod member;
 mod ours;
 mod pipe;
 mod probe;
 mod process;
 mod race;
+mod report;
+mod requests;
 mod restart;
 mod rows;
 mod snapshot;
 mod system;
 mod table;
+mod targets;
 mod throughput;
 mod zookeeper;
 
@@ -58,17 +58,19 @@ pub(crate) enum Command {
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
-    let measuring = async {
-        match &command {
-            Command::Load(flags) => throughput::run(flags).await,
-            Command::Failover(flags) => failover::run(flags).await,
-            Command::Restart(flags) => restart::run(flags).await,
-            Command::CatchUp(flags) => catch_up::run(flags).await,
-            Command::Snapshot(flags) => snapshot::run(flags).await,
-            Command::Race(flags) => race::run(flags).await,
-            Command::Member { config } => member::run(config).await,
-        }
-    };
+    match &command {
+        Command::Load(flags) => until_stopped(throughput::run(flags)).await,
+        Command::Failover(flags) => until_stopped(failover::run(flags)).await,
+        Command::Restart(flags) => until_stopped(restart::run(flags)).await,
+        Command::CatchUp(flags) => until_stopped(catch_up::run(flags)).await,
+        Command::Snapshot(flags) => until_stopped(snapshot::run(flags)).await,
+        // It prints what it has when it is stopped.
+        Command::Race(flags) => race::run(flags).await,
+        Command::Member { config } => until_stopped(member::run(config)).await,
+    }
+}
+
+async fn until_stopped(measuring: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::select! {
         result = measuring => result,
         // Dropping what is being measured ends its processes and removes its directories.

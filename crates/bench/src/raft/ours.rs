@@ -148,15 +148,11 @@ impl Following {
             for _ in 0..self.members.len() {
                 let at = self.leader.load(Ordering::Relaxed);
                 match self.members[at].put(key, value.clone()).await {
-                    Err(ClientError::NotLeader) => {
-                        let next = (at + 1) % self.members.len();
-                        // Another write may have gone on already.
-                        let _ = self.leader.compare_exchange(
-                            at,
-                            next,
-                            Ordering::Relaxed,
-                            Ordering::Relaxed,
-                        );
+                    Err(ClientError::NotLeader) => self.go_on_from(at),
+                    Err(ClientError::Broken(broken)) => {
+                        // It is gone for good: later writes go to the others.
+                        self.go_on_from(at);
+                        return Err(broken.into());
                     }
                     other => return other,
                 }
@@ -164,5 +160,13 @@ impl Following {
             tokio::time::sleep(PAUSE).await;
         }
         Err(ClientError::NotLeader)
+    }
+
+    fn go_on_from(&self, at: usize) {
+        let next = (at + 1) % self.members.len();
+        // Another write may have gone on already.
+        let _ = self
+            .leader
+            .compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }

@@ -1,8 +1,10 @@
-//! Everything in one run, beside the targets.
+//! Everything in one run, beside the targets and beside other systems.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+use regency_runtime::stop_signal;
 use serde::Serialize;
 
 use super::failover::Way;
@@ -10,13 +12,17 @@ use super::flags::Common;
 use super::host::Host;
 use super::rows::{self, Row};
 use super::system::System;
-use super::{catch_up, failover, restart, snapshot, table, throughput};
+use super::{catch_up, failover, restart, snapshot, table, targets, throughput};
 
 /// Flags of the command.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Flags {
     #[command(flatten)]
     common: Common,
+
+    /// Write all figures to this file as JSON, again after every step.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 
     /// Makes every part shorter or longer: commits, spans, trials, the size of the state. Figures
     /// of a scale below 1 cannot be held against the targets.
@@ -37,7 +43,8 @@ pub(crate) struct Flags {
 }
 
 /// A part of the race.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 enum Part {
     /// Rows 8, 10, 11.
     Load,
@@ -51,24 +58,51 @@ enum Part {
     Snapshot,
 }
 
+/// What was measured so far.
 #[derive(Debug, Default, Serialize)]
-struct Figures {
-    load: Vec<throughput::Figure>,
-    failover: Vec<failover::Figure>,
-    restart: Vec<restart::Figure>,
-    catch_up: Vec<catch_up::Figure>,
-    snapshot: Vec<snapshot::Figure>,
-    /// What could not be measured, and why.
-    failures: Vec<String>,
+pub(crate) struct Figures {
+    pub(crate) load: Vec<throughput::Figure>,
+    pub(crate) failover: Vec<failover::Figure>,
+    pub(crate) restart: Vec<restart::Figure>,
+    pub(crate) catch_up: Vec<catch_up::Figure>,
+    pub(crate) snapshot: Vec<snapshot::Figure>,
+}
+
+/// One part with one system.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Step {
+    part: Part,
+    system: System,
+    run: u32,
+}
+
+/// A step that was done.
+#[derive(Debug, Serialize)]
+struct Done {
+    #[serde(flatten)]
+    step: Step,
+    seconds: f64,
+    /// Why there are no figures of it.
+    failure: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     host: Host,
+    /// Once more when all was done: did the disk stay what it was?
+    host_after: Option<Host>,
     scale: f64,
     rows: Vec<Row>,
     figures: Figures,
+    steps: Vec<Done>,
+    /// How many steps are missing.
+    steps_left: usize,
 }
+
+/// Longest time of a step at scale 1; more means that something hangs.
+const STEP_TIMEOUT: Duration = Duration::from_secs(900);
+/// No further trials of failovers of one kind with one system when they took this long.
+const TRIALS_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
     anyhow::ensure!(
@@ -80,96 +114,150 @@ pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
     if !flags.common.json {
         host.print();
     }
-    let figures = measure(flags).await;
-    let rows = rows_of(&figures);
-    let failures = figures.failures.join("\n");
+    let steps = flags.steps(&flags.common.systems());
+    let mut report = Report {
+        host,
+        host_after: None,
+        scale: flags.scale,
+        rows: Vec::new(),
+        figures: Figures::default(),
+        steps: Vec::new(),
+        steps_left: steps.len(),
+    };
+    // A file that cannot be written is told before anything is measured.
+    flags.save(&report)?;
+    let stopped = tokio::select! {
+        result = measure(flags, &steps, &mut report) => result.map(|()| None),
+        // Dropping what is being measured ends its processes and removes its directories.
+        signal = stop_signal() => signal.map(Some).map_err(Into::into),
+    };
+    report.rows = targets::rows(&report.figures);
+    flags.save(&report)?;
     if flags.common.json {
-        table::json(&Report {
-            host,
-            scale: flags.scale,
-            rows,
-            figures,
-        })?;
+        table::json(&report)?;
     } else {
-        print(&figures);
-        rows::print(&rows);
+        print(&report);
     }
-    anyhow::ensure!(failures.is_empty(), "not measured:\n{failures}");
+    if let Some(signal) = stopped? {
+        anyhow::bail!("stopped by {signal}, {} steps left", report.steps_left);
+    }
+    let failures: Vec<&str> = report
+        .steps
+        .iter()
+        .filter_map(|step| step.failure.as_deref())
+        .collect();
+    anyhow::ensure!(
+        failures.is_empty(),
+        "not measured:\n{}",
+        failures.join("\n")
+    );
     Ok(())
 }
 
-/// A part that fails for one system is noted, and the race goes on.
-async fn measure(flags: &Flags) -> Figures {
-    let mut figures = Figures::default();
-    let systems = flags.common.systems();
-    let wants = |part| flags.parts.contains(&part);
-    if wants(Part::Load) {
-        let load = flags.load();
-        for run in 1..=flags.runs {
-            for &system in &systems {
-                match throughput::measure(&load, system, run).await {
-                    Ok(more) => figures.load.extend(more),
-                    Err(error) => figures.note(system, "load", &error),
-                }
-            }
-        }
-    }
-    if wants(Part::Failover) {
-        for system in with_fast(&systems) {
-            match failover::measure(&flags.failover(), system).await {
-                Ok(more) => figures.failover.extend(more),
-                Err(error) => figures.note(system, "failover", &error),
-            }
-        }
-    }
-    for &system in systems.iter().filter(|_| wants(Part::Restart)) {
-        match restart::measure(&flags.restart(), system).await {
-            Ok(more) => figures.restart.extend(more),
-            Err(error) => figures.note(system, "restart", &error),
-        }
-    }
-    let ours: Vec<System> = systems.into_iter().filter(|s| s.is_ours()).collect();
-    for &system in ours.iter().filter(|_| wants(Part::CatchUp)) {
-        match catch_up::measure(&flags.catch_up(), system).await {
-            Ok(more) => figures.catch_up.extend(more),
-            Err(error) => figures.note(system, "catch-up", &error),
-        }
-    }
-    for &system in ours.iter().filter(|_| wants(Part::Snapshot)) {
-        match snapshot::measure(&flags.snapshot(), system).await {
-            Ok(more) => figures.snapshot.push(more),
-            Err(error) => figures.note(system, "snapshot", &error),
-        }
-    }
-    figures
-}
-
-/// Each of ours is followed by its set-up with short timeouts, which concerns failovers only.
-fn with_fast(systems: &[System]) -> Vec<System> {
-    let mut all = Vec::new();
-    for &system in systems {
-        all.push(system);
-        let fast = match system {
-            System::Sled => System::SledFast,
-            System::Segment => System::SegmentFast,
-            _ => continue,
+/// A step that fails is noted, and the race goes on.
+async fn measure(flags: &Flags, steps: &[Step], report: &mut Report) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    for (n, &step) in (1..).zip(steps) {
+        let Step { part, system, run } = step;
+        table::progress(format_args!(
+            "[{n}/{} after {}] {part:?} of {system}, run {run}",
+            steps.len(),
+            humantime::format_duration(Duration::from_secs(begun.elapsed().as_secs())),
+        ));
+        let step_begun = Instant::now();
+        let timeout = STEP_TIMEOUT.mul_f64(flags.scale.max(1.0));
+        let measuring = one(flags, step, &mut report.figures);
+        let result = match tokio::time::timeout(timeout, measuring).await {
+            Ok(result) => result,
+            Err(_) => Err(anyhow::anyhow!("not done after {timeout:?}")),
         };
-        if !systems.contains(&fast) {
-            all.push(fast);
+        let failure = result
+            .err()
+            .map(|error| format!("{part:?} of {system}, run {run}: {error:#}"));
+        if let Some(failure) = &failure {
+            table::progress(format_args!("{failure}"));
         }
+        report.steps.push(Done {
+            step,
+            seconds: step_begun.elapsed().as_secs_f64(),
+            failure,
+        });
+        report.steps_left -= 1;
+        report.rows = targets::rows(&report.figures);
+        flags.save(report)?;
     }
-    all
+    report.host_after = Some(Host::measure(&flags.common.dir())?);
+    Ok(())
 }
 
-impl Figures {
-    fn note(&mut self, system: System, part: &str, error: &anyhow::Error) {
-        let failure = format!("{system}, {part}: {error:#}");
-        table::progress(format_args!("{failure}"));
-        self.failures.push(failure);
+async fn one(flags: &Flags, step: Step, figures: &mut Figures) -> anyhow::Result<()> {
+    let Step { part, system, run } = step;
+    match part {
+        Part::Load => {
+            throughput::measure(&flags.load(), system, run, &mut figures.load).await?;
+        }
+        Part::Failover => {
+            let flags = flags.failover(system);
+            failover::measure(&flags, system, &mut figures.failover).await?;
+        }
+        Part::Restart => {
+            let more = restart::measure(&flags.restart(system), system).await?;
+            figures.restart.extend(more);
+        }
+        Part::CatchUp => {
+            let more = catch_up::measure(&flags.catch_up(), system).await?;
+            figures.catch_up.extend(more);
+        }
+        Part::Snapshot => {
+            let more = snapshot::measure(&flags.snapshot(), system).await?;
+            figures.snapshot.push(more);
+        }
     }
+    Ok(())
 }
 
 impl Flags {
+    /// What is done, in order.
+    fn steps(&self, systems: &[System]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut add = |part, run, systems: &[System]| {
+            if self.parts.contains(&part) {
+                let step = |&system| Step { part, system, run };
+                steps.extend(systems.iter().map(step));
+            }
+        };
+        let of = |wanted: fn(&System) -> bool| -> Vec<System> {
+            systems.iter().copied().filter(wanted).collect()
+        };
+        // Shorter timeouts change nothing else.
+        let loaded = of(|&system| system != System::EtcdTuned);
+        for run in 1..=self.runs {
+            add(Part::Load, run, &loaded);
+        }
+        add(Part::Failover, 1, &with_fast(systems));
+        // What ZooKeeper is tuned by, no snapshots, would only prolong a restart.
+        let restarted = of(|system| system.is_ours() || !system.is_tuned());
+        add(Part::Restart, 1, &restarted);
+        let ours = of(|system| system.is_ours());
+        add(Part::CatchUp, 1, &ours);
+        add(Part::Snapshot, 1, &ours);
+        steps
+    }
+
+    fn save(&self, report: &Report) -> anyhow::Result<()> {
+        let Some(file) = &self.out else {
+            return Ok(());
+        };
+        let save = || -> anyhow::Result<()> {
+            let json = serde_json::to_vec_pretty(report)?;
+            // In one step: whoever reads meanwhile, or after a crash, finds a whole report.
+            let beside = file.with_extension("partial");
+            std::fs::write(&beside, json)?;
+            Ok(std::fs::rename(&beside, file)?)
+        };
+        save().with_context(|| format!("cannot write --out {}", file.display()))
+    }
+
     fn scaled(&self, n: u64) -> u64 {
         ((n as f64 * self.scale).round() as u64).max(1)
     }
@@ -183,28 +271,37 @@ impl Flags {
     fn load(&self) -> throughput::Flags {
         throughput::Flags {
             common: self.common.clone(),
-            concurrency: vec![1, 64, 1_000],
-            rate: vec![8_000, 10_000],
+            // The most first: a Java machine is warm then.
+            concurrency: vec![1_000, 64, 1],
+            rate: vec![8_000, 10_000, 30_000],
             no_rate: false,
             connections: 8,
-            warm_up: self.seconds(5),
-            duration: self.seconds(20),
+            warm_up: self.seconds(1),
+            duration: self.seconds(5),
             runs: self.runs,
         }
     }
 
-    fn failover(&self) -> failover::Flags {
+    fn failover(&self, system: System) -> failover::Flags {
+        let ways = match system {
+            // A connection that breaks needs no timeout, and neither does a hand-over.
+            System::SledFast | System::SegmentFast => vec![Way::Freeze],
+            _ => vec![Way::Kill, Way::Freeze, Way::HandOver],
+        };
         failover::Flags {
             common: self.common.clone(),
             trials: u32::try_from(self.scaled(20)).unwrap_or(u32::MAX),
+            ways,
+            limit: Some(TRIALS_LIMIT.mul_f64(self.scale.max(1.0))),
         }
     }
 
-    fn restart(&self) -> restart::Flags {
+    fn restart(&self, system: System) -> restart::Flags {
         restart::Flags {
             common: self.common.clone(),
             entries: self.scaled(1_000_000),
-            trials: 3,
+            // Others take up to half a minute.
+            trials: if system.is_ours() { 3 } else { 1 },
         }
     }
 
@@ -214,6 +311,7 @@ impl Flags {
             rate: 10_000,
             down: self.seconds(60),
             before: self.seconds(10),
+            default_log_only: true,
         }
     }
 
@@ -230,237 +328,25 @@ impl Flags {
     }
 }
 
-/// The rows for which there are figures.
-fn rows_of(figures: &Figures) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut add = |number, what: &str, must, moonshot, more, figures: BTreeMap<System, f64>| {
-        if !figures.is_empty() {
-            rows.push(Row {
-                number,
-                what: what.to_owned(),
-                must,
-                moonshot,
-                more,
-                figures,
-            });
-        }
-    };
-
-    let gap = |way, fast: bool, of: fn(&failover::Figure) -> f64| {
-        let figures = figures.failover.iter().filter(|figure| {
-            let is_fast = matches!(figure.system, System::SledFast | System::SegmentFast);
-            // The others stand beside both profiles of ours, and do not hand over.
-            figure.way == way && (!figure.system.is_ours() || is_fast == fast)
-        });
-        figures.map(|figure| (figure.system, of(figure))).collect()
-    };
-    for (fast, profile) in [(false, ""), (true, ", fast")] {
-        let what = |what: &str| format!("{what}{profile} ms");
-        add(
-            1,
-            &what("kill -9 p50"),
-            300.0,
-            120.0,
-            false,
-            gap(Way::Kill, fast, |f| f.gap.p50_ms),
-        );
-        add(
-            1,
-            &what("kill -9 p99"),
-            600.0,
-            250.0,
-            false,
-            gap(Way::Kill, fast, |f| f.gap.p99_ms),
-        );
-        add(
-            2,
-            &what("SIGSTOP p50"),
-            1000.0,
-            180.0,
-            false,
-            gap(Way::Freeze, fast, |f| f.gap.p50_ms),
-        );
-        add(
-            2,
-            &what("SIGSTOP p99"),
-            1000.0,
-            350.0,
-            false,
-            gap(Way::Freeze, fast, |f| f.gap.p99_ms),
-        );
-    }
-    add(
-        4,
-        "hand-over p50 ms",
-        100.0,
-        5.0,
-        false,
-        gap(Way::HandOver, false, |f| f.gap.p50_ms),
-    );
-    add(
-        4,
-        "hand-over p99 ms",
-        100.0,
-        30.0,
-        false,
-        gap(Way::HandOver, false, |f| f.gap.p99_ms),
-    );
-
-    let load = |in_flight, rate, of: fn(&throughput::Figure) -> f64| {
-        medians(&figures.load, in_flight, rate, of)
-    };
-    add(
-        8,
-        "1000 in flight, commits/s",
-        15e3,
-        60e3,
-        true,
-        load(Some(1_000), None, |f| f.commits_per_second),
-    );
-    add(
-        10,
-        "1 client p50 ms",
-        0.8,
-        0.35,
-        false,
-        load(Some(1), None, |f| f.latency.p50_ms),
-    );
-    add(
-        10,
-        "1 client p99 ms",
-        4.0,
-        2.0,
-        false,
-        load(Some(1), None, |f| f.latency.p99_ms),
-    );
-    add(
-        11,
-        "8 k/s p99 ms",
-        25.0,
-        5.0,
-        false,
-        load(None, Some(8_000), throughput::kept_p99),
-    );
-    add(
-        11,
-        "10 k/s p99 ms",
-        25.0,
-        5.0,
-        false,
-        load(None, Some(10_000), throughput::kept_p99),
-    );
-
-    let restarted = |all_in_log, of: fn(&restart::Figure) -> f64| {
-        let figures = figures.restart.iter();
-        let figures = figures.filter(|f| f.all_in_log == all_in_log);
-        figures
-            .map(|f| (f.system, of(f)))
-            .collect::<BTreeMap<_, _>>()
-    };
-    let disk = |f: &restart::Figure| f.disk_bytes as f64 / 1e6;
-    add(
-        15,
-        "restart s",
-        5.0,
-        1.0,
-        false,
-        restarted(false, restart::Figure::restart),
-    );
-    add(
-        15,
-        "restart, all in log, s",
-        5.0,
-        3.0,
-        false,
-        restarted(true, restart::Figure::restart),
-    );
-
-    let caught_up = |all_in_log, of: fn(&catch_up::Figure) -> f64| {
-        let figures = figures.catch_up.iter();
-        let figures = figures.filter(|f| f.all_in_log == all_in_log);
-        figures.map(|f| (f.system, of(f))).collect()
-    };
-    for (all_in_log, policy) in [(false, ""), (true, ", all in log")] {
-        let what = |what: &str| format!("{what}{policy}");
-        add(
-            16,
-            &what("catch-up s"),
-            30.0,
-            6.0,
-            false,
-            caught_up(all_in_log, |f| f.seconds),
-        );
-        add(
-            16,
-            &what("p99 meanwhile, times"),
-            f64::INFINITY,
-            2.0,
-            false,
-            caught_up(all_in_log, |f| f.meanwhile.p99_ms / f.normal.p99_ms),
-        );
-    }
-
-    let snapshots = |of: fn(&snapshot::Figure) -> f64| {
-        figures.snapshot.iter().map(|f| (f.system, of(f))).collect()
-    };
-    add(
-        18,
-        "snapshot MB",
-        100.0,
-        20.0,
-        false,
-        snapshots(|f| f.bytes as f64 / 1e6),
-    );
-    add(
-        18,
-        "snapshot s",
-        f64::INFINITY,
-        0.5,
-        false,
-        snapshots(snapshot::Figure::time),
-    );
-    add(
-        18,
-        "longest write meanwhile ms",
-        50.0,
-        1.0,
-        false,
-        snapshots(|f| f.meanwhile.max_ms),
-    );
-    add(
-        19,
-        "data directory MB",
-        500.0,
-        150.0,
-        false,
-        restarted(false, disk),
-    );
-    rows
-}
-
-/// Of the runs of each system the median by throughput.
-fn medians(
-    figures: &[throughput::Figure],
-    in_flight: Option<usize>,
-    rate: Option<u64>,
-    of: fn(&throughput::Figure) -> f64,
-) -> BTreeMap<System, f64> {
-    let mut runs: BTreeMap<System, Vec<f64>> = BTreeMap::new();
-    for figure in figures {
-        if figure.in_flight == in_flight && figure.rate == rate {
-            runs.entry(figure.system).or_default().push(of(figure));
+/// Each of ours is followed by its set-up with short timeouts.
+fn with_fast(systems: &[System]) -> Vec<System> {
+    let mut all = Vec::new();
+    for &system in systems {
+        all.push(system);
+        let fast = match system {
+            System::Sled => System::SledFast,
+            System::Segment => System::SegmentFast,
+            _ => continue,
+        };
+        if !systems.contains(&fast) {
+            all.push(fast);
         }
     }
-    let median = |mut runs: Vec<f64>| {
-        runs.sort_by(f64::total_cmp);
-        runs[(runs.len() - 1) / 2]
-    };
-    runs.into_iter()
-        .map(|(system, runs)| (system, median(runs)))
-        .collect()
+    all
 }
 
-fn print(figures: &Figures) {
+fn print(report: &Report) {
+    let figures = &report.figures;
     if !figures.load.is_empty() {
         throughput::print(&figures.load);
         println!();
@@ -480,5 +366,16 @@ fn print(figures: &Figures) {
     if !figures.snapshot.is_empty() {
         snapshot::print(&figures.snapshot);
         println!();
+    }
+    rows::print(&report.rows);
+    if let Some(after) = &report.host_after {
+        println!("\nafter the race:");
+        after.print_profile();
+    }
+    if report.scale < 1.0 {
+        println!(
+            "WARNING: at --scale {} no figure can be held against a target",
+            report.scale
+        );
     }
 }

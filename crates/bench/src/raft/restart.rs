@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::cluster::{Cluster, MEMBERS, Policy};
 use super::flags::Common;
-use super::host::Host;
+use super::latency::median;
 use super::load;
+use super::report;
 use super::system::System;
 use super::table;
 
@@ -47,40 +48,18 @@ pub(crate) struct Figure {
 impl Figure {
     /// The median restart.
     pub(crate) fn restart(&self) -> f64 {
-        let middle = self.restart_seconds.len().saturating_sub(1) / 2;
-        self.restart_seconds
-            .get(middle)
-            .copied()
-            .unwrap_or(f64::NAN)
+        median(self.restart_seconds.iter().copied())
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    host: Host,
-    figures: Vec<Figure>,
 }
 
 pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
-    let dir = flags.common.dir();
-    let host = Host::measure(&dir)?;
-    if !flags.common.json {
-        host.print();
-    }
-    let mut figures = Vec::new();
-    for system in flags.common.systems() {
-        figures.extend(measure(flags, system).await?);
-    }
-    if flags.common.json {
-        return table::json(&Report { host, figures });
-    }
-    print(&figures);
-    Ok(())
+    anyhow::ensure!(flags.trials > 0, "--trials must be at least 1");
+    let measure = async |system, _| measure(flags, system).await;
+    report::of_each(&flags.common, 1, measure, print).await
 }
 
 /// Each policy that the system has, each on a cluster of its own.
 pub(crate) async fn measure(flags: &Flags, system: System) -> anyhow::Result<Vec<Figure>> {
-    anyhow::ensure!(flags.trials > 0, "--trials must be at least 1");
     let mut figures = vec![one(flags, system, false).await?];
     if system.is_ours() {
         figures.push(one(flags, system, true).await?);
@@ -95,7 +74,6 @@ async fn one(flags: &Flags, system: System, all_in_log: bool) -> anyhow::Result<
         Policy::default()
     };
     let mut cluster = Cluster::start(system, policy, &flags.common.dir()).await?;
-    cluster.make_keys().await?;
     let what = if all_in_log { ", all in the log" } else { "" };
     table::progress(format_args!("{system}: {} commits{what}", flags.entries));
     let clients = cluster.leader_clients(CONNECTIONS).await?;

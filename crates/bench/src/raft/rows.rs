@@ -1,7 +1,8 @@
-//! Figures beside what they should be.
+//! Figures beside what they should be, and beside those of the others.
 
 use std::collections::BTreeMap;
 
+use comfy_table::CellAlignment;
 use serde::Serialize;
 
 use super::system::{Kind, System};
@@ -13,101 +14,187 @@ pub(crate) struct Row {
     /// Number in the list of targets.
     pub(crate) number: u8,
     pub(crate) what: String,
-    pub(crate) must: f64,
-    pub(crate) moonshot: f64,
+    /// What must be reached; not every figure has such a bar.
+    pub(crate) must: Option<f64>,
+    pub(crate) moonshot: Option<f64>,
     /// Whether more is better; else less is.
     pub(crate) more: bool,
     pub(crate) figures: BTreeMap<System, f64>,
+    pub(crate) ours: Vec<Standing>,
+}
+
+/// How one of ours stands.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Standing {
+    pub(crate) system: System,
+    pub(crate) reached: Reached,
+    /// How many times better than each of the others.
+    pub(crate) ratios: BTreeMap<System, f64>,
 }
 
 /// How far a figure goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reached {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reached {
     Moonshot,
     Must,
     Neither,
+    /// There is no bar.
+    NotAsked,
 }
 
 impl Row {
+    pub(crate) fn new(
+        number: u8,
+        what: String,
+        (must, moonshot): (Option<f64>, Option<f64>),
+        more: bool,
+        figures: BTreeMap<System, f64>,
+    ) -> Self {
+        let mut row = Self {
+            number,
+            what,
+            must,
+            moonshot,
+            more,
+            figures,
+            ours: Vec::new(),
+        };
+        let (ours, others): (Vec<_>, Vec<_>) = row
+            .figures
+            .iter()
+            .map(|(system, figure)| (*system, *figure))
+            .partition(|(system, _)| system.is_ours());
+        let standing = |(system, figure): (System, f64)| Standing {
+            system,
+            reached: row.reached(figure),
+            ratios: others
+                .iter()
+                .map(|(other, theirs)| (*other, row.times_better(figure, *theirs)))
+                .collect(),
+        };
+        row.ours = ours.into_iter().map(standing).collect();
+        row
+    }
+
     fn reached(&self, figure: f64) -> Reached {
-        let is_there = |bar: f64| {
+        // A figure that is not a number reaches nothing.
+        let is_there = |bar: &f64| {
             if self.more {
-                figure >= bar
+                figure >= *bar
             } else {
-                figure <= bar
+                figure <= *bar
             }
         };
-        // A figure that is not a number reaches nothing.
-        if is_there(self.moonshot) {
+        if self.moonshot.as_ref().is_some_and(is_there) {
             Reached::Moonshot
-        } else if is_there(self.must) {
+        } else if self.must.as_ref().is_some_and(is_there) {
             Reached::Must
+        } else if self.must.is_none() && self.moonshot.is_none() {
+            Reached::NotAsked
         } else {
             Reached::Neither
         }
     }
 
-    /// The best figure of the set-ups of one system.
-    fn best(&self, of: Kind) -> Option<f64> {
-        let figures = self
-            .figures
-            .iter()
-            .filter(|(system, _)| system.kind() == of);
-        self.best_of(figures.map(|(_, figure)| *figure))
-    }
-
-    fn best_of(&self, figures: impl Iterator<Item = f64>) -> Option<f64> {
-        figures.reduce(if self.more { f64::max } else { f64::min })
-    }
-
-    /// How many times better than the best of the others.
-    fn ratio(&self, figure: f64) -> Option<f64> {
-        let others = [Kind::Etcd, Kind::ZooKeeper];
-        let other = self.best_of(others.into_iter().filter_map(|kind| self.best(kind)))?;
-        Some(if self.more {
-            figure / other
+    fn times_better(&self, ours: f64, theirs: f64) -> f64 {
+        if self.more {
+            ours / theirs
         } else {
-            other / figure
-        })
+            theirs / ours
+        }
+    }
+
+    /// The one of ours on this engine, whatever its timing profile, and its figure.
+    fn our(&self, engine: &'static str) -> Option<(&Standing, f64)> {
+        let kind = Kind::Ours(engine);
+        let standing = self.ours.iter().find(|one| one.system.kind() == kind)?;
+        Some((standing, *self.figures.get(&standing.system)?))
+    }
+
+    fn verdict(&self, engine: &'static str) -> &'static str {
+        match self.our(engine).map(|(standing, _)| standing.reached) {
+            Some(Reached::Moonshot) => "moonshot",
+            // There is no bar below the moonshot.
+            Some(Reached::Neither) if self.must.is_none() => "not yet",
+            Some(Reached::Must) => "must",
+            Some(Reached::Neither) => "NO",
+            Some(Reached::NotAsked) | None => "-",
+        }
     }
 }
 
-/// Prints the rows; of each system the better of its set-ups.
+const ENGINES: [&str; 2] = ["sled", "segment"];
+const OTHERS: [System; 4] = [
+    System::Etcd,
+    System::EtcdTuned,
+    System::ZooKeeper,
+    System::ZooKeeperTuned,
+];
+
+/// Prints the rows beside their bars, and then beside the others.
 pub(crate) fn print(rows: &[Row]) {
-    let mut table = table::new(&[
-        "#", "figure", "must", "moon", "sled", "segment", "etcd", "zk", "ratio", "reached",
-    ]);
+    let mut bars = table::new(&["#", "figure", "must", "moonshot", "sled", "", "segment", ""]);
     for row in rows {
-        let ours = [
-            row.best(Kind::Ours("sled")),
-            row.best(Kind::Ours("segment")),
-        ];
-        let ratios = ours.map(|f| f.and_then(|f| row.ratio(f)).map_or("-".to_owned(), short));
-        let reached = ours.map(|figure| match figure.map(|figure| row.reached(figure)) {
-            Some(Reached::Moonshot) => "moon",
-            Some(Reached::Must) => "must",
-            Some(Reached::Neither) => "NO",
-            None => "-",
-        });
-        let shown = |figure: Option<f64>| figure.map_or("-".to_owned(), short);
-        table.add_row([
+        let mut cells = vec![
             row.number.to_string(),
             row.what.clone(),
-            short(row.must),
-            short(row.moonshot),
-            shown(ours[0]),
-            shown(ours[1]),
-            shown(row.best(Kind::Etcd)),
-            shown(row.best(Kind::ZooKeeper)),
-            ratios.join(" "),
-            reached.join(" "),
-        ]);
+            shown(row.must),
+            shown(row.moonshot),
+        ];
+        for engine in ENGINES {
+            cells.push(shown(row.our(engine).map(|(_, figure)| figure)));
+            cells.push(row.verdict(engine).to_owned());
+        }
+        bars.add_row(cells);
     }
-    println!("{table}");
-    println!(
-        "ratio, reached: sled, then segment; ratio: times better than the best of the others,"
-    );
-    println!("of which each figure is the better one of default and tuned");
+    align(&mut bars, &[0, 2, 3, 4, 6]);
+    println!("{bars}");
+    println!();
+
+    let mut ratios = table::new(&["figure", "etcd", "", "tuned", "", "zk", "", "tuned", ""]);
+    for row in rows {
+        if !OTHERS.iter().any(|other| row.figures.contains_key(other)) {
+            continue;
+        }
+        let mut cells = vec![row.what.clone()];
+        for other in OTHERS {
+            let ratio = |engine| {
+                let (standing, _) = row.our(engine)?;
+                standing.ratios.get(&other).copied()
+            };
+            cells.push(shown(row.figures.get(&other).copied()));
+            cells.push(match ENGINES.map(ratio) {
+                [None, None] => String::new(),
+                both => both.map(times).join("/"),
+            });
+        }
+        ratios.add_row(cells);
+    }
+    align(&mut ratios, &[1, 3, 5, 7]);
+    println!("{ratios}");
+    println!("beside each figure: how many times better sled/segment are");
+}
+
+fn align(table: &mut comfy_table::Table, right: &[usize]) {
+    for &column in right {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn shown(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), short)
+}
+
+/// A ratio needs no more than two digits.
+fn times(ratio: Option<f64>) -> String {
+    match ratio {
+        Some(ratio) if ratio.is_finite() && ratio >= 9.95 => format!("{ratio:.0}"),
+        Some(ratio) if ratio.is_finite() => format!("{ratio:.1}"),
+        _ => "-".to_owned(),
+    }
 }
 
 /// A number in few characters.
@@ -115,7 +202,7 @@ fn short(value: f64) -> String {
     match value.abs() {
         v if !v.is_finite() => "-".to_owned(),
         v if v >= 10_000.0 => format!("{:.1}k", value / 1000.0),
-        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 100.0 || v == 0.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
@@ -125,40 +212,44 @@ fn short(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn row(more: bool, must: f64, moonshot: f64) -> Row {
-        Row {
-            number: 8,
-            what: "commits/s".to_owned(),
-            must,
-            moonshot,
-            more,
-            figures: BTreeMap::from([
-                (System::Sled, 20.0),
-                (System::Etcd, 4.0),
-                (System::EtcdTuned, 5.0),
-                (System::ZooKeeper, 10.0),
-            ]),
-        }
+    fn row(more: bool, must: Option<f64>, moonshot: Option<f64>) -> Row {
+        let figures = BTreeMap::from([
+            (System::Sled, 20.0),
+            (System::SegmentFast, f64::INFINITY),
+            (System::Etcd, 4.0),
+            (System::ZooKeeper, 10.0),
+        ]);
+        Row::new(8, "commits/s".to_owned(), (must, moonshot), more, figures)
     }
 
     #[test]
     fn a_bar_is_reached_from_the_right_side() {
-        let throughput = row(true, 15.0, 60.0);
+        let throughput = row(true, Some(15.0), Some(60.0));
         assert_eq!(throughput.reached(14.9), Reached::Neither);
         assert_eq!(throughput.reached(15.0), Reached::Must);
         assert_eq!(throughput.reached(60.0), Reached::Moonshot);
         assert_eq!(throughput.reached(f64::NAN), Reached::Neither);
-        let latency = row(false, 4.0, 2.0);
+        let latency = row(false, Some(4.0), Some(2.0));
         assert_eq!(latency.reached(4.1), Reached::Neither);
         assert_eq!(latency.reached(4.0), Reached::Must);
         assert_eq!(latency.reached(1.0), Reached::Moonshot);
+        assert_eq!(latency.reached(f64::INFINITY), Reached::Neither);
+        assert_eq!(row(false, None, None).reached(1.0), Reached::NotAsked);
+        assert_eq!(row(false, None, Some(2.0)).reached(3.0), Reached::Neither);
     }
 
     #[test]
-    fn the_ratio_is_to_the_best_of_the_others() {
-        assert_eq!(row(true, 0.0, 0.0).best(Kind::Etcd), Some(5.0));
-        assert_eq!(row(true, 0.0, 0.0).ratio(20.0), Some(2.0));
-        assert_eq!(row(false, 0.0, 0.0).ratio(2.0), Some(2.0));
-        assert_eq!(row(true, 0.0, 0.0).best(Kind::Ours("segment")), None);
+    fn ours_are_compared_with_each_of_the_others() {
+        let throughput = row(true, Some(15.0), None);
+        let (sled, figure) = throughput.our("sled").expect("measured");
+        assert_eq!(figure, 20.0);
+        assert_eq!(sled.reached, Reached::Must);
+        assert_eq!(sled.ratios[&System::Etcd], 5.0);
+        assert_eq!(sled.ratios[&System::ZooKeeper], 2.0);
+        let latency = row(false, None, None);
+        let (sled, _) = latency.our("sled").expect("measured");
+        assert_eq!(sled.ratios[&System::Etcd], 0.2);
+        let (segment, _) = latency.our("segment").expect("measured");
+        assert_eq!(segment.system, System::SegmentFast);
     }
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::cluster::{Cluster, Policy};
 use super::fill::Size;
 use super::flags::Common;
-use super::host::Host;
-use super::latency::{Latency, ms};
+use super::latency::{Latency, median, ms};
 use super::load::FixedRate;
+use super::report;
 use super::system::System;
 use super::table;
 
@@ -66,48 +66,31 @@ pub(crate) struct Figure {
 impl Figure {
     /// The median time of a snapshot.
     pub(crate) fn time(&self) -> f64 {
-        let middle = self.seconds.len().saturating_sub(1) / 2;
-        self.seconds.get(middle).copied().unwrap_or(f64::NAN)
+        median(self.seconds.iter().copied())
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    host: Host,
-    figures: Vec<Figure>,
 }
 
 pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
-    let dir = flags.common.dir();
-    let host = Host::measure(&dir)?;
-    if !flags.common.json {
-        host.print();
-    }
-    let mut figures = Vec::new();
-    for system in flags.common.systems() {
-        if system.is_ours() {
-            figures.push(measure(flags, system).await?);
-        } else {
-            table::progress(format_args!("{system}: snapshots are not measured"));
-        }
-    }
-    if flags.common.json {
-        return table::json(&Report { host, figures });
-    }
-    print(&figures);
-    Ok(())
-}
-
-pub(crate) async fn measure(flags: &Flags, system: System) -> anyhow::Result<Figure> {
     anyhow::ensure!(flags.rate > 0, "--rate must be at least 1");
     anyhow::ensure!(flags.snapshots > 0, "--snapshots must be at least 1");
+    let measure = async |system: System, _| {
+        if system.is_ours() {
+            return Ok(vec![measure(flags, system).await?]);
+        }
+        table::progress(format_args!("{system}: snapshots are not measured"));
+        Ok(Vec::new())
+    };
+    report::of_each(&flags.common, 1, measure, print).await
+}
+
+/// One of our own systems, on one cluster.
+pub(crate) async fn measure(flags: &Flags, system: System) -> anyhow::Result<Figure> {
     let size = Size {
         agents: flags.agents,
         tasks: flags.tasks,
         frameworks: flags.frameworks,
     };
     let mut cluster = Cluster::start(system, Policy::NEVER, &flags.common.dir()).await?;
-    cluster.make_keys().await?;
     let leader = cluster.whole().await?;
     let client = cluster.connect_ours(leader).await?;
     table::progress(format_args!(

@@ -1,15 +1,16 @@
 //! Throughput and latency of replicated writes, one system after the other.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::cluster::{Cluster, Policy};
 use super::flags::Common;
-use super::host::Host;
-use super::latency::{Latency, ms};
+use super::latency::{Latencies, Latency, median, ms};
 use super::load::{self, FixedRate, Outcome};
 use super::process::cpu_of;
+use super::report;
 use super::system::System;
 use super::table;
 
@@ -65,12 +66,8 @@ pub(crate) struct Figure {
     pub(crate) members_cpu_us: f64,
     /// Processor time of the load generator for each commit.
     pub(crate) client_cpu_us: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    host: Host,
-    figures: Vec<Figure>,
+    /// Why this load was left out, if it was.
+    pub(crate) left_out: Option<String>,
 }
 
 pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
@@ -79,33 +76,23 @@ pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
         !flags.concurrency.contains(&0) && !flags.rate.contains(&0),
         "--concurrency and --rate must be at least 1"
     );
-    let dir = flags.common.dir();
-    let host = Host::measure(&dir)?;
-    if !flags.common.json {
-        host.print();
-    }
-    let mut figures = Vec::new();
-    for run in 1..=flags.runs {
-        for system in flags.common.systems() {
-            figures.extend(measure(flags, system, run).await?);
-        }
-    }
-    if flags.common.json {
-        return table::json(&Report { host, figures });
-    }
-    print(&figures);
-    Ok(())
+    let measure = async |system, run| {
+        let mut figures = Vec::new();
+        measure(flags, system, run, &mut figures).await?;
+        Ok(figures)
+    };
+    report::of_each(&flags.common, flags.runs, measure, print).await
 }
 
-/// All runs of one system, on one cluster.
+/// All runs of one system, on one cluster; the figures of each are there as soon as it is done.
 pub(crate) async fn measure(
     flags: &Flags,
     system: System,
     run: u32,
-) -> anyhow::Result<Vec<Figure>> {
+    figures: &mut Vec<Figure>,
+) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(system, Policy::default(), &flags.common.dir()).await?;
-    cluster.make_keys().await?;
-    let mut figures = Vec::new();
+    let mut most: Option<f64> = None;
     for &in_flight in &flags.concurrency {
         table::progress(format_args!("{system}: {in_flight} in flight, run {run}"));
         let clients = cluster
@@ -117,10 +104,18 @@ pub(crate) async fn measure(
         })
         .await?;
         let cpu = Cpu::since(before, &cluster)?;
+        most = Some(outcome.per_second().max(most.unwrap_or(0.0)));
         figures.push(figure(system, run, Some(in_flight), None, outcome, cpu));
     }
     let rates: &[u64] = if flags.no_rate { &[] } else { &flags.rate };
     for &rate in rates {
+        // Its queue would only grow, and with it the latency.
+        if let Some(most) = most.filter(|&most| most < rate as f64) {
+            let why = format!("at most {most:.0} commits per second");
+            table::progress(format_args!("{system}: not {rate} per second: {why}"));
+            figures.push(Figure::left_out(system, run, rate, why));
+            continue;
+        }
         table::progress(format_args!("{system}: {rate} per second, run {run}"));
         let clients = cluster.leader_clients(flags.connections).await?;
         let mut load = FixedRate::start(clients, rate)?;
@@ -132,7 +127,25 @@ pub(crate) async fn measure(
         let outcome = load.stop().await?;
         figures.push(figure(system, run, None, Some(rate), outcome, cpu));
     }
-    Ok(figures)
+    Ok(())
+}
+
+impl Figure {
+    fn left_out(system: System, run: u32, rate: u64, why: String) -> Self {
+        Self {
+            system,
+            run,
+            in_flight: None,
+            rate: Some(rate),
+            commits_per_second: f64::NAN,
+            latency: Latencies::new().summary(),
+            errors: 0,
+            first_error: None,
+            members_cpu_us: f64::NAN,
+            client_cpu_us: f64::NAN,
+            left_out: Some(why),
+        }
+    }
 }
 
 /// Processor time so far.
@@ -179,6 +192,7 @@ fn figure(
         first_error: outcome.first_error,
         members_cpu_us: cpu.members.as_secs_f64() * 1e6 / n,
         client_cpu_us: cpu.client.as_secs_f64() * 1e6 / n,
+        left_out: None,
     }
 }
 
@@ -186,6 +200,7 @@ fn figure(
 /// latencies are not in the distribution.
 pub(crate) fn kept_p99(figure: &Figure) -> f64 {
     let kept = figure.errors == 0
+        && figure.left_out.is_none()
         && figure
             .rate
             .is_none_or(|rate| figure.commits_per_second >= rate as f64 * 0.99);
@@ -196,41 +211,58 @@ pub(crate) fn kept_p99(figure: &Figure) -> f64 {
     }
 }
 
+/// One line for each load and system: the median of each number over the runs.
 pub(crate) fn print(figures: &[Figure]) {
     let mut table = table::new(&[
         "load",
         "system",
-        "run",
+        "n",
         "commits/s",
         "p50 ms",
-        "p90 ms",
         "p99 ms",
         "max ms",
         "errors",
         "CPU us",
     ]);
-    let mut sorted: Vec<&Figure> = figures.iter().collect();
-    sorted.sort_by_key(|figure| (figure.rate, figure.in_flight));
-    for figure in sorted {
-        let latency = figure.latency;
+    let mut groups: BTreeMap<_, Vec<&Figure>> = BTreeMap::new();
+    for figure in figures {
+        let load = (figure.rate, figure.in_flight, figure.system);
+        groups.entry(load).or_default().push(figure);
+    }
+    for ((rate, in_flight, system), runs) in groups {
+        let load = match (in_flight, rate) {
+            (Some(n), _) => format!("{n} at once"),
+            (None, rate) => format!("{}/s", rate.unwrap_or(0)),
+        };
+        let ran: Vec<&&Figure> = runs.iter().filter(|run| run.left_out.is_none()).collect();
+        if ran.is_empty() {
+            table.add_row([
+                load,
+                system.to_string(),
+                "0".to_owned(),
+                "too slow".to_owned(),
+            ]);
+            continue;
+        }
+        let of = |get: fn(&Figure) -> f64| median(ran.iter().map(|run| get(run)));
         table.add_row([
-            match (figure.in_flight, figure.rate) {
-                (Some(n), _) => format!("{n} in flight"),
-                (None, rate) => format!("{}/s", rate.unwrap_or(0)),
-            },
-            figure.system.to_string(),
-            figure.run.to_string(),
-            format!("{:.0}", figure.commits_per_second),
-            ms(latency.p50_ms),
-            ms(latency.p90_ms),
-            ms(latency.p99_ms),
-            ms(latency.max_ms),
-            figure.errors.to_string(),
-            format!("{:.0}+{:.0}", figure.members_cpu_us, figure.client_cpu_us),
+            load,
+            system.to_string(),
+            ran.len().to_string(),
+            format!("{:.0}", of(|run| run.commits_per_second)),
+            ms(of(|run| run.latency.p50_ms)),
+            ms(of(|run| run.latency.p99_ms)),
+            ms(of(|run| run.latency.max_ms)),
+            ran.iter().map(|run| run.errors).sum::<u64>().to_string(),
+            format!(
+                "{:.0}+{:.0}",
+                of(|run| run.members_cpu_us),
+                of(|run| run.client_cpu_us)
+            ),
         ]);
     }
     println!("{table}");
-    println!("CPU: processor time for each commit, all members + load generator");
+    println!("medians of n runs; CPU: for each commit, all members + load generator");
     for figure in figures {
         if let Some(error) = &figure.first_error {
             println!("{}: first error: {error}", figure.system);
