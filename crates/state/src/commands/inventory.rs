@@ -95,7 +95,7 @@ fn take_task(state: &mut State, agent: &AgentId, task: &InventoryTask, effects: 
 }
 
 /// Adds a task that was launched by the former cluster. Not when its id is taken, it cannot be read,
-/// or it does not fit.
+/// it does not fit, or its end was told: that is final.
 fn add(state: &mut State, agent: &AgentId, task: &InventoryTask) -> bool {
     let InventoryTask { report, spec, role } = task;
     let (Some(spec), Some(record), Some(framework)) = (
@@ -110,7 +110,9 @@ fn add(state: &mut State, agent: &AgentId, task: &InventoryTask) -> bool {
         .total
         .checked_sub(&record.allocated)
         .is_ok_and(|rest| rest.contains(&spec.resources));
+    let ended = |t: &Arc<Task>| t.key == report.task && t.generation == report.generation;
     if !fits
+        || framework.completed_tasks.iter().any(ended)
         || spec.task != report.task.task
         || state.tasks.contains_key(&report.task)
         || report.generation.0 > state.counters.generation
@@ -265,6 +267,31 @@ mod tests {
         assert!(outbox.contains(&AgentCommand::ShutdownFramework {
             framework: stranger.framework.clone()
         }));
+    }
+
+    #[test]
+    fn a_task_whose_end_was_told_does_not_come_back() {
+        let (mut given, agent, framework, old) = Given::with_task();
+        let generation = given.state.task(&old).expect("launched").generation;
+        change(&mut given);
+        take(&mut given, &agent, Vec::new());
+        assert_eq!(given.completed_as(&framework), Some(TaskState::Gone));
+        // The state changes hands once more, and this time the agent names it.
+        given.ok(Command::ChangeCluster(ChangeCluster {
+            from: ClusterId(8),
+            to: ClusterId(9),
+            index: 10,
+        }));
+        let report = Given::news(&old, generation.0, 1, TaskState::Running);
+        take(&mut given, &agent, vec![item(&agent, report, "cpus:1")]);
+        assert_eq!(given.task_state(&old), None);
+        assert_eq!(given.completed_as(&framework), Some(TaskState::Gone));
+        let killed = AgentCommand::Kill {
+            task: old,
+            generation,
+            grace: None,
+        };
+        assert!(given.outbox(&agent).contains(&killed));
     }
 
     #[test]
