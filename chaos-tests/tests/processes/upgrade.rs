@@ -82,6 +82,8 @@ async fn the_level_rises_when_the_last_master_is_upgraded_and_no_write_is_lost()
     })
     .await;
     cluster.leader().await;
+    cluster.restart_with(member, |argv| argv.retain(|arg| arg != OLD));
+    cluster.agreed_leader().await;
 }
 
 /// Starts a master again as one of the new version.
