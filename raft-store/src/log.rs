@@ -83,6 +83,8 @@ struct Log {
     last: Option<LogId>,
     vote: Option<Vote>,
     committed: Option<LogId>,
+    /// `committed`, until the writer thread is told.
+    committed_untold: Option<Position>,
     cache: VecDeque<Entry>,
     cached_from: u64,
     cached_bytes: usize,
@@ -137,10 +139,11 @@ fn payload_bytes(entry: &Entry) -> usize {
 enum Io {
     Append {
         records: Vec<Record>,
+        /// What was committed before, if that is new.
+        committed: Option<Position>,
         flushed: IOFlushed<TypeConfig>,
     },
     Vote(Vote, Done),
-    Committed(Position),
     Truncate(u64, Done),
     Purge(Position, Done),
 }
@@ -173,6 +176,7 @@ impl LogStore {
                 last,
                 vote: recovered.vote,
                 committed: recovered.committed.map(to_log_id),
+                committed_untold: None,
                 cache: VecDeque::new(),
                 cached_from: next,
                 cached_bytes: 0,
@@ -450,13 +454,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let Some(committed) = committed else {
             return Ok(());
         };
-        self.shared.write().committed = Some(committed);
-        let at = Position {
+        let mut log = self.shared.write();
+        log.committed = Some(committed);
+        // It becomes durable with the next entries, and is not worth waking the writer thread for.
+        log.committed_untold = Some(Position {
             term: committed.leader_id.term,
             index: committed.index,
-        };
-        // Full queue: the next commit says it as well.
-        let _ = self.io.try_send(Io::Committed(at));
+        });
         Ok(())
     }
 
@@ -474,7 +478,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let mut records = Vec::new();
-        {
+        let committed = {
             let mut log = self.shared.write();
             for entry in entries {
                 if entry.log_id.index != log.next_index() {
@@ -491,11 +495,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 log.push(entry);
             }
             log.shrink(self.shared.bounds.cache_bytes_max);
-        }
+            log.committed_untold.take()
+        };
         self.shared.watch.wanted();
         self.io
             .send(Io::Append {
                 records,
+                committed,
                 flushed: callback,
             })
             .await
@@ -596,7 +602,6 @@ impl Writer {
                     Io::Vote(_, done) | Io::Truncate(_, done) | Io::Purge(_, done) => {
                         let _ = done.send(Err(again()));
                     }
-                    Io::Committed(_) => {}
                 }
             }
         }
@@ -641,6 +646,10 @@ impl Writer {
                 };
                 tidied = std::time::Instant::now();
             }
+        }
+        let committed = self.shared.write().committed_untold.take();
+        if let Some(at) = committed {
+            self.engine()?.save_committed(at)?;
         }
         match self.engine()?.sync() {
             // Everything that somebody waits for is synced.
@@ -703,7 +712,7 @@ impl Writer {
         let Some(op) = group.ops.last() else {
             return Ok(());
         };
-        if matches!(op, Op::Append(_)) {
+        if matches!(op, Op::Append { .. }) {
             failpoint!("log.append");
         }
         if matches!(op, Op::Vote(_)) {
@@ -745,7 +754,7 @@ impl Writer {
     fn note_synced(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
-                Op::Append(records) => {
+                Op::Append { records, .. } => {
                     if let Some(last) = records.last() {
                         self.synced_next = last.at.index + 1;
                     }
@@ -753,7 +762,6 @@ impl Writer {
                 Op::Vote(vote) => self.synced_vote = Some(*vote),
                 Op::Truncate(from) => self.synced_next = self.synced_next.min(*from),
                 Op::Purge(at) => self.synced_next = self.synced_next.max(at.index + 1),
-                Op::Committed(_) => {}
             }
         }
     }
@@ -761,8 +769,7 @@ impl Writer {
     /// Syncs, and tells everybody in the group.
     fn finish(&mut self, group: &mut Group) -> io::Result<()> {
         let mut group = std::mem::take(group);
-        // A commit index alone waits for the next sync that is needed anyway.
-        if group.ops.iter().all(|op| matches!(op, Op::Committed(_))) {
+        if group.ops.is_empty() {
             return Ok(());
         }
         failpoint!("log.sync");
@@ -798,20 +805,23 @@ impl Group {
     /// entries that are still there after a crash are removed again then.
     fn take(&mut self, io: Io) {
         match io {
-            Io::Append { records, flushed } => {
+            Io::Append {
+                records,
+                committed,
+                flushed,
+            } => {
                 self.flushed.push(flushed);
                 self.entries += records.len();
                 self.bytes += records.iter().map(Record::encoded_bytes).sum::<usize>();
                 if let Some(last) = records.last() {
                     self.durable_to = last.at.index + 1;
                 }
-                self.ops.push(Op::Append(records));
+                self.ops.push(Op::Append { records, committed });
             }
             Io::Vote(vote, done) => {
                 self.votes.push(done);
                 self.ops.push(Op::Vote(vote));
             }
-            Io::Committed(at) => self.ops.push(Op::Committed(at)),
             Io::Truncate(from, done) => {
                 self.ops.push(Op::Truncate(from));
                 let _ = done.send(Ok(()));

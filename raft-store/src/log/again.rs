@@ -37,9 +37,12 @@ pub(crate) struct Again {
 
 /// One call of the engine.
 pub(super) enum Op {
-    Append(Vec<Record>),
+    Append {
+        records: Vec<Record>,
+        /// What was committed before them.
+        committed: Option<Position>,
+    },
     Vote(Vote),
-    Committed(Position),
     Truncate(u64),
     Purge(Position),
 }
@@ -47,9 +50,13 @@ pub(super) enum Op {
 impl Op {
     pub(super) fn carry_out(&self, engine: &mut dyn LogEngine) -> io::Result<()> {
         match self {
-            Self::Append(records) => engine.append(records),
+            Self::Append { records, committed } => {
+                if let Some(at) = committed {
+                    engine.save_committed(*at)?;
+                }
+                engine.append(records)
+            }
             Self::Vote(vote) => engine.save_vote(vote),
-            Self::Committed(at) => engine.save_committed(*at),
             Self::Truncate(from) => engine.truncate_from(*from),
             Self::Purge(at) => engine.purge_upto(*at),
         }
@@ -57,11 +64,11 @@ impl Op {
 
     fn bytes(&self) -> u64 {
         match self {
-            Self::Append(records) => {
+            Self::Append { records, .. } => {
                 let bytes = records.iter().map(Record::encoded_bytes).sum::<usize>();
                 u64::try_from(bytes).unwrap_or(u64::MAX)
             }
-            Self::Vote(_) | Self::Committed(_) | Self::Truncate(_) | Self::Purge(_) => 0,
+            Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) => 0,
         }
     }
 }

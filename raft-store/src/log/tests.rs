@@ -212,6 +212,7 @@ async fn an_entry_that_leaves_a_hole_is_refused() {
 /// An engine whose disk fails on demand.
 struct Failing {
     records: Arc<Mutex<Vec<Record>>>,
+    committed: Arc<Mutex<Option<Position>>>,
     fail: Arc<AtomicBool>,
     syncs: Arc<std::sync::atomic::AtomicUsize>,
     sync_gate: Option<std::sync::mpsc::Receiver<()>>,
@@ -238,7 +239,8 @@ impl LogEngine for Failing {
         Ok(())
     }
 
-    fn save_committed(&mut self, _at: Position) -> io::Result<()> {
+    fn save_committed(&mut self, at: Position) -> io::Result<()> {
+        *self.committed.lock().expect("not poisoned") = Some(at);
         Ok(())
     }
 
@@ -290,17 +292,20 @@ fn failing(
     let syncs = Arc::default();
     let engine = Failing {
         records: Arc::default(),
+        committed: Arc::default(),
         fail: Arc::clone(&fail),
         syncs: Arc::clone(&syncs),
         sync_gate,
     };
+    (started(engine).0, fail, syncs)
+}
+
+fn started(engine: Failing) -> (LogStore, WriterEnd) {
     let bounds = LogBounds {
         cache_bytes_max: 1 << 20,
         append_bytes_max: 1 << 20,
     };
-    let (log, _writer) =
-        LogStore::new(Box::new(engine), &Recovered::default(), bounds, None).expect("starts");
-    (log, fail, syncs)
+    LogStore::new(Box::new(engine), &Recovered::default(), bounds, None).expect("starts")
 }
 
 #[tokio::test]
@@ -328,6 +333,36 @@ async fn after_a_failed_sync_nothing_is_ever_called_durable_again() {
         tried,
         "a sync was tried again"
     );
+}
+
+#[tokio::test]
+async fn what_is_committed_is_saved_with_the_next_entries_and_at_the_end() {
+    let committed = Arc::<Mutex<Option<Position>>>::default();
+    let (mut log, writer) = started(Failing {
+        records: Arc::default(),
+        committed: Arc::clone(&committed),
+        fail: Arc::default(),
+        syncs: Arc::default(),
+        sync_gate: None,
+    });
+    let saved = || committed.lock().expect("not poisoned").map(|at| at.index);
+    log.blocking_append([proposal(1, 0, 1), proposal(1, 1, 1)])
+        .await
+        .expect("appended");
+    assert_eq!(saved(), None);
+    for index in 0..2 {
+        log.save_committed(Some(log_id(1, index)))
+            .await
+            .expect("noted");
+    }
+    log.blocking_append([proposal(1, 2, 1)])
+        .await
+        .expect("appended");
+    assert_eq!(saved(), Some(1));
+    log.save_committed(Some(log_id(1, 2))).await.expect("noted");
+    drop(log);
+    writer.join();
+    assert_eq!(saved(), Some(2));
 }
 
 #[tokio::test]

@@ -26,7 +26,8 @@ const STEADY: [&str; 12] = [
 ];
 /// As well, but seldom.
 const SELDOM: [&str; 2] = ["snapshot.placed", "snapshot.old.removed"];
-const STEADY_SLED: [&str; 5] = [
+const STEADY_SLED: [&str; 6] = [
+    "sled.sync.key",
     "sled.sync.applied",
     "sled.sync.flushed",
     "sled.sync.done",
