@@ -36,7 +36,7 @@ fn both_engines_are_loaded_in_one_run() {
         "load",
         "--systems=sled,segment",
         "--concurrency=1,16",
-        "--rate=200",
+        "--rate=20",
         "--warm-up=100ms",
         "--duration=500ms",
     ]);

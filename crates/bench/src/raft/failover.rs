@@ -271,7 +271,8 @@ pub(crate) fn print(figures: &[Figure]) {
                         sent,
                         retried,
                         failed,
-                    } = figure.requests;
+                        ..
+                    } = &figure.requests;
                     format!("{failed}/{retried}/{sent}")
                 }
                 Way::Kill | Way::Freeze => String::new(),
@@ -280,6 +281,11 @@ pub(crate) fn print(figures: &[Figure]) {
     }
     println!("{table}");
     println!("failed: requests that failed twice / that were tried again / of all sent");
+    for figure in figures {
+        if let Some(failure) = &figure.requests.first_failure {
+            println!("{}: first failure: {failure}", figure.system);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writes as a client makes them: to the leader, and once more when the first try fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::client::Client;
+use super::client::{Client, ClientError};
 use super::cluster::{Cluster, MEMBERS};
 use super::load::Values;
 
@@ -19,13 +19,15 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// How the requests went.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
     /// Those whose first try failed.
     pub(crate) retried: u64,
     /// Those whose second try failed as well.
     pub(crate) failed: u64,
+    /// Why the first of these did.
+    pub(crate) first_failure: Option<String>,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -33,6 +35,7 @@ impl std::ops::AddAssign for Counts {
         self.sent += more.sent;
         self.retried += more.retried;
         self.failed += more.failed;
+        self.first_failure = self.first_failure.take().or(more.first_failure);
     }
 }
 
@@ -53,6 +56,7 @@ struct Shared {
     sent: AtomicU64,
     retried: AtomicU64,
     failed: AtomicU64,
+    first_failure: OnceLock<String>,
     stop: AtomicBool,
 }
 
@@ -80,6 +84,7 @@ impl Requests {
             sent: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            first_failure: OnceLock::new(),
             stop: AtomicBool::new(false),
         });
         let sending = Arc::clone(&shared);
@@ -112,6 +117,7 @@ impl Requests {
             sent: shared.sent.load(Ordering::Relaxed),
             retried: shared.retried.load(Ordering::Relaxed),
             failed: shared.failed.load(Ordering::Relaxed),
+            first_failure: shared.first_failure.get().cloned(),
         })
     }
 }
@@ -120,18 +126,25 @@ impl Shared {
     async fn request(&self) {
         let (key, value) = self.values.next();
         let first = self.leader.load(Ordering::Relaxed);
-        if !self.attempt(first, key, value.clone()).await {
+        if self.attempt(first, key, value.clone()).await.is_err() {
             self.retried.fetch_add(1, Ordering::Relaxed);
             let next = self.leader_after(first).await;
-            if !self.attempt(next, key, value).await {
+            if let Err(error) = self.attempt(next, key, value).await {
                 self.failed.fetch_add(1, Ordering::Relaxed);
+                self.first_failure
+                    .get_or_init(|| format!("member {}: {error}", next + 1));
             }
         }
     }
 
-    async fn attempt(&self, at: usize, key: u32, value: Bytes) -> bool {
+    async fn attempt(&self, at: usize, key: u32, value: Bytes) -> Result<(), ClientError> {
         let put = self.members[at].put(key, value);
-        matches!(tokio::time::timeout(ATTEMPT_TIMEOUT, put).await, Ok(Ok(())))
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, put).await {
+            Ok(result) => result,
+            Err(_) => Err(ClientError::Failed(format!(
+                "no answer within {ATTEMPT_TIMEOUT:?}"
+            ))),
+        }
     }
 
     /// Waits until another member than this one, which just refused, says that it leads. Whoever is
