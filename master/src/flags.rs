@@ -30,8 +30,8 @@ pub struct MasterFlags {
     pub log_engine: EngineKind,
 
     /// Rebuild the log of the engine `sled` while it is in use when its file has more than this many
-    /// times the bytes of the entries in it; 4 is a good value. 0 for never.
-    #[arg(long, default_value_t = 0, value_name = "FACTOR")]
+    /// times the bytes of the entries in it. 0 for never.
+    #[arg(long, default_value_t = 4, value_name = "FACTOR")]
     pub log_rebuild_factor: u64,
 
     /// But only when its file has at least this many bytes.

@@ -137,7 +137,7 @@ impl Default for LogConfig {
             keep_entries: 10_000,
             append_bytes_max: 1024 * 1024,
             state_hash_every_entries: 1_000,
-            rebuild_factor: 0,
+            rebuild_factor: 4,
             rebuild_bytes_min: 64 * 1024 * 1024,
             disk_reserve_bytes: 256 * 1024 * 1024,
             feature_level_max: regency_state::FEATURE_LEVEL,
