@@ -18,12 +18,13 @@ use tonic::{Code, Status};
 
 const PROTO: &str = include_str!("../../proto/internal/raft.proto");
 /// Every call that carries an envelope.
-const CALLS: [&str; 8] = [
+const CALLS: [&str; 9] = [
     "Append",
     "Vote",
     "PreVote",
     "TransferLeader",
     "InstallSnapshot",
+    "SnapshotOffset",
     "ReadIndex",
     "Attend",
     "StateHash",
@@ -179,6 +180,14 @@ async fn call(
             };
             let sent = client.install_snapshot(futures::stream::iter([message]));
             sent.await.map(drop)
+        }
+        "SnapshotOffset" => {
+            let request = proto::SnapshotOffsetRequest {
+                envelope,
+                // Without an entry it is malformed as well.
+                ..Default::default()
+            };
+            client.snapshot_offset(request).await.map(drop)
         }
         "ReadIndex" => {
             let request = proto::ReadIndexRequest { envelope };
