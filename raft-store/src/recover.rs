@@ -165,20 +165,11 @@ impl Recovery {
             .filter(|own| own.incarnation == facts.incarnation)
             .cloned()
             .ok_or(RecoverError::NotMember { node: facts.node })?;
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        let drops: Vec<_> = membership
-            .nodes()
-            .filter(|(node, _)| **node != facts.node.0)
-            .map(|(node, info)| SnapshotMember {
-                node: NodeId(*node),
-                incarnation: info.incarnation,
-                voter: voters.contains(node),
-                raft: info.raft.clone(),
-                http: info.http.clone(),
-                agent: info.agent.clone(),
-            })
-            .collect();
-        let voter = voters.contains(&facts.node.0);
+        let mut drops = SnapshotMember::all(&membership);
+        let voter = drops
+            .iter()
+            .any(|member| member.node == facts.node && member.voter);
+        drops.retain(|member| member.node != facts.node);
         if drops.is_empty() && voter {
             return Err(RecoverError::Alone { node: facts.node });
         }

@@ -1,5 +1,6 @@
 //! What can be said about a snapshot file without a master: for operators.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use regency_rpc::proto::regency::raft::v1 as proto;
@@ -8,7 +9,7 @@ use regency_types::{ClusterId, Incarnation, NodeId, Term};
 
 use super::format::{self, Header};
 use super::{SnapshotError, SnapshotFile};
-use crate::types::SnapshotMeta;
+use crate::types::{Membership, SnapshotMeta};
 
 /// What a snapshot file holds. Everything in it was checked against its checksums.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,24 @@ pub struct SnapshotMember {
     pub agent: String,
 }
 
+impl SnapshotMember {
+    /// All members, by their number.
+    pub(crate) fn all(membership: &Membership) -> Vec<Self> {
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        membership
+            .nodes()
+            .map(|(node, info)| Self {
+                node: NodeId(*node),
+                incarnation: info.incarnation,
+                voter: voters.contains(node),
+                raft: info.raft.clone(),
+                http: info.http.clone(),
+                agent: info.agent.clone(),
+            })
+            .collect()
+    }
+}
+
 /// Reads a snapshot file and says what it holds. Blocks on the disk.
 ///
 /// # Errors
@@ -119,7 +138,6 @@ fn facts(header: &Header, state: &State, file_bytes: u64) -> SnapshotFacts {
     let last = header.meta.last_log_id;
     let ancestors = state.ancestors().map(|ancestor| ancestor.cluster);
     let membership = header.meta.last_membership.membership();
-    let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
     SnapshotFacts {
         cluster: header.cluster,
         ancestors: ancestors.chain(header.parent).collect(),
@@ -127,17 +145,7 @@ fn facts(header: &Header, state: &State, file_bytes: u64) -> SnapshotFacts {
         index: last.map_or(0, |at| at.index),
         term: Term(last.map_or(0, |at| at.leader_id.term)),
         feature_level: state.feature_level(),
-        members: membership
-            .nodes()
-            .map(|(node, info)| SnapshotMember {
-                node: NodeId(*node),
-                incarnation: info.incarnation,
-                voter: voters.contains(node),
-                raft: info.raft.clone(),
-                http: info.http.clone(),
-                agent: info.agent.clone(),
-            })
-            .collect(),
+        members: SnapshotMember::all(membership),
         written_by: header.written_by.clone(),
         format: header.format,
         compression: match header.body.compression {
