@@ -19,7 +19,8 @@ class Cluster(object):
 
     def __enter__(self):
         self._local = subprocess.Popen(
-            [self._binary, 'local', '--json', '--no-demo', '--no-restart', '--port-base', '0'],
+            [self._binary, 'local', '--json', '--no-demo', '--no-restart', '--zk-facade',
+             '--port-base', '0'],
             stdout=subprocess.PIPE)
         line = self._local.stdout.readline()
         if not line:
@@ -56,6 +57,10 @@ class Cluster(object):
     def followers(self):
         leader = self.leader()
         return [master for master in self.masters if master['id'] != leader['id']]
+
+    def zk_url(self):
+        """What a framework was given when the leader was to be found in ZooKeeper."""
+        return 'zk://%s/mesos' % ','.join(master['zk'] for master in self.masters)
 
     def kill(self, master):
         """kill -9."""

@@ -56,7 +56,7 @@ def any_master_will_do(cluster, ledger):
     print('%d tasks finished, through a follower\n' % N_TASKS, flush=True)
 
 
-def finish(books, info, driver, cluster, explicit):
+def finish(books, info, driver, cluster, explicit, master=None):
     """Waits for all tasks. When the driver fails, because its master died or no longer leads,
     another one is started against a surviving master, under the framework's id."""
     framework_id = driver.framework_id
@@ -74,8 +74,8 @@ def finish(books, info, driver, cluster, explicit):
         stop(driver, teardown=False)
         if framework_id:
             info['id'] = dict(value=framework_id)
-        master = cluster.masters[turn % len(cluster.masters)]
-        driver = start(books, info, master['http'], explicit)
+        http = cluster.masters[turn % len(cluster.masters)]['http']
+        driver = start(books, info, master or http, explicit)
     raise AssertionError('%d drivers failed' % DRIVERS_MAX)
 
 
@@ -150,10 +150,25 @@ def the_leader_dies(cluster, ledger):
               N_TASKS, len(books.offers_found), len(books.updates_found)), flush=True)
 
 
+def zookeeper_is_not_missed(cluster, ledger):
+    """A driver that was told to look for the leader in ZooKeeper finds it, and the next one."""
+    books = Books(N_TASKS, 'echo %%(task)s >> %s; sleep 0.5' % ledger)
+    info = framework()
+    driver = start(books, info, cluster.zk_url())
+    books.wait('some finished tasks',
+               lambda: len(books.finished()) >= FINISHED_BEFORE_KILL, LIMIT_SECONDS)
+    leader = cluster.leader()
+    cluster.kill(leader)
+    print('killed master %d: %d tasks finished' % (leader['id'], len(books.finished())), flush=True)
+    finish(books, info, driver, cluster, explicit=False, master=cluster.zk_url())
+    check_ledger(ledger, books)
+    print('%d tasks finished, the leader found in the place of ZooKeeper\n' % N_TASKS, flush=True)
+
+
 def main(binary):
     # The driver logs every lost connection with a traceback; losing them is the point here.
     logging.disable(logging.CRITICAL)
-    for test in (any_master_will_do, the_leader_dies):
+    for test in (any_master_will_do, the_leader_dies, zookeeper_is_not_missed):
         print('== %s' % test.__name__, flush=True)
         descriptor, ledger = tempfile.mkstemp()
         os.close(descriptor)

@@ -1,6 +1,7 @@
 //! The master's flags.
 
 mod autopilot;
+mod zk_facade;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use regency_raft_store::{EngineKind, PeerSpec};
 use regency_types::NodeId;
 
 pub use self::autopilot::AutopilotFlags;
+pub use self::zk_facade::ZkFacadeFlags;
 pub use crate::timing_flags::TimingFlags;
 
 /// Flags of `regency master`. Durations take units: `50ms`, `15secs`, `1mins`.
@@ -145,6 +147,10 @@ pub struct MasterFlags {
     /// Largest request body accepted, in bytes.
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub max_request_bytes: usize,
+
+    /// What answers clients that look for the leader in ZooKeeper.
+    #[command(flatten)]
+    pub zk_facade: ZkFacadeFlags,
 }
 
 /// The value of `--stall-abort-timeout`.

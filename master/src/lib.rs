@@ -14,6 +14,7 @@ pub mod query;
 mod rpc;
 mod run;
 mod timing_flags;
+mod zk_facade;
 
 pub use flags::{MasterFlags, Peer};
 pub use run::run;

@@ -17,7 +17,7 @@ use crate::flags::MasterFlags;
 use crate::leader::{LeaderConfig, supervise};
 use crate::query::Identity;
 use crate::rpc::AttachService;
-use crate::{http_server, metrics};
+use crate::{http_server, metrics, zk_facade};
 
 /// Version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -60,6 +60,10 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
     let http = bind(flags.ip, flags.port, "--port")?;
     let agents = bind(flags.ip, flags.agent_port, "--agent-port")?;
     let raft = bind(flags.ip, flags.raft_port, "--raft-port")?;
+    let zookeeper = match flags.zk_facade.zk_facade_port {
+        Some(port) => Some(bind(flags.ip, port, "--zk-facade-port")?),
+        None => None,
+    };
     let config = Config {
         node: NodeId(flags.id),
         data_dir: flags.data_dir.clone(),
@@ -107,6 +111,10 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
     let http = http
         .into_tokio()
         .context("cannot use the listener for clients")?;
+    if let Some(zookeeper) = zookeeper {
+        let (cx, flags) = (cx.clone(), flags.zk_facade.clone());
+        zk_facade::start(zookeeper, flags, cx, stopped.clone())?;
+    }
     let http = tokio::spawn(http_server::serve(http, api::router(cx), leader, stopped));
     let supervisor = tokio::spawn(supervise(consensus.clone(), clock, leader_config, current));
     let mut autopilot = {

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get};
 
-pub(crate) use cx::ApiCx;
+pub(crate) use cx::{ApiCx, Where};
 
 /// Everything this master answers over HTTP.
 pub(crate) fn router(cx: ApiCx) -> Router {

@@ -45,6 +45,8 @@ pub(crate) struct Member {
     /// Masters only: `host:port` for agents, and for other masters.
     pub(crate) grpc: Option<String>,
     pub(crate) raft: Option<String>,
+    /// Masters only: `host:port` for ZooKeeper clients, when asked for.
+    pub(crate) zk: Option<String>,
     /// Its data.
     pub(crate) dir: PathBuf,
     launch: Launch,
@@ -60,6 +62,8 @@ pub(crate) struct MemberInfo {
     pub(crate) grpc: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) raft: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) zk: Option<String>,
     pub(crate) pid: Option<i32>,
     pub(crate) dir: PathBuf,
     pub(crate) log: PathBuf,
@@ -90,6 +94,7 @@ impl Member {
             http: self.http.clone(),
             grpc: self.grpc.clone(),
             raft: self.raft.clone(),
+            zk: self.zk.clone(),
             pid: self.pid(),
             dir: self.dir.clone(),
             log: self.launch.log.clone(),
@@ -266,6 +271,11 @@ impl Layout<'_> {
             .map(str::to_owned),
         );
         launch.argv.push("--bootstrap".to_owned());
+        let zk = self.flags.zk_facade.then(|| self.ports.master_zk(id));
+        if let Some(port) = zk {
+            let port = port.to_string();
+            launch.argv.extend(["--zk-facade-port".to_owned(), port]);
+        }
         launch.argv.extend(self.flags.timing.args());
         launch.argv.extend(self.flags.master_flag.iter().cloned());
         Ok(Member {
@@ -274,6 +284,7 @@ impl Layout<'_> {
             http: format!("{HOST}:{http}"),
             grpc: Some(format!("{HOST}:{agents}")),
             raft: Some(format!("{HOST}:{raft}")),
+            zk: zk.map(|port| format!("{HOST}:{port}")),
             dir,
             launch,
             process: None,
@@ -305,6 +316,7 @@ impl Layout<'_> {
             http: format!("{HOST}:{http}"),
             grpc: None,
             raft: None,
+            zk: None,
             dir,
             launch,
             process: None,

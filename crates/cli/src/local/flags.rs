@@ -50,6 +50,11 @@ pub(crate) struct LocalFlags {
     #[arg(long)]
     pub(crate) no_demo: bool,
 
+    /// Let clients that look for the leader in ZooKeeper find it: each master also serves that, at
+    /// the port `zk` of its row.
+    #[arg(long)]
+    pub(crate) zk_facade: bool,
+
     /// Leave masters and agents alone that somebody else killed, for scripts that restart them.
     #[arg(long)]
     pub(crate) no_restart: bool,

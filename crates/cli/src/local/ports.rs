@@ -10,6 +10,7 @@ use std::ops::Range;
 const MASTER_HTTP: u16 = 0;
 const MASTER_RAFT: u16 = 10;
 const MASTER_AGENTS: u16 = 20;
+const MASTER_ZK: u16 = 25;
 const AGENT_HTTP: u16 = 30;
 /// The block's last port, held open while the cluster runs: it keeps other clusters that look
 /// for a free block out of this one, also while one of its masters is dead.
@@ -82,6 +83,10 @@ impl Ports {
                     format!("other masters at master {id}"),
                 ),
                 (self.master_agents(id), format!("agents at master {id}")),
+                (
+                    self.master_zk(id),
+                    format!("ZooKeeper clients at master {id}"),
+                ),
             ]
         });
         let of_agents =
@@ -101,6 +106,10 @@ impl Ports {
 
     pub(crate) fn master_agents(&self, id: u16) -> u16 {
         self.base + MASTER_AGENTS + id - 1
+    }
+
+    pub(crate) fn master_zk(&self, id: u16) -> u16 {
+        self.base + MASTER_ZK + id - 1
     }
 
     pub(crate) fn agent_http(&self, id: u16) -> u16 {
@@ -129,6 +138,7 @@ mod tests {
                 ports.master_http(id),
                 ports.master_raft(id),
                 ports.master_agents(id),
+                ports.master_zk(id),
             ]
         });
         let of_agents = (1..=AGENTS_MAX).map(|id| ports.agent_http(id));

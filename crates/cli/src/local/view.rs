@@ -235,6 +235,7 @@ mod tests {
             http: format!("127.0.0.1:{id}"),
             grpc: None,
             raft: None,
+            zk: None,
             pid: Some(1000 + i32::from(id)),
             dir: PathBuf::new(),
             log: PathBuf::new(),
