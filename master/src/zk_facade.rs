@@ -108,8 +108,12 @@ fn term(state: &State) -> Option<u64> {
 /// Brings what is shown up to date; tells whether that changed anything.
 fn update(shown: &mut Shown, state: &State, leader: &Where) -> bool {
     let mut changed = false;
+    let unsure = matches!(leader, Where::Nowhere);
     let seen = shown.view.as_ref().map(|view| view.term);
-    if let Some(record) = state.term().filter(|record| Some(record.term.0) > seen) {
+    let newer = state.term().filter(|record| Some(record.term.0) > seen);
+    // A master that just started finds an old leader in its log: until somebody leads as far as it
+    // knows, it shows nobody.
+    if let Some(record) = newer.filter(|_| seen.is_some() || !unsure) {
         shown.view = Some(View {
             term: record.term.0,
             elected_ms: i64::try_from(record.wall.0).unwrap_or(i64::MAX),
@@ -120,10 +124,46 @@ fn update(shown: &mut Shown, state: &State, leader: &Where) -> bool {
     let leads = matches!(leader, Where::Here(_));
     changed |= leads != shown.leads;
     shown.leads = leads;
-    let unsure = matches!(leader, Where::Nowhere);
     if unsure != shown.unsure_since.is_some() {
         shown.unsure_since = unsure.then(Instant::now);
         changed = true;
     }
     changed
+}
+
+#[cfg(test)]
+mod tests {
+    use regency_raft_store::MasterAddress;
+    use regency_types::NodeId;
+
+    use super::*;
+    use crate::query::fixture;
+
+    fn there() -> Where {
+        Where::There(MasterAddress {
+            node: NodeId(2),
+            hostname: "m2.example".into(),
+            http: "10.0.0.2:5050".into(),
+            agent: "10.0.0.2:5061".into(),
+        })
+    }
+
+    #[test]
+    fn a_leader_of_the_log_is_not_shown_before_one_of_today_is_known() {
+        let state = fixture::Cluster::new().state;
+        let mut shown = Shown::default();
+        assert!(
+            update(&mut shown, &state, &Where::Nowhere),
+            "nobody is known"
+        );
+        assert!(shown.view.is_none(), "what the log tells may be long ago");
+        assert!(update(&mut shown, &state, &there()));
+        let term = state.term().expect("a term began").term.0;
+        assert_eq!(shown.view.as_ref().map(|view| view.term), Some(term));
+        assert!(shown.unsure_since.is_none());
+        assert!(!update(&mut shown, &state, &there()), "nothing changed");
+        assert!(update(&mut shown, &state, &Where::Nowhere));
+        assert!(shown.view.is_some(), "it is shown while it may come back");
+        assert!(shown.unsure_since.is_some());
+    }
 }

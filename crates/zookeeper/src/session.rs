@@ -4,6 +4,9 @@ use crate::protocol::{Body, Code, Request, event, reply};
 use crate::tree::{BasePath, Node, View};
 use crate::watches::{Fired, TooMany, Watches};
 
+/// Longest path that is looked at, in bytes: a watch keeps its path, so this bounds a client's memory.
+const PATH_MAX: usize = 4096;
+
 /// One client's connection.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -37,7 +40,7 @@ impl Session {
     /// The frames that answer a request.
     ///
     /// # Errors
-    /// When it would set too many watches.
+    /// When it would set too many watches, or one that takes too much room.
     pub(crate) fn answer(&mut self, xid: i32, request: &Request) -> Result<Vec<Vec<u8>>, TooMany> {
         let mut frames = Vec::new();
         let body = match request {
@@ -70,6 +73,10 @@ impl Session {
             Request::GetAcl { path } => self.node(path).map(|node| Body::Acl(node.stat)),
             Request::Sync { path } => Ok(Body::Path(path.clone())),
             Request::SetWatches(set) => {
+                let paths = set.data.iter().chain(&set.exist).chain(&set.child);
+                if paths.into_iter().any(|path| path.len() > PATH_MAX) {
+                    return Err(TooMany);
+                }
                 let fired = self.watches.set(&self.base, &self.seen, set)?;
                 frames = encoded(&fired);
                 Ok(Body::Empty)
@@ -89,7 +96,8 @@ impl Session {
     }
 
     fn node(&self, path: &str) -> Result<Node, Code> {
-        if !path.starts_with('/') || (path.len() > 1 && path.ends_with('/')) {
+        let slash_last = path.len() > 1 && path.ends_with('/');
+        if !path.starts_with('/') || slash_last || path.len() > PATH_MAX {
             return Err(Code::BadArguments);
         }
         self.base.node(&self.seen, path).ok_or(Code::NoNode)
@@ -233,5 +241,19 @@ mod tests {
         }
         session.answer(1, &exists("/3")).expect("it is there");
         assert_eq!(session.answer(1, &exists("/4")), Err(TooMany));
+    }
+
+    #[test]
+    fn no_watch_keeps_a_path_without_end() {
+        let mut session = session(1);
+        let long = format!("/{}", "x".repeat(PATH_MAX));
+        let frames = session.answer(1, &exists(&long)).expect("no watch is set");
+        assert_eq!(code(&frames[0]), Code::BadArguments as i32);
+        assert_eq!(session.watches, Watches::new(4));
+        let set = SetWatches {
+            exist: vec![long],
+            ..SetWatches::default()
+        };
+        assert_eq!(session.answer(1, &Request::SetWatches(set)), Err(TooMany));
     }
 }

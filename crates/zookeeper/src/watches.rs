@@ -13,7 +13,7 @@ pub(crate) struct TooMany;
 /// A watch that fired: what is to be told.
 pub(crate) type Fired = (Happened, String);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Watches {
     /// Set by exists and getData.
     data: HashSet<String>,
