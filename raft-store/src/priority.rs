@@ -4,8 +4,8 @@
 //! enough late ones are an election. The threads of replication do little and rarely, so they may
 //! go first, where the system lets them.
 
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
+use std::cell::Cell;
+use std::sync::Once;
 
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
@@ -13,48 +13,50 @@ use tokio::runtime::{Builder, Runtime};
 /// A runtime for replication. Its workers get this nice value, as far as the system permits;
 /// threads for blocking work keep that of the process.
 ///
+/// A worker sets it for itself, the first time it has nothing to do: only a worker ever goes to sleep as
+/// one. Nothing waits for that. Tasks that wait for each other until there is one on each worker would
+/// not do: now and then one worker takes two of them while the other falls asleep, and they wait for
+/// ever.
+///
 /// # Errors
 /// When there are no threads.
 pub(crate) fn runtime(threads: usize, nice: i32) -> std::io::Result<Runtime> {
     // Threads inherit it from who starts them, here from a worker.
     let ordinary = getpriority_process(None).unwrap_or(0);
-    let runtime = Builder::new_multi_thread()
+    let mut builder = Builder::new_multi_thread();
+    builder
         .worker_threads(threads)
         .thread_name("raft")
         .on_thread_start(move || {
             // What may not be lowered was not raised before.
             let _ = set_nice(ordinary);
         })
-        .enable_all()
-        .build()?;
+        .enable_all();
     if nice < ordinary {
-        favour(&runtime, threads, nice);
+        builder.on_thread_park(move || favour(nice));
     }
-    Ok(runtime)
+    builder.build()
 }
 
-/// Sets the nice value of all workers. Each takes one of as many tasks that wait for each other, and
-/// for the caller: there must be nothing else yet that a worker could take.
-fn favour(runtime: &Runtime, threads: usize, nice: i32) {
-    let all_run = Arc::new(Barrier::new(threads + 1));
-    let (results, set) = channel();
-    for _ in 0..threads {
-        let (all_run, results) = (Arc::clone(&all_run), results.clone());
-        runtime.spawn(async move {
-            // The caller is there until all have said it.
-            let _ = results.send(set_nice(nice));
-            all_run.wait();
-        });
+/// Sets the nice value of the calling worker, once.
+fn favour(nice: i32) {
+    thread_local! {
+        static DONE: Cell<bool> = const { Cell::new(false) };
     }
-    all_run.wait();
-    match set.try_iter().find_map(Result::err) {
-        None => tracing::debug!(nice, "threads of replication go first"),
-        Some(error) => tracing::info!(
-            nice,
-            %error,
-            "threads of replication are not favoured; grant CAP_SYS_NICE or LimitNICE where \
-             processors are busy"
-        ),
+    static REFUSED: Once = Once::new();
+    if DONE.replace(true) {
+        return;
+    }
+    match set_nice(nice) {
+        Ok(()) => tracing::debug!(nice, "a thread of replication goes first"),
+        Err(error) => REFUSED.call_once(|| {
+            tracing::info!(
+                nice,
+                %error,
+                "threads of replication are not favoured; grant CAP_SYS_NICE or LimitNICE where \
+                 processors are busy"
+            );
+        }),
     }
 }
 
@@ -65,6 +67,8 @@ fn set_nice(nice: i32) -> rustix::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn own_nice() -> i32 {
@@ -78,17 +82,17 @@ mod tests {
         let permitted = std::thread::spawn(move || set_nice(wanted).is_ok())
             .join()
             .expect("a thread");
+        let expected = if permitted { wanted } else { ordinary };
         let runtime = runtime(2, wanted).expect("threads");
-        let (worker, blocking) = runtime.block_on(async {
-            let worker = tokio::spawn(async { own_nice() }).await;
-            let blocking = tokio::spawn(async { tokio::task::spawn_blocking(own_nice).await });
-            let blocking = blocking.await.expect("not cancelled");
-            (
-                worker.expect("not cancelled"),
-                blocking.expect("not cancelled"),
-            )
-        });
-        assert_eq!(worker, if permitted { wanted } else { ordinary });
-        assert_eq!(blocking, ordinary);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // A worker may not have slept yet.
+        while runtime.block_on(runtime.spawn(async { own_nice() })).ok() != Some(expected) {
+            assert!(Instant::now() < deadline, "no worker has {expected}");
+        }
+        for _ in 0..100 {
+            let blocking = async { tokio::task::spawn_blocking(own_nice).await };
+            let blocking = runtime.block_on(runtime.spawn(blocking));
+            assert_eq!(blocking.expect("not cancelled").ok(), Some(ordinary));
+        }
     }
 }
