@@ -7,8 +7,8 @@ use bytes::Bytes;
 use prost::Message;
 use regency_agent_core::message::Report;
 use regency_agent_core::{
-    Adoption, AgentMessage, Command, Fence, LaunchId, MasterMessage, Numbered, Reason, Refusal,
-    Source, Update,
+    Adoption, AgentMessage, CheckStatus, Command, Fence, LaunchId, MasterMessage, Numbered, Reason,
+    Refusal, Source, Update,
 };
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_types::{
@@ -17,7 +17,9 @@ use regency_types::{
 };
 use regency_wire::v1;
 use regency_wire::v1::framework_info::capability::Type as Capability;
+use regency_wire::validate::task as validate;
 
+use crate::checks::Plans;
 use crate::directory::container_name;
 
 /// Why a message of a master makes no sense.
@@ -170,8 +172,9 @@ fn launch(launch: rpc::Launch) -> Result<Command, MessageError> {
         .map_err(|_| MessageError::Missing("a readable task_info"))?;
     let id = launch_id(&launch.framework_id, &task.task_id.value, launch.generation)?;
     let framework = v1::FrameworkInfo::decode(launch.framework_info.clone());
+    let plans = Plans::of_task(&task);
     let defect = match &framework {
-        Ok(_) => defect(&task),
+        Ok(_) => defect(&task).or_else(|| plans.as_ref().err().cloned()),
         Err(error) => Some(format!(
             "The framework's description cannot be read: {error}"
         )),
@@ -181,27 +184,28 @@ fn launch(launch: rpc::Launch) -> Result<Command, MessageError> {
         capabilities
             .any(|capability| capability.r#type == Some(Capability::TaskKillingState as i32))
     });
+    let plans = plans.unwrap_or_default();
     Ok(Command::Launch {
         id,
         kill_grace: kill_grace(&task),
         framework_info: launch.framework_info,
         task_info: launch.task_info,
         killing_state,
+        health: plans.health.map(|(_, rule)| rule),
+        check: plans.check.map(|(_, status)| status),
+        max_completion: span(task.max_completion_time.as_ref()),
         defect,
     })
 }
 
 fn kill_grace(task: &v1::TaskInfo) -> Option<DurationMs> {
-    let nanoseconds = task
-        .kill_policy
-        .as_ref()?
-        .grace_period
-        .as_ref()?
-        .nanoseconds;
-    // Below zero is no span; the default serves.
-    u64::try_from(nanoseconds)
-        .ok()
-        .map(|ns| DurationMs(ns / 1_000_000))
+    span(task.kill_policy.as_ref()?.grace_period.as_ref())
+}
+
+/// Below zero is no span; the default serves.
+fn span(duration: Option<&v1::DurationInfo>) -> Option<DurationMs> {
+    let nanoseconds = u64::try_from(duration?.nanoseconds).ok()?;
+    Some(DurationMs(nanoseconds / 1_000_000))
 }
 
 /// Why this agent cannot run a task.
@@ -216,12 +220,8 @@ fn defect(task: &v1::TaskInfo) -> Option<String> {
     if !command.uris.is_empty() {
         return Some("This agent does not fetch URIs yet".to_owned());
     }
-    let has_program = match command.shell.unwrap_or(true) {
-        true => command.value.is_some(),
-        false => command.value.is_some() || !command.arguments.is_empty(),
-    };
-    if !has_program {
-        return Some("Task's command has no value".to_owned());
+    if let Err(error) = validate::command(command) {
+        return Some(error);
     }
     let container = task.container.as_ref()?;
     if container.r#type == Container::Docker as i32 {
@@ -353,8 +353,32 @@ fn status(
         timestamp: Some(update.timestamp.as_secs_f64()),
         uuid: Some(bytes_of(update.uuid.to_bytes())),
         container_status: by_executor.then(|| container_status(report, constants)),
+        healthy: update.healthy,
+        check_status: update.check_status.map(check_status),
         ..v1::TaskStatus::default()
     }
+}
+
+fn check_status(status: CheckStatus) -> v1::CheckStatusInfo {
+    use v1::check_info::Type;
+    use v1::check_status_info::{Command, Http, Tcp};
+    let mut wire = v1::CheckStatusInfo::default();
+    let kind = match status {
+        CheckStatus::Command(exit_code) => {
+            wire.command = Some(Command { exit_code });
+            Type::Command
+        }
+        CheckStatus::Http(status_code) => {
+            wire.http = Some(Http { status_code });
+            Type::Http
+        }
+        CheckStatus::Tcp(succeeded) => {
+            wire.tcp = Some(Tcp { succeeded });
+            Type::Tcp
+        }
+    };
+    wire.r#type = Some(kind as i32);
+    wire
 }
 
 fn container_status(report: &Report, constants: &Constants) -> v1::ContainerStatus {
@@ -391,6 +415,9 @@ fn reason_of(reason: Reason) -> v1::task_status::Reason {
         Reason::Reconciliation => Wire::Reconciliation,
         Reason::TaskInvalid => Wire::TaskInvalid,
         Reason::TaskKilledDuringLaunch => Wire::TaskKilledDuringLaunch,
+        Reason::TaskHealthCheckStatusUpdated => Wire::TaskHealthCheckStatusUpdated,
+        Reason::TaskCheckStatusUpdated => Wire::TaskCheckStatusUpdated,
+        Reason::MaxCompletionTimeReached => Wire::MaxCompletionTimeReached,
     }
 }
 
@@ -418,6 +445,8 @@ mod tests {
             source,
             reason: None,
             message: Some("Command exited with status 0".to_owned()),
+            healthy: None,
+            check_status: None,
             timestamp: WallTime(1_500),
         }
     }

@@ -8,18 +8,20 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bytes::Bytes;
 use regency_agent_core::{
-    Action, Core, Cx, Durable, Fence, Input, LaunchId, Mint, ProcessFact, Record, Step, StopReason,
-    StreamNo,
+    Action, Core, Cx, Durable, Fence, Input, Launch, LaunchId, Mint, ProcessFact, Record, Step,
+    StopReason, StreamNo,
 };
 use regency_agent_core::{ContainerId, MasterMessage};
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_runtime::{Clock, IdMint, RandomIds, SystemClock};
-use regency_types::UpdateUuid;
+use regency_types::{AgentId, UpdateUuid};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::attach::{Event, Leave};
 use crate::checkpoint::Log;
+use crate::checks::Checks;
 use crate::convert::{self, Constants};
 use crate::metrics;
 use crate::tasks::{TaskEvent, Tasks};
@@ -50,6 +52,7 @@ pub(crate) struct Driver {
     /// Away only while it is being written.
     log: Option<Log>,
     tasks: Tasks,
+    checks: Checks,
     constants: Constants,
     clock: SystemClock,
     mint: Random,
@@ -76,6 +79,7 @@ impl Driver {
         core: Core,
         log: Log,
         tasks: Tasks,
+        checks: Checks,
         constants: Constants,
         leaves: mpsc::Sender<Leave>,
     ) -> Self {
@@ -83,6 +87,7 @@ impl Driver {
             core,
             log: Some(log),
             tasks,
+            checks,
             constants,
             clock: SystemClock::default(),
             mint: Random,
@@ -194,6 +199,7 @@ impl Driver {
             TaskEvent::Input(input) => {
                 if let Input::Ended(id, _) = &input {
                     self.tasks.ended(id);
+                    self.checks.end(id);
                 }
                 batch.inputs.push(input);
             }
@@ -264,7 +270,11 @@ impl Driver {
             Action::Prepare(id) => self.prepare(&id),
             Action::Go(id) => self.tasks.go(&id),
             Action::Abort(id) => self.tasks.abort(&id),
-            Action::Terminate(id) => self.tasks.terminate(&id),
+            Action::Check(id) => self.check(&id),
+            Action::Terminate(id) => {
+                self.checks.end(&id);
+                self.tasks.terminate(&id);
+            }
             Action::Destroy(id) => self.tasks.destroy(&id),
             Action::Forget(id, container) => self.tasks.forget(&id, container),
             Action::Stop(reason) => return Err(reason),
@@ -300,19 +310,29 @@ impl Driver {
     }
 
     fn prepare(&mut self, id: &LaunchId) {
+        if let Some((agent_id, launch, info)) = self.launch(id) {
+            self.tasks.prepare(agent_id, launch, info);
+        }
+    }
+
+    fn check(&mut self, id: &LaunchId) {
+        let Some((agent_id, launch, info)) = self.launch(id) else {
+            return;
+        };
+        let started = self.core.durable().tasks.get(id).and_then(|t| t.started);
+        let now = self.clock.wall();
+        let age_ms = started.map_or(0, |started| now.0.saturating_sub(started.0));
+        let age = Duration::from_millis(age_ms);
+        self.checks.begin(agent_id, launch, info, age);
+    }
+
+    /// A launch in the table, with the agent's id and the framework's description.
+    fn launch(&self, id: &LaunchId) -> Option<(AgentId, Launch, Bytes)> {
         let durable = self.core.durable();
-        let Some(task) = durable.tasks.get(id) else {
-            return;
-        };
-        let Some(agent_id) = durable.agent_id.clone() else {
-            return;
-        };
-        let info = durable
-            .frameworks
-            .get(&id.key.framework)
-            .cloned()
-            .unwrap_or_default();
-        self.tasks.prepare(agent_id, task.launch.clone(), info);
+        let task = durable.tasks.get(id)?;
+        let info = durable.frameworks.get(&id.key.framework).cloned();
+        let info = info.unwrap_or_default();
+        Some((durable.agent_id.clone()?, task.launch.clone(), info))
     }
 
     fn gauge_tasks(&self) {

@@ -8,10 +8,12 @@
 //! * `directory`: its work directory; `checkpoint`: its memory there.
 //! * `attach`: the stream to whichever master leads; `convert`: the messages on it.
 //! * `tasks`: sandboxes and processes; `shim`: the process beside each command.
+//! * `checks`: looking at running tasks again and again.
 //! * `http`: what others may ask it.
 
 mod attach;
 mod checkpoint;
+mod checks;
 mod convert;
 mod description;
 mod directory;

@@ -21,6 +21,13 @@ pub const CHECKPOINT_BYTES: &str = "regency_agent_checkpoint_bytes";
 /// Processes of an agent with other checkpoints that were killed at the start.
 pub const STRAYS_KILLED_TOTAL: &str = "regency_agent_strays_killed_total";
 
+/// Checks of tasks that were made. Labels [`KIND`] and [`RESULT`].
+pub const CHECKS_TOTAL: &str = "regency_agent_checks_total";
+
+/// Label: `health_check` or `check`.
+pub const KIND: &str = "kind";
+/// Label: `passed`, `failed`, or `error` when there was no result.
+pub const RESULT: &str = "result";
 /// Label: the state's name in `mesos.v1.TaskState`, such as `TASK_RUNNING`.
 pub const STATE: &str = "state";
 
@@ -33,6 +40,10 @@ pub(crate) fn describe() {
     describe_gauge!(ATTACHED, "1 while attached to a leading master, else 0");
     describe_counter!(LAUNCHES_TOTAL, "Launches noted");
     describe_counter!(UPDATES_TOTAL, "Status updates made, by state");
+    describe_counter!(
+        CHECKS_TOTAL,
+        "Checks of tasks that were made, by kind and result"
+    );
     describe_gauge!(TASKS, "Launches that run or whose end is not acknowledged");
     describe_gauge!(
         UPDATES_PENDING,

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::attach;
 use crate::checkpoint::{Log, Opened};
+use crate::checks::Checks;
 use crate::convert::Constants;
 use crate::description::Description;
 use crate::directory::WorkDirectory;
@@ -114,6 +115,8 @@ pub async fn run_until(
     let (stream_events, streams_rx) = mpsc::channel(EVENTS_MAX);
     let (looks, looks_rx) = mpsc::channel(EVENTS_MAX);
     let (leaves, leaves_rx) = mpsc::channel(EVENTS_MAX);
+    let checks = Checks::new(Arc::clone(&ground), task_events.clone())
+        .context("cannot make a client for HTTP checks")?;
     let mut tasks = Tasks::new(ground, task_events);
     for (id, container, process) in alive {
         tasks.adopt(id, container, process);
@@ -130,7 +133,8 @@ pub async fn run_until(
         info: description.info.clone(),
         address: description.address,
     };
-    let mut driver = Driver::new(Core::new(durable, timing), log, tasks, constants, leaves);
+    let core = Core::new(durable, timing);
+    let mut driver = Driver::new(core, log, tasks, checks, constants, leaves);
     driver.recover(facts).await?;
 
     let mut around = TaskSet::new();

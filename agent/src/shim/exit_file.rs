@@ -27,7 +27,8 @@ pub(crate) fn was_started(folder: &Path) -> bool {
     folder.join(STARTED_FILE).exists()
 }
 
-fn text(exit: Exit) -> String {
+/// How it is written.
+pub(super) fn text(exit: Exit) -> String {
     match exit {
         Exit::Exited(status) => format!("exited {status}\n"),
         Exit::Signaled(signal) => format!("signaled {signal}\n"),
@@ -36,7 +37,8 @@ fn text(exit: Exit) -> String {
     }
 }
 
-fn parse(text: &str) -> Option<Exit> {
+/// Reads what [`text`] wrote; `None` for anything else, also for half of it.
+pub(crate) fn parse(text: &str) -> Option<Exit> {
     let text = text.strip_suffix('\n')?;
     match text.split_once(' ') {
         Some(("exited", status)) => Some(Exit::Exited(status.parse().ok()?)),

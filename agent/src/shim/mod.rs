@@ -16,6 +16,7 @@
 //! SIGTERM to the shim asks the command to end, SIGUSR1 kills all of it. Whatever the
 //! command leaves behind is adopted by the shim (it is a subreaper) and dies with it.
 
+mod check;
 mod descendants;
 mod exit_file;
 mod identity;
@@ -37,11 +38,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(crate) use exit_file::{read_exit, was_started};
+pub(crate) use exit_file::{parse as parse_exit, read_exit, was_started};
 pub(crate) use identity::{all_pids, boot_id, start_ticks};
 
 /// Name of the subcommand.
 pub const SUBCOMMAND: &str = "task-shim";
+
+/// Instead of a folder: runs the command of one check, see `check`.
+pub(crate) const CHECK_FLAG: &str = "--check";
 
 /// In the shim's folder: there since just before the command was started.
 pub(crate) const STARTED_FILE: &str = "started";
@@ -84,7 +88,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         say("usage: task-shim <folder>; started by the agent, not by hand");
         return ExitCode::from(2);
     };
-    match run(Path::new(&folder)) {
+    let ran = match folder.to_str() {
+        Some(CHECK_FLAG) => check::run(),
+        _ => run(Path::new(&folder)),
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("{error:#}"));
@@ -122,7 +130,7 @@ fn run(folder: &Path) -> anyhow::Result<()> {
             return Ok(());
         }
         std::fs::File::create(folder.join(STARTED_FILE))?;
-        let exit = match start(&spec) {
+        let exit = match start(&spec, "stdout") {
             Ok(group) => {
                 // The agent may be gone by now; the command does not depend on it.
                 let _ = socket.write_all(RUNNING.as_bytes());
@@ -189,8 +197,9 @@ fn close_stdin() {
     }
 }
 
-/// Starts the command as the leader of its own process group and returns that group.
-fn start(spec: &Spec) -> io::Result<Pid> {
+/// Starts the command as the leader of its own process group and returns that group. Its output
+/// goes to the file `stdout` of the sandbox.
+fn start(spec: &Spec, stdout: &str) -> io::Result<Pid> {
     let output = |name| {
         let path = spec.sandbox.join(name);
         let file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -207,7 +216,7 @@ fn start(spec: &Spec) -> io::Result<Pid> {
         .envs(spec.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&spec.sandbox)
         .stdin(Stdio::null())
-        .stdout(output("stdout")?)
+        .stdout(output(stdout)?)
         .stderr(output("stderr")?)
         .process_group(0);
     if let Some((user, group)) = spec.owner {

@@ -82,14 +82,17 @@ pub(super) fn of_command(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let own = command
-        .environment
-        .iter()
-        .flat_map(|environment| &environment.variables);
-    all.extend(own.map(|variable| {
-        let value = variable.value.clone().unwrap_or_default();
-        (variable.name.clone(), value)
-    }));
+    all.extend(own(command));
     all.extend(marks(ground, container));
     all
+}
+
+/// The variables that a command brings itself.
+pub(super) fn own(command: &v1::CommandInfo) -> impl Iterator<Item = (String, String)> + '_ {
+    let variables = command.environment.iter();
+    let variables = variables.flat_map(|environment| &environment.variables);
+    variables.map(|variable| {
+        let value = variable.value.clone().unwrap_or_default();
+        (variable.name.clone(), value)
+    })
 }

@@ -31,7 +31,9 @@ use crate::directory::Paths;
 use crate::shim::{DESTROY_SIGNAL, GO};
 
 pub(crate) use pidfd::PidFd;
+pub(crate) use prepare::shim_command;
 pub(crate) use recover::{clean, find};
+pub(crate) use spec::of_check as check_spec;
 
 /// Most commands being prepared at once. More of them only wait for the same processors and disk.
 const PREPARING_MAX: usize = 32;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use regency_agent_core::{Launch, ProcessRef};
+use regency_agent_core::{ContainerId, Launch, ProcessRef};
 use regency_types::AgentId;
 use tokio::io::AsyncReadExt;
 
@@ -63,13 +63,8 @@ fn start(ground: &Ground, launch: &Launch, spec: &Spec) -> anyhow::Result<Talk> 
         .with_context(|| format!("cannot write in {}", folder.display()))?;
     let (mut socket, theirs) = UnixStream::pair().context("no socket")?;
     socket.set_write_timeout(Some(READY_TIMEOUT))?;
-    let child = Command::new(&ground.shim)
-        .arg(shim::SUBCOMMAND)
+    let child = shim_command(ground, launch.container)
         .arg(&folder)
-        .env_clear()
-        .env("PATH", environment::PATH_DEFAULT)
-        .env(environment::MARK_SHIM, "1")
-        .envs(environment::marks(ground, launch.container))
         .stdin(OwnedFd::from(theirs))
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -88,6 +83,18 @@ fn start(ground: &Ground, launch: &Launch, spec: &Spec) -> anyhow::Result<Talk> 
             Err(error).context("the task's process does not listen")
         }
     }
+}
+
+/// The program that runs commands in `container`, to be completed with what it is to do.
+pub(crate) fn shim_command(ground: &Ground, container: ContainerId) -> Command {
+    let mut command = Command::new(&ground.shim);
+    command
+        .arg(shim::SUBCOMMAND)
+        .env_clear()
+        .env("PATH", environment::PATH_DEFAULT)
+        .env(environment::MARK_SHIM, "1")
+        .envs(environment::marks(ground, container));
+    command
 }
 
 /// Waits for the shim's first word.

@@ -112,6 +112,9 @@ mod tests {
             task_info: Bytes::new(),
             kill_grace: DurationMs(1),
             killing_state: false,
+            health: None,
+            check: None,
+            max_completion: None,
         };
         let mut durable = Durable::default();
         durable.apply(&Record::Launched {

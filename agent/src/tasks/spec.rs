@@ -64,6 +64,29 @@ pub(super) fn of_launch(
     })
 }
 
+/// What to run for a check of `launch`: as the task's user, in its sandbox and environment, with
+/// the variables of the check's own command on top.
+///
+/// # Errors
+/// When either cannot be run.
+pub(crate) fn of_check(
+    ground: &Ground,
+    agent_id: &AgentId,
+    launch: &Launch,
+    framework_info: &[u8],
+    check: &v1::CommandInfo,
+) -> anyhow::Result<Spec> {
+    let task = of_launch(ground, agent_id, launch, framework_info)?;
+    let mut environment = task.environment;
+    environment.extend(environment::own(check));
+    environment.extend(environment::marks(ground, launch.container));
+    Ok(Spec {
+        argv: argv(check.clone()).ok_or(SpecError::NoCommand)?,
+        environment,
+        ..task
+    })
+}
+
 /// `None` for the user the agent runs as.
 fn owner(name: &str) -> Result<Option<(u32, u32)>, SpecError> {
     let user = User::from_name(name)

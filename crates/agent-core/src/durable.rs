@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use regency_types::digest::{Digest, DigestBuilder};
 use regency_types::{
-    AgentId, BootId, ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid,
+    AgentId, BootId, ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid, WallTime,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::check::{CheckStatus, KillCause};
 use crate::launch::{Launch, LaunchId};
 use crate::update::Update;
 
@@ -46,12 +47,22 @@ pub struct Task {
     pub phase: Phase,
     /// Process that watched or watches it.
     pub executor_pid: Option<u32>,
-    /// Grace of a kill that was asked for.
+    /// Grace of a kill that was decided.
     pub kill: Option<DurationMs>,
+    /// Why it is killed, when it is.
+    pub kill_cause: KillCause,
     /// Its framework is gone: nobody is told of it any more.
     pub silent: bool,
     /// State of the newest update; TASK_STAGING before the first.
     pub latest_state: TaskState,
+    /// When its command was started.
+    pub started: Option<WallTime>,
+    /// What its health check was last told to say.
+    pub healthy: Option<bool>,
+    /// Whether its health check ever passed.
+    pub was_healthy: bool,
+    /// What its check was last told to have found.
+    pub check_status: Option<CheckStatus>,
     /// Unacknowledged updates, oldest first.
     pub updates: VecDeque<Update>,
     /// Number of updates ever made.
@@ -62,13 +73,19 @@ pub struct Task {
 
 impl Task {
     fn new(launch: Launch) -> Self {
+        let check_status = launch.check;
         Self {
             launch,
             phase: Phase::Intended,
             executor_pid: None,
             kill: None,
+            kill_cause: KillCause::Asked,
             silent: false,
             latest_state: TaskState::Staging,
+            started: None,
+            healthy: None,
+            was_healthy: false,
+            check_status,
             updates: VecDeque::new(),
             n_updates: 0,
             report_seq: 0,
@@ -148,6 +165,8 @@ pub enum Record {
         /// Commands go on above this number.
         command_seq: u64,
     },
+    /// The agent itself decided to kill a launch, with this grace.
+    KillDecided(LaunchId, DurationMs, KillCause),
 }
 
 /// Everything the agent must not forget.
@@ -209,6 +228,12 @@ impl Durable {
                     task.kill = Some(*grace);
                 }
             }
+            Record::KillDecided(id, grace, cause) => {
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.kill = Some(*grace);
+                    task.kill_cause = *cause;
+                }
+            }
             Record::Updated {
                 id,
                 update,
@@ -244,6 +269,16 @@ impl Durable {
         if let Some(task) = self.tasks.get_mut(id) {
             task.latest_state = update.state;
             task.n_updates = update.task_seq;
+            if update.state == TaskState::Starting {
+                task.started = Some(update.timestamp);
+            }
+            if update.healthy.is_some() {
+                task.healthy = update.healthy;
+                task.was_healthy |= update.healthy == Some(true);
+            }
+            if update.check_status.is_some() {
+                task.check_status = update.check_status;
+            }
             if update.state.is_terminal() {
                 task.phase = Phase::Ended;
             }

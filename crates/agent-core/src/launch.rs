@@ -4,6 +4,8 @@ use bytes::Bytes;
 use regency_types::{DurationMs, Generation, TaskKey};
 use serde::{Deserialize, Serialize};
 
+use crate::check::{CheckStatus, HealthRule};
+
 /// One launch of a task. A task id may be used again by its framework; the generation tells the
 /// launches apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,6 +45,12 @@ pub struct Launch {
     pub kill_grace: DurationMs,
     /// Whether its framework wants to hear TASK_KILLING (capability TASK_KILLING_STATE).
     pub killing_state: bool,
+    /// When its health check ends it, if it has one.
+    pub health: Option<HealthRule>,
+    /// The status of its check before the first result, if it has one.
+    pub check: Option<CheckStatus>,
+    /// It is killed when it runs longer.
+    pub max_completion: Option<DurationMs>,
 }
 
 /// Time between SIGTERM and SIGKILL when neither the kill nor the task says otherwise (Mesos).

@@ -16,10 +16,11 @@
 //!
 //! It deliberately does not know protobuf, sockets or what a process is.
 //!
-//! Reading order: [`launch`] and [`update`] (the nouns), [`durable`] (what survives a crash),
+//! Reading order: [`launch`], [`check`] and [`update`] (the nouns), [`durable`] (what survives a crash),
 //! [`message`] (what the master and the agent say), [`step`] (what comes out), [`machine`] (the
 //! rules).
 
+pub mod check;
 pub mod durable;
 pub mod exit;
 pub mod launch;
@@ -28,6 +29,7 @@ pub mod message;
 pub mod step;
 pub mod update;
 
+pub use check::{CheckStatus, Finding, HealthRule, KillCause};
 pub use durable::{Durable, Phase, ProcessRef, Record, Task};
 pub use exit::Exit;
 pub use launch::{ContainerId, Launch, LaunchId};

@@ -6,6 +6,7 @@ use regency_types::{
     AgentId, ClusterId, DurationMs, FrameworkId, NodeId, TaskState, Term, UpdateUuid,
 };
 
+use crate::check::{CheckStatus, HealthRule};
 use crate::launch::{ContainerId, LaunchId};
 use crate::update::Update;
 
@@ -115,6 +116,12 @@ pub enum Command {
         kill_grace: Option<DurationMs>,
         /// Whether the framework wants to hear TASK_KILLING.
         killing_state: bool,
+        /// When its health check ends it, if it has one.
+        health: Option<HealthRule>,
+        /// The status of its check before the first result, if it has one.
+        check: Option<CheckStatus>,
+        /// The longest it may run.
+        max_completion: Option<DurationMs>,
         /// Why this agent cannot run it, found when the bytes were decoded.
         defect: Option<String>,
     },

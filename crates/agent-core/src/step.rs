@@ -63,6 +63,9 @@ pub enum Action {
     Go(LaunchId),
     /// Drop a prepared command, or one in preparation. It must never run.
     Abort(LaunchId),
+    /// Make the checks of a running command again and again, and tell what they find. They end
+    /// with [`Self::Terminate`] and with the command. Already being done: nothing to do.
+    Check(LaunchId),
     /// SIGTERM to the command's processes.
     Terminate(LaunchId),
     /// SIGKILL to the command's processes.

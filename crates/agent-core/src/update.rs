@@ -3,6 +3,8 @@
 use regency_types::{TaskState, UpdateUuid, WallTime};
 use serde::{Deserialize, Serialize};
 
+use crate::check::CheckStatus;
+
 /// Who speaks in an update (`mesos.v1.TaskStatus.Source`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
@@ -27,6 +29,12 @@ pub enum Reason {
     TaskInvalid,
     /// REASON_TASK_KILLED_DURING_LAUNCH: killed before it started.
     TaskKilledDuringLaunch,
+    /// REASON_TASK_HEALTH_CHECK_STATUS_UPDATED: its health changed.
+    TaskHealthCheckStatusUpdated,
+    /// REASON_TASK_CHECK_STATUS_UPDATED: its check found something else than before.
+    TaskCheckStatusUpdated,
+    /// REASON_MAX_COMPLETION_TIME_REACHED: it ran longer than it may.
+    MaxCompletionTimeReached,
 }
 
 /// One status update of one launch, without what its task says already (ids, container).
@@ -44,6 +52,10 @@ pub struct Update {
     pub reason: Option<Reason>,
     /// For people; absent when the state says it all.
     pub message: Option<String>,
+    /// What its health check says of it, once there is a result.
+    pub healthy: Option<bool>,
+    /// What its check found last, when it has one.
+    pub check_status: Option<CheckStatus>,
     /// When the agent noticed.
     pub timestamp: WallTime,
 }

@@ -31,6 +31,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         5 => index.prop_map(Op::PrepareDone),
         1 => index.prop_map(Op::PrepareFails),
         5 => index.prop_map(Op::RunningSeen),
+        3 => (index, any::<bool>()).prop_map(|(i, good)| Op::Found(i, good)),
         4 => (index, any::<u8>()).prop_map(|(i, status)| Op::Exit(i, status)),
         1 => index.prop_map(Op::WatcherDies),
         2 => Just(Op::Tick),

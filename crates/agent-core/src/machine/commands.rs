@@ -2,6 +2,7 @@
 
 use regency_types::{DurationMs, FrameworkId, TaskState, UpdateUuid};
 
+use crate::check::KillCause;
 use crate::durable::{Phase, Record};
 use crate::launch::{KILL_GRACE_DEFAULT, Launch, LaunchId};
 use crate::message::{Command, Numbered};
@@ -35,6 +36,9 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
             task_info,
             kill_grace,
             killing_state,
+            health,
+            check,
+            max_completion,
             defect,
         } => {
             let launch = Launch {
@@ -43,6 +47,9 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
                 task_info,
                 kill_grace: kill_grace.unwrap_or(KILL_GRACE_DEFAULT),
                 killing_state,
+                health,
+                check,
+                max_completion,
             };
             start(core, launch, framework_info, defect, cx);
         }
@@ -115,6 +122,9 @@ fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
         task_info: bytes::Bytes::new(),
         kill_grace: KILL_GRACE_DEFAULT,
         killing_state: false,
+        health: None,
+        check: None,
+        max_completion: None,
     };
     let framework_info = bytes::Bytes::new();
     core.record(
@@ -146,13 +156,7 @@ fn kill(core: &mut Core, id: &LaunchId, grace: Option<DurationMs>, cx: &mut Cx<'
         }
         Phase::Started(_) => {
             let grace = grace.unwrap_or(task.launch.kill_grace);
-            let first = task.kill.is_none();
-            let tell = first && task.launch.killing_state;
-            core.record(Record::KillRequested(id.clone(), grace), cx);
-            if tell {
-                core.update(id, News::course(TaskState::Killing), cx);
-            }
-            processes::terminate(core, id, grace, cx);
+            processes::kill_started(core, id, grace, KillCause::Asked, cx);
         }
     }
 }

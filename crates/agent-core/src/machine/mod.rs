@@ -2,10 +2,12 @@
 //!
 //! * `attachment`: which master is listened to, and what it is told.
 //! * `commands`: what a command does to the table of launches.
+//! * `checks`: what checks find, and what runs too long.
 //! * `processes`: what the life of a process does to it, and the timers of kills.
 //! * `recovery`: what a restart makes of the table.
 
 mod attachment;
+mod checks;
 mod commands;
 mod processes;
 mod recovery;
@@ -16,6 +18,7 @@ use std::collections::BTreeMap;
 
 use regency_types::{BootId, DurationMs, TaskState};
 
+use crate::check::{CheckStatus, Finding};
 use crate::durable::{Durable, ProcessRef, Record};
 use crate::exit::Exit;
 use crate::launch::LaunchId;
@@ -24,6 +27,7 @@ use crate::step::{Action, Cx, StreamNo};
 use crate::update::{Reason, Source, Update};
 
 use attachment::{Attached, Connection};
+use checks::Health;
 use processes::KillTimer;
 
 pub use recovery::ProcessFact;
@@ -61,6 +65,8 @@ pub enum Input {
     LaunchFailed(LaunchId, String),
     /// The command runs.
     Running(LaunchId),
+    /// A check of the command was made.
+    Found(LaunchId, Finding),
     /// The command's process is gone.
     Ended(LaunchId, Exit),
     /// Time passed.
@@ -76,6 +82,10 @@ pub struct Core {
     reports: BTreeMap<u64, LaunchId>,
     connection: Connection,
     kills: BTreeMap<LaunchId, KillTimer>,
+    /// Health checks that go on.
+    healths: BTreeMap<LaunchId, Health>,
+    /// When launches have run too long.
+    time_limits: BTreeMap<LaunchId, u64>,
     /// Set once the masters removed this agent: it ends when nothing runs any more.
     removed: Option<String>,
     stopped: bool,
@@ -97,6 +107,8 @@ impl Core {
             reports,
             connection: Connection::Closed,
             kills: BTreeMap::new(),
+            healths: BTreeMap::new(),
+            time_limits: BTreeMap::new(),
             removed: None,
             stopped: false,
         }
@@ -137,9 +149,11 @@ impl Core {
             Input::Prepared(id, process) => processes::prepared(self, &id, process, cx),
             Input::LaunchFailed(id, message) => processes::launch_failed(self, &id, message, cx),
             Input::Running(id) => processes::running(self, &id, cx),
+            Input::Found(id, finding) => checks::found(self, &id, finding, cx),
             Input::Ended(id, exit) => processes::ended(self, &id, exit, cx),
             Input::Tick => {
                 attachment::tick(self, cx);
+                checks::tick(self, cx);
                 processes::tick(self, cx);
             }
         }
@@ -159,7 +173,8 @@ impl Core {
             .attached()
             .map(Attached::silence_deadline_ms);
         let kill = self.kills.values().map(|timer| timer.at_ms).min();
-        silence.into_iter().chain(kill).min()
+        let limit = self.time_limits.values().copied().min();
+        silence.into_iter().chain(kill).chain(limit).min()
     }
 
     /// Makes `record` part of this step and follows it.
@@ -176,6 +191,17 @@ impl Core {
         if task.silent {
             return;
         }
+        // What checks say stays said: each status stands for itself.
+        let (healthy, check_status) = match news.source {
+            Source::Agent => (None, None),
+            Source::Executor => (
+                news.healthy.or_else(|| {
+                    let runs = news.state == TaskState::Running;
+                    task.healthy.filter(|_| runs)
+                }),
+                news.check_status.or(task.check_status),
+            ),
+        };
         let update = Update {
             uuid: cx.mint.update_uuid(),
             task_seq: task.n_updates + 1,
@@ -183,6 +209,8 @@ impl Core {
             source: news.source,
             reason: news.reason,
             message: news.message,
+            healthy,
+            check_status,
             timestamp: cx.wall,
         };
         let report_seq = self.next_report_seq(id);
@@ -222,6 +250,7 @@ impl Core {
     ) {
         self.reports.remove(&report_seq);
         self.kills.remove(id);
+        checks::end(self, id);
         cx.act(Action::Forget(id.clone(), container));
     }
 }
@@ -232,6 +261,8 @@ struct News {
     source: Source,
     reason: Option<Reason>,
     message: Option<String>,
+    healthy: Option<bool>,
+    check_status: Option<CheckStatus>,
 }
 
 impl News {
@@ -242,6 +273,8 @@ impl News {
             source: Source::Executor,
             reason: None,
             message: None,
+            healthy: None,
+            check_status: None,
         }
     }
 
@@ -252,6 +285,8 @@ impl News {
             source: Source::Agent,
             reason: Some(reason),
             message: Some(message.into()),
+            healthy: None,
+            check_status: None,
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use regency_types::{DurationMs, TaskState};
 
+use crate::check::KillCause;
 use crate::durable::{Phase, ProcessRef, Record};
 use crate::exit::Exit;
 use crate::launch::LaunchId;
 use crate::step::{Action, Cx};
-use crate::update::{Reason, Source};
+use crate::update::Reason;
 
-use super::{Core, News, attachment};
+use super::{Core, News, attachment, checks};
 
 /// When a kill goes on to the next, or the same, SIGKILL.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,12 @@ pub(super) fn launch_failed(core: &mut Core, id: &LaunchId, message: String, cx:
 }
 
 pub(super) fn running(core: &mut Core, id: &LaunchId, cx: &mut Cx<'_>) {
+    tell_running(core, id, cx);
+    // Also of a command that an earlier run of the agent started.
+    checks::begin(core, id, cx);
+}
+
+fn tell_running(core: &mut Core, id: &LaunchId, cx: &mut Cx<'_>) {
     let is_news = core
         .durable
         .tasks
@@ -56,10 +63,11 @@ pub(super) fn running(core: &mut Core, id: &LaunchId, cx: &mut Cx<'_>) {
 }
 
 pub(super) fn ended(core: &mut Core, id: &LaunchId, exit: Exit, cx: &mut Cx<'_>) {
+    core.kills.remove(id);
+    checks::end(core, id);
     let Some(task) = core.durable.tasks.get(id) else {
         return;
     };
-    core.kills.remove(id);
     match task.phase {
         Phase::Ended => return,
         // The process went before anybody could tell it to run the command.
@@ -78,11 +86,11 @@ pub(super) fn ended(core: &mut Core, id: &LaunchId, exit: Exit, cx: &mut Cx<'_>)
         core.forget(id, cx);
         core.forgotten(id, report_seq, container, cx);
     } else {
-        let killed = task.kill.is_some();
+        let killed = task.kill.map(|_| task.kill_cause);
         let ran = matches!(exit, Exit::Exited(_) | Exit::Signaled(_));
         if ran {
             // Frameworks expect to see it run before it ends, however short it ran.
-            running(core, id, cx);
+            tell_running(core, id, cx);
         }
         core.update(id, end_news(exit, killed), cx);
     }
@@ -90,16 +98,16 @@ pub(super) fn ended(core: &mut Core, id: &LaunchId, exit: Exit, cx: &mut Cx<'_>)
 }
 
 /// The terminal update of a launch whose process ended.
-pub(super) fn end_news(exit: Exit, killed: bool) -> News {
+pub(super) fn end_news(exit: Exit, killed: Option<KillCause>) -> News {
     match exit {
-        Exit::NotStarted if killed => News::agent(
+        Exit::NotStarted if killed.is_some() => News::agent(
             TaskState::Killed,
             Reason::TaskKilledDuringLaunch,
             exit.message(),
         ),
         Exit::NotStarted => News::agent(TaskState::Dropped, Reason::AgentRestarted, exit.message()),
         Exit::Lost => News::agent(
-            if killed {
+            if matches!(killed, Some(KillCause::Asked | KillCause::Unhealthy)) {
                 TaskState::Killed
             } else {
                 TaskState::Failed
@@ -107,17 +115,47 @@ pub(super) fn end_news(exit: Exit, killed: bool) -> News {
             Reason::ExecutorTerminated,
             exit.message(),
         ),
-        Exit::Exited(_) | Exit::Signaled(_) => News {
-            state: match exit {
-                _ if killed => TaskState::Killed,
-                Exit::Exited(0) => TaskState::Finished,
-                _ => TaskState::Failed,
-            },
-            source: Source::Executor,
-            reason: None,
-            message: Some(exit.message()),
-        },
+        Exit::Exited(_) | Exit::Signaled(_) => {
+            let (state, reason) = match (killed, exit) {
+                (Some(KillCause::TooLong), _) => {
+                    (TaskState::Failed, Some(Reason::MaxCompletionTimeReached))
+                }
+                (Some(_), _) => (TaskState::Killed, None),
+                (None, Exit::Exited(0)) => (TaskState::Finished, None),
+                (None, _) => (TaskState::Failed, None),
+            };
+            News {
+                reason,
+                message: Some(exit.message()),
+                healthy: (killed == Some(KillCause::Unhealthy)).then_some(false),
+                ..News::course(state)
+            }
+        }
     }
+}
+
+/// Kills a launch whose command runs or may run. Only the first cause counts.
+pub(super) fn kill_started(
+    core: &mut Core,
+    id: &LaunchId,
+    grace: DurationMs,
+    cause: KillCause,
+    cx: &mut Cx<'_>,
+) {
+    let Some(task) = core.durable.tasks.get(id) else {
+        return;
+    };
+    let first = task.kill.is_none();
+    let tell = first && task.launch.killing_state;
+    let record = match cause {
+        KillCause::Asked => Record::KillRequested(id.clone(), grace),
+        KillCause::Unhealthy | KillCause::TooLong => Record::KillDecided(id.clone(), grace, cause),
+    };
+    core.record(record, cx);
+    if tell {
+        core.update(id, News::course(TaskState::Killing), cx);
+    }
+    terminate(core, id, grace, cx);
 }
 
 /// SIGTERM now, SIGKILL after `grace`. A second kill can only shorten the wait.

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use regency_agent_core::{Command, Durable, Exit, Input, LaunchId, Record, Task};
+use regency_agent_core::{Command, Durable, Exit, Input, LaunchId, Reason, Record, Task, Update};
 use regency_types::TaskState;
 
-use super::{Process, World};
+use super::{Known, Process, World};
 
 impl World {
     /// Holds at every moment.
@@ -82,8 +82,13 @@ impl World {
             let never_ran = matches!(state, TaskState::Dropped | TaskState::Error);
             assert!(!(started && never_ran), "{id} ran and is told as {state:?}");
             if self.killed.contains(id) {
-                assert_eq!(state, TaskState::Killed, "{id} was killed while it ran");
+                let too_long = fates[0].reason == Some(Reason::MaxCompletionTimeReached);
+                assert!(
+                    state == TaskState::Killed || too_long,
+                    "{id} was killed while it ran, and is told as {state:?}"
+                );
             }
+            self.check_health(id, known);
             let ran = state == TaskState::Finished;
             assert!(started || !ran, "{id} never ran and is told as {state:?}");
             assert_eq!(
@@ -91,6 +96,22 @@ impl World {
                 known.updates.len(),
                 "{id}: an update was lost"
             );
+        }
+    }
+
+    /// Each update about health says something else than the one before, and a task that was
+    /// killed for it was told as unhealthy first.
+    fn check_health(&self, id: &LaunchId, known: &Known) {
+        let of_health =
+            |update: &&Update| update.reason == Some(Reason::TaskHealthCheckStatusUpdated);
+        let told: Vec<_> = known.updates.values().filter(of_health).collect();
+        for pair in told.windows(2) {
+            assert_ne!(pair[0].healthy, pair[1].healthy, "{id}");
+        }
+        let last = known.updates.values().last();
+        if last.is_some_and(|end| end.state.is_terminal() && end.healthy == Some(false)) {
+            let before = told.last().and_then(|update| update.healthy);
+            assert_eq!(before, Some(false), "{id} was killed without a word");
         }
     }
 

@@ -6,6 +6,7 @@ use regency_agent_core::{
     AgentMessage, Command, Fence, Input, LaunchId, MasterMessage, Numbered, Record, StreamNo,
     Update,
 };
+use regency_agent_core::{CheckStatus, HealthRule};
 use regency_types::{
     DurationMs, FrameworkId, Generation, NodeId, TaskId, TaskKey, TaskState, Term, UpdateUuid,
 };
@@ -145,12 +146,20 @@ impl World {
 
     pub(super) fn launch(id: LaunchId, defect: bool) -> Command {
         let killing_state = id.key.framework.as_str() == "f0";
+        let task = id.key.task.as_str().to_owned();
         Command::Launch {
             id,
             framework_info: Bytes::from_static(b"f"),
             task_info: Bytes::from_static(b"t"),
             kill_grace: None,
             killing_state,
+            // One task of each framework is checked, another one has a limit.
+            health: (task == "t0").then_some(HealthRule {
+                consecutive_failures: 2,
+                grace: DurationMs(300),
+            }),
+            check: (task == "t0").then_some(CheckStatus::Tcp(None)),
+            max_completion: (task == "t1").then_some(DurationMs(2_000)),
             defect: defect.then(|| "cannot run".to_owned()),
         }
     }

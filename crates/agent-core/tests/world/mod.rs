@@ -7,8 +7,8 @@ mod masters;
 use std::collections::{BTreeMap, BTreeSet};
 
 use regency_agent_core::{
-    Action, Command, ContainerId, Core, Cx, Durable, Exit, Input, LaunchId, MasterMessage, Mint,
-    ProcessFact, ProcessRef, Record, Step, StreamNo, Timing, Update,
+    Action, CheckStatus, Command, ContainerId, Core, Cx, Durable, Exit, Finding, Input, LaunchId,
+    MasterMessage, Mint, ProcessFact, ProcessRef, Record, Step, StreamNo, Timing, Update,
 };
 use regency_types::{
     BootId, ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid, WallTime,
@@ -47,6 +47,8 @@ pub(crate) enum Op {
     PrepareDone(u8),
     PrepareFails(u8),
     RunningSeen(u8),
+    /// The health check of a running command passes or fails; its check succeeds or not.
+    Found(u8, bool),
     Exit(u8, u8),
     /// The process that watches a command is killed, and the command with it.
     WatcherDies(u8),
@@ -255,6 +257,20 @@ impl World {
                     *process = Process::Over(Exit::NotStarted);
                 }
             }
+            Action::Check(id) => {
+                let task = self.core.durable().tasks.get(&id);
+                let process = self.processes.get(&id);
+                // Without a process only when it ended and nobody was told yet.
+                let is_over = matches!(process, Some(Process::Over(_)));
+                assert!(
+                    is_over || process == Some(&Process::Running),
+                    "{id} is not running"
+                );
+                assert!(
+                    task.is_some_and(|task| task.kill.is_none()),
+                    "{id} is checked while it is killed"
+                );
+            }
             Action::Terminate(_) => {}
             Action::Destroy(id) => {
                 if self.processes.get(&id) == Some(&Process::Running) {
@@ -420,6 +436,13 @@ impl World {
             Op::RunningSeen(index) => {
                 if let Some(id) = Self::pick(&self.processes_that(Process::Running), index) {
                     self.input(Input::Running(id));
+                }
+            }
+            Op::Found(index, good) => {
+                if let Some(id) = Self::pick(&self.processes_that(Process::Running), index) {
+                    self.input(Input::Found(id.clone(), Finding::Health(good)));
+                    let status = CheckStatus::Tcp(Some(good));
+                    self.input(Input::Found(id, Finding::Check(status)));
                 }
             }
             Op::Exit(index, status) => {

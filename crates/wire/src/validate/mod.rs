@@ -8,6 +8,7 @@ pub mod agent;
 pub mod executor;
 pub mod operator;
 pub mod scheduler;
+pub mod task;
 
 /// Length in bytes of a uuid on the wire.
 const UUID_BYTES: usize = 16;

@@ -10,6 +10,7 @@ use regency_wire::resources;
 use regency_wire::v1::offer::Operation as WireOperation;
 use regency_wire::v1::offer::operation::Type;
 use regency_wire::v1::{CommandInfo, TaskInfo};
+use regency_wire::validate::task as validate;
 
 /// The operations of an ACCEPT, or the name of the first one that is not supported.
 pub(super) fn operations(wire: Vec<WireOperation>, role: &str) -> Result<Vec<Operation>, String> {
@@ -63,17 +64,11 @@ fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
     if info.container.as_ref().is_some_and(|c| c.docker.is_some()) {
         return Err("Task uses a Docker container, which this version does not run".to_owned());
     }
-    // Refused rather than ignored: a task that nobody checks must not look like one that is.
-    for (asked, field) in [
-        (info.health_check.is_some(), "health_check"),
-        (info.check.is_some(), "check"),
-        (info.max_completion_time.is_some(), "max_completion_time"),
-    ] {
-        if asked {
-            return Err(format!(
-                "Task has '{field}', which this version does not heed"
-            ));
-        }
+    if let Some(health) = &info.health_check {
+        validate::health_check(health)?;
+    }
+    if let Some(check) = &info.check {
+        validate::check(check)?;
     }
     let allocated = resources::from_wire(&info.resources)
         .map_err(|error| format!("Task uses invalid resources: {error}"))?;
@@ -90,7 +85,7 @@ fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
             return Err("The 'gpus' resource must be an unsigned integer".to_owned());
         }
     }
-    check_grace(info)?;
+    check_spans(info)?;
     Ok(TaskSpec {
         task,
         agent,
@@ -101,26 +96,25 @@ fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
 }
 
 fn check_command(command: &CommandInfo) -> Result<(), String> {
-    let shell = command.shell.unwrap_or(true);
-    if shell && command.value.as_deref().is_none_or(str::is_empty) {
-        return Err("Shell command 'value' is not specified".to_owned());
-    }
-    if !shell && command.value.is_none() && command.arguments.is_empty() {
-        return Err("Command has neither 'value' nor 'arguments'".to_owned());
-    }
+    validate::command(command)?;
     if !command.uris.is_empty() {
         return Err("Task has 'command.uris', which this version does not fetch".to_owned());
     }
     Ok(())
 }
 
-fn check_grace(info: &TaskInfo) -> Result<(), String> {
+fn check_spans(info: &TaskInfo) -> Result<(), String> {
     let grace = info
         .kill_policy
         .as_ref()
         .and_then(|p| p.grace_period.as_ref());
-    if grace.is_some_and(|g| g.nanoseconds < 0) {
-        return Err("Task's 'kill_policy.grace_period' must be non-negative".to_owned());
+    for (span, field) in [
+        (grace, "kill_policy.grace_period"),
+        (info.max_completion_time.as_ref(), "max_completion_time"),
+    ] {
+        if span.is_some_and(|span| span.nanoseconds < 0) {
+            return Err(format!("Task's '{field}' must be non-negative"));
+        }
     }
     Ok(())
 }
@@ -129,7 +123,7 @@ fn check_grace(info: &TaskInfo) -> Result<(), String> {
 mod tests {
     use super::*;
     use regency_wire::v1::value::{Scalar, Type as ValueType};
-    use regency_wire::v1::{self, DurationInfo, HealthCheck, Resource};
+    use regency_wire::v1::{self, CheckInfo, DurationInfo, HealthCheck, Resource};
 
     fn task(change: impl FnOnce(&mut TaskInfo)) -> LaunchSpec {
         let mut info = TaskInfo {
@@ -169,12 +163,6 @@ mod tests {
 
     #[test]
     fn what_this_version_does_not_do_is_refused_by_name() {
-        let health = |info: &mut TaskInfo| info.health_check = Some(HealthCheck::default().into());
-        assert!(refusal(health).contains("'health_check'"));
-        let limit = |info: &mut TaskInfo| {
-            info.max_completion_time = Some(DurationInfo { nanoseconds: 1 });
-        };
-        assert!(refusal(limit).contains("'max_completion_time'"));
         assert!(refusal(|info| info.command = None).contains("CommandInfo"));
     }
 
@@ -186,5 +174,13 @@ mod tests {
             info.resources[0].scalar = Some(Scalar { value: -1.0 });
         };
         assert!(refusal(negative).contains("cpus"));
+        let health = |info: &mut TaskInfo| info.health_check = Some(HealthCheck::default().into());
+        assert!(refusal(health).contains("'health_check.type'"));
+        let check = |info: &mut TaskInfo| info.check = Some(CheckInfo::default().into());
+        assert!(refusal(check).contains("'check.type'"));
+        let limit = |info: &mut TaskInfo| {
+            info.max_completion_time = Some(DurationInfo { nanoseconds: -1 });
+        };
+        assert!(refusal(limit).contains("'max_completion_time'"));
     }
 }

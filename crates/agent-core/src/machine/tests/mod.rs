@@ -1,6 +1,7 @@
 //! The rules one by one. How they hold together under crashes is tried in `tests/`.
 
 mod attachments;
+mod checks;
 mod kills;
 
 use std::collections::BTreeMap;
@@ -98,8 +99,15 @@ impl Bench {
 
     /// A task that runs, of a framework that wants to hear TASK_KILLING.
     fn running(&mut self, task: &str) -> LaunchId {
+        let id = self.running_as(task, launch);
+        self.actions.clear();
+        id
+    }
+
+    /// The same of a launch that `command` makes.
+    fn running_as(&mut self, task: &str, command: impl Fn(&LaunchId) -> Command) -> LaunchId {
         let id = launch_id(task, self.seq + 1);
-        self.command(launch(&id));
+        self.command(command(&id));
         let process = ProcessRef {
             pid: 9,
             start_ticks: 9,
@@ -107,7 +115,6 @@ impl Bench {
         };
         self.input(Input::Prepared(id.clone(), process));
         self.input(Input::Running(id.clone()));
-        self.actions.clear();
         id
     }
 
@@ -174,6 +181,9 @@ fn launch(id: &LaunchId) -> Command {
         task_info: Bytes::from_static(b"t"),
         kill_grace: Some(DurationMs(2_000)),
         killing_state: true,
+        health: None,
+        check: None,
+        max_completion: None,
         defect: None,
     }
 }
