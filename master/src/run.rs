@@ -21,8 +21,9 @@ use crate::{http_server, metrics, zk_facade};
 
 /// Version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Threads that serve nothing but replication.
-const RAFT_THREADS: usize = 2;
+/// Threads that serve nothing but replication. What blocks or takes long there is done elsewhere or in
+/// pieces; a second one would be woken up in vain with each commit (docs/adr/0022).
+const RAFT_THREADS: usize = 1;
 /// Threads that serve nothing but agents.
 const AGENT_THREADS: usize = 1;
 

@@ -305,8 +305,10 @@ impl Shared {
                 Ok(disk) => disk.clone().ok_or_else(stopped)?,
                 Err(_) => return Err(stopped()),
             };
-            let records = disk.read(on_disk.clone(), bytes_max);
-            drop(disk);
+            // Not on a thread that sends heartbeats.
+            let wanted = on_disk.clone();
+            let read = tokio::task::spawn_blocking(move || disk.read(wanted, bytes_max));
+            let records = read.await.map_err(io::Error::other)?;
             if self.read().removals != removals {
                 // What was read, or could not be, may have been removed under our hands: look again.
                 continue;

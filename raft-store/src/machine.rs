@@ -23,12 +23,15 @@ use crate::identity::{Identity, Skip};
 use crate::level;
 use crate::members::former::Former;
 use crate::metrics;
+use crate::priority;
 use crate::reader::AppliedState;
 use crate::snapshot::{self, Loaded, Outgoing, SnapshotFile, SnapshotStore};
 use crate::types::{Answer, EntryPayload, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries applied between two publications of the state, when that many are waiting.
 const PUBLISH_EVERY: usize = 256;
+/// Bytes of entries applied before others get a turn on this thread, heartbeats above all.
+const TURN_BYTES: usize = 64 * 1024;
 /// Bytes of an entry that does not decode which are logged.
 const DUMP_BYTES: usize = 256;
 
@@ -231,6 +234,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         while let Some(lot) = lots.next().await {
             let mut answers = Vec::with_capacity(lot.len());
             let mut effects = Vec::new();
+            let mut turn_bytes = 0;
             for item in lot {
                 let (entry, responder) = item?;
                 let at = entry.log_id;
@@ -242,6 +246,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                         self.membership = StoredMembership::new(Some(at), membership);
                     }
                     EntryPayload::Normal(proposal) => {
+                        turn_bytes += proposal.bytes.len();
                         let applied = self.apply_proposal(at, &proposal.bytes)?;
                         verdict = Some(applied.verdict);
                         effects.push(EffectBatch {
@@ -256,6 +261,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 if let Some(responder) = responder {
                     answers.push((responder, Answer { verdict }));
                 }
+                if turn_bytes >= TURN_BYTES {
+                    turn_bytes = 0;
+                    tokio::task::yield_now().await;
+                }
             }
             // Whoever gets an answer or an effect finds the state that belongs to it.
             self.publish();
@@ -265,6 +274,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             for (responder, answer) in answers {
                 responder.send(answer);
             }
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
@@ -307,7 +317,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 "the snapshot ends with another entry than announced",
             ));
         }
+        let old = (self.state.clone(), self.published.borrow().clone());
         self.replace(loaded, file);
+        // Freeing it takes as long as it is large.
+        tokio::task::spawn_blocking(move || drop(old));
         Ok(())
     }
 
@@ -334,12 +347,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let Some(cluster) = self.identity.cluster() else {
             return Err(io::Error::other("a snapshot before there is a cluster"));
         };
-        let (state, meta, store) = (self.state.clone(), self.meta.clone(), self.store.clone());
+        let (meta, store) = (self.meta.clone(), self.store.clone());
+        // By then most of it is nobody else's, and freeing it takes as long as it is large.
+        let state = std::mem::take(&mut self.state);
         let former = self.former.clone();
         let parents = self.identity.parents();
         let snapshot = {
             let meta = meta.clone();
-            tokio::task::spawn_blocking(move || {
+            priority::give_way("raft-snapshot", move || {
                 store.when_room("write a snapshot", || {
                     store.write_descended(cluster, &parents, &meta, &former, &state)
                 })

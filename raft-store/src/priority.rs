@@ -5,10 +5,15 @@
 //! go first, where the system lets them.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::Once;
 
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+/// How much nicer than the rest of the process is what [`give_way`] runs.
+const WAY: i32 = 10;
 
 /// A runtime for replication. Its workers get this nice value, as far as the system permits;
 /// threads for blocking work keep that of the process.
@@ -20,7 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 ///
 /// # Errors
 /// When there are no threads.
-pub(crate) fn runtime(threads: usize, nice: i32) -> std::io::Result<Runtime> {
+pub(crate) fn runtime(threads: usize, nice: i32) -> io::Result<Runtime> {
     // Threads inherit it from who starts them, here from a worker.
     let ordinary = getpriority_process(None).unwrap_or(0);
     let mut builder = Builder::new_multi_thread();
@@ -60,6 +65,28 @@ fn favour(nice: i32) {
     }
 }
 
+/// Runs long work on a thread of its own that gets processor time after the rest of the process.
+///
+/// # Errors
+/// When there is no thread for it, or it panicked.
+pub(crate) async fn give_way<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || {
+        let ordinary = getpriority_process(None).unwrap_or(0);
+        // To want less is always permitted.
+        let _ = set_nice(ordinary + WAY);
+        // Nobody waits for it any more when replication has ended.
+        let _ = done.send(work());
+    })?;
+    result
+        .await
+        .map_err(|_| io::Error::other(format!("the thread {name} panicked")))
+}
+
 /// Of the calling thread.
 fn set_nice(nice: i32) -> rustix::io::Result<()> {
     setpriority_process(Some(rustix::thread::gettid()), nice)
@@ -73,6 +100,15 @@ mod tests {
 
     fn own_nice() -> i32 {
         getpriority_process(Some(rustix::thread::gettid())).expect("a thread")
+    }
+
+    #[tokio::test]
+    async fn long_work_gives_way_and_a_panic_in_it_is_told() {
+        let ordinary = getpriority_process(None).expect("a process");
+        let nice = give_way("test", own_nice).await.expect("runs");
+        assert_eq!(nice, (ordinary + WAY).min(19));
+        let failed = give_way("test", || panic!("of the test")).await;
+        assert!(failed.is_err_and(|error| error.to_string().contains("panicked")));
     }
 
     #[test]

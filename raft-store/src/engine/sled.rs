@@ -29,6 +29,7 @@
 
 mod open;
 mod place;
+mod pool;
 mod rebuild;
 
 use std::collections::VecDeque;
@@ -249,6 +250,7 @@ impl SledEngine {
         }
         let begun = Instant::now();
         self.ahead.keep(&self.file);
+        pool::rest(&self.db);
         let step = std::mem::take(&mut self.step);
         self.step_bytes = 0;
         let written = self.apply(step).and_then(|()| {

@@ -16,7 +16,7 @@ use super::pipe::Pipe;
 use super::process::Program;
 
 /// Threads of replication in each member, as in a master.
-const THREADS: usize = 2;
+const THREADS: usize = 1;
 
 /// How to start member `i`. With `fast` it has the timing profile of that name.
 pub(crate) fn program(
