@@ -158,6 +158,7 @@ fn command(command: rpc::Command) -> Result<Numbered, MessageError> {
             let framework = FrameworkId::new(&shutdown.framework_id);
             Command::ShutdownFramework(id("framework_id", framework)?)
         }
+        Wire::DestroyVolume(destroy) => Command::DestroyVolume(destroy.volume),
         Wire::DropLaunch(drop) => {
             let id = launch_id(&drop.framework_id, &drop.task_id, drop.generation)?;
             Command::DropLaunch(id)

@@ -6,6 +6,7 @@
 //! <work_dir>/meta/agent/resources        what was detected at its first start
 //! <work_dir>/meta/tasks/<container>/     of the process beside each command
 //! <work_dir>/slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/   sandbox
+//! <work_dir>/volumes/   data of persistent volumes, see `volumes`
 //! ```
 //!
 //! The sandboxes lie where Mesos has them, because people and tools look for them there.

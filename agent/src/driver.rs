@@ -216,6 +216,9 @@ impl Driver {
     }
 
     async fn carry_out(&mut self, mut step: Step) -> anyhow::Result<()> {
+        for volume in step.take_destroyed_volumes() {
+            self.tasks.destroy_volume(&volume, RandomIds.uuid())?;
+        }
         let records = step.take_records();
         if !records.is_empty() {
             count_updates(&records);

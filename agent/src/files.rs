@@ -32,7 +32,15 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    sync_directory(parent.unwrap_or(Path::new(".")))
+}
+
+/// Makes the entries of a directory durable.
+///
+/// # Errors
+/// What the operating system said.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// The content of `path`, `None` when there is no such file.

@@ -9,6 +9,7 @@
 //! * `attach`: the stream to whichever master leads; `convert`: the messages on it.
 //! * `tasks`: sandboxes and processes; `shim`: the process beside each command.
 //! * `checks`: looking at running tasks again and again.
+//! * `volumes`: the data of persistent volumes.
 //! * `http`: what others may ask it.
 
 mod attach;
@@ -25,6 +26,7 @@ pub mod metrics;
 mod run;
 pub mod shim;
 mod tasks;
+mod volumes;
 
 pub use flags::AgentFlags;
 pub use run::{run, run_until};

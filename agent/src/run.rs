@@ -27,6 +27,7 @@ use crate::http;
 use crate::metrics;
 use crate::shim;
 use crate::tasks::{self, Ground, Tasks, strays};
+use crate::volumes;
 
 /// Events that may wait for the driver; whoever has more to say waits.
 const EVENTS_MAX: usize = 1024;
@@ -100,6 +101,7 @@ pub async fn run_until(
         let found = tasks::find(&looking, &looked_at)
             .context("cannot look for the tasks that ran before")?;
         tasks::clean(&looking, &looked_at);
+        volumes::remove(&volumes::leftovers(looking.paths.root()));
         anyhow::Ok(found)
     });
     let (facts, alive) = found.await??;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regency_client::v1::{Offer, OfferId, TaskInfo, TaskState, TaskStatus};
+use regency_client::v1::{Offer, OfferId, OperationStatus, TaskInfo, TaskState, TaskStatus};
 use regency_client::{Acknowledge, Event, Events, Framework, FrameworkBuilder};
 
 use crate::wait::PATIENCE;
@@ -21,6 +21,8 @@ pub struct Scheduler {
     pub offers: BTreeMap<String, Offer>,
     /// Updates of each task in the order they came, repeated ones left out.
     pub updates: BTreeMap<String, Vec<TaskStatus>>,
+    /// Statuses of operations by their id, as they came.
+    pub operations: BTreeMap<String, Vec<OperationStatus>>,
     /// Masters it was subscribed at, in order.
     pub masters: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl Scheduler {
             events,
             offers: BTreeMap::new(),
             updates: BTreeMap::new(),
+            operations: BTreeMap::new(),
             masters: Vec::new(),
         };
         scheduler
@@ -145,6 +148,10 @@ impl Scheduler {
                 if !known.iter().any(repeated) {
                     known.push(status);
                 }
+            }
+            Event::OperationUpdate(status) => {
+                let id = status.operation_id.clone().unwrap_or_default().value;
+                self.operations.entry(id).or_default().push(status);
             }
             Event::Refused(reason) => panic!("the framework is refused: {reason}"),
             _ => {}

@@ -17,7 +17,14 @@ mod shape;
 use shape::{Exchange, Request, headers_that_matter, shape_of};
 
 /// The situations that the tests can bring about. Of `errors` the operator side only.
-const SITUATIONS: [&str; 5] = ["idle", "busy", "disconnected", "after-teardown", "errors"];
+const SITUATIONS: [&str; 6] = [
+    "idle",
+    "busy",
+    "disconnected",
+    "after-teardown",
+    "reserved",
+    "errors",
+];
 
 fn main() -> Result<()> {
     let Some(captures) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -37,6 +44,7 @@ fn main() -> Result<()> {
             if path.extension().is_none_or(|ext| ext != "http")
                 || name.contains("-scheduler-")
                 || name.contains("slave_1_")
+                || name.contains("slave_id_")
             {
                 continue;
             }

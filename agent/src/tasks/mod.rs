@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 
 use crate::directory::Paths;
 use crate::shim::{DESTROY_SIGNAL, GO};
+use crate::volumes::{self, VolumeError};
 
 pub(crate) use pidfd::PidFd;
 pub(crate) use prepare::shim_command;
@@ -218,6 +219,19 @@ impl Tasks {
         self.waiting
             .spawn_blocking(move || recover::remove_folder(&folder));
         self.collect();
+    }
+
+    /// Takes the data of a volume away; after this a new volume in its place begins empty.
+    ///
+    /// # Errors
+    /// When the data may still be there. The agent must end then, rather than let a later volume
+    /// begin with it.
+    pub(crate) fn destroy_volume(&mut self, volume: &[u8], mark: u128) -> Result<(), VolumeError> {
+        if let Some(aside) = volumes::destroy(self.ground.paths.root(), volume, mark)? {
+            self.waiting.spawn_blocking(move || volumes::remove(&aside));
+        }
+        self.collect();
+        Ok(())
     }
 
     /// Drops the results of what is done.

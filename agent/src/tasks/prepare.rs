@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{Ground, PidFd, Shim, Talk, environment, sandbox, spec};
 use crate::shim::{self, LOG_FILE, READY, Spec};
+use crate::volumes;
 
 /// How long a shim may take to start on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,6 +33,8 @@ pub(super) async fn prepare(
         let spec = spec::of_launch(&ground, &agent_id, &launch, &framework_info)?;
         sandbox::create(&spec.sandbox, spec.owner)
             .with_context(|| format!("cannot make the sandbox {}", spec.sandbox.display()))?;
+        let resources = spec::resources_of(&launch)?;
+        volumes::show(ground.paths.root(), &spec.sandbox, spec.owner, &resources)?;
         start(&ground, &launch, &spec)
     };
     let talk = tokio::task::spawn_blocking(start).await??;

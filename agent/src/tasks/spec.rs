@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use nix::unistd::User;
 use prost::Message;
 use regency_agent_core::Launch;
+use regency_resources::Resources;
 use regency_types::AgentId;
-use regency_wire::v1;
+use regency_wire::{resources, v1};
 
 use super::{Ground, environment};
 use crate::shim::Spec;
@@ -20,6 +21,9 @@ pub(super) enum SpecError {
     /// Its description cannot be read any more.
     #[error("the task's description cannot be read")]
     Unreadable(#[source] prost::DecodeError),
+    /// Its resources cannot be read.
+    #[error("the task's resources cannot be read")]
+    Resources(#[source] resources::InvalidValue),
     /// It has no command.
     #[error("the task has no command")]
     NoCommand,
@@ -85,6 +89,13 @@ pub(crate) fn of_check(
         environment,
         ..task
     })
+}
+
+/// What the launch was given.
+pub(super) fn resources_of(launch: &Launch) -> Result<Resources, SpecError> {
+    let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
+    let allocated = resources::from_wire(&task.resources).map_err(SpecError::Resources)?;
+    Ok(allocated.resources)
 }
 
 /// `None` for the user the agent runs as.

@@ -17,3 +17,4 @@ mod stalled;
 mod starved;
 mod too_large;
 mod upgrade;
+mod volumes;

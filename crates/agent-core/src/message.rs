@@ -141,6 +141,8 @@ pub enum Command {
     },
     /// The framework is gone.
     ShutdownFramework(FrameworkId),
+    /// A persistent volume was destroyed, given as an encoded `mesos.v1.Resource`: its data goes.
+    DestroyVolume(Bytes),
     /// This launch was withdrawn and must never start.
     DropLaunch(LaunchId),
 }

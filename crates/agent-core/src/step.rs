@@ -4,6 +4,7 @@
 //! The machine can only add to a step, the driver can only take it; neither can do the other's
 //! part.
 
+use bytes::Bytes;
 use regency_types::{UpdateUuid, WallTime};
 
 use crate::durable::Record;
@@ -80,6 +81,7 @@ pub enum Action {
 /// and durable before any of the actions.
 #[derive(Debug, Default)]
 pub struct Step {
+    destroyed_volumes: Vec<Bytes>,
     records: Vec<Record>,
     actions: Vec<Action>,
 }
@@ -89,8 +91,21 @@ impl Step {
         self.actions.push(action);
     }
 
+    pub(crate) fn destroy(&mut self, volume: Bytes) {
+        self.destroyed_volumes.push(volume);
+    }
+
     pub(crate) fn record(&mut self, record: Record) {
         self.records.push(record);
+    }
+
+    /// Takes the volumes whose data must be out of the way before the records are durable, each an
+    /// encoded `mesos.v1.Resource`. Once the command is noted it never comes again; until then it
+    /// does, which is harmless: nothing behind it, such as a launch that uses a new volume of the
+    /// same identity, was followed.
+    #[must_use]
+    pub fn take_destroyed_volumes(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.destroyed_volumes)
     }
 
     /// Takes what must be written and synced first.

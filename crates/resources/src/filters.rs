@@ -96,6 +96,14 @@ impl Resources {
         self.filter(|e| e.key.provider_id.as_deref() == provider_id)
     }
 
+    /// Whether any of `other` could be taken from these: there is something under the same key.
+    #[must_use]
+    pub fn shares_any(&self, other: &Self) -> bool {
+        self.entries()
+            .iter()
+            .any(|e| other.entries().iter().any(|o| o.key == e.key))
+    }
+
     /// The same amounts with every reservation taken off.
     #[must_use]
     pub fn to_unreserved(&self) -> Self {

@@ -19,6 +19,7 @@ mod disk;
 mod key;
 mod reservation;
 
+mod conversion;
 mod filters;
 mod quantities;
 mod resources;
@@ -27,6 +28,7 @@ mod attribute;
 pub mod parse;
 
 pub use attribute::{Attribute, AttributeValue};
+pub use conversion::Conversion;
 pub use disk::{DiskInfo, DiskSource, DiskSourceKind, Persistence, Volume, VolumeMode};
 pub use key::ResourceKey;
 pub use milli::{AmountError, Milli};

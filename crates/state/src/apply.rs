@@ -2,7 +2,7 @@
 
 use crate::command::{Command, Proposal};
 use crate::commands::{
-    agent, ancestry, framework, hash, inventory, level, offer, report, task, term,
+    agent, ancestry, framework, hash, inventory, level, offer, operation, report, task, term,
 };
 use crate::effect::Effect;
 use crate::outcome::{Outcome, Refusal, Verdict};
@@ -90,6 +90,8 @@ impl State {
             Command::ChangeCluster(c) => ancestry::change_cluster(self, *c),
             Command::TakeInventory(c) => inventory::take(self, c),
             Command::RaiseFeatureLevel(c) => level::raise(self, *c),
+            Command::ApplyOperation(c) => operation::apply_for_operator(self, c),
+            Command::AcknowledgeOperation(c) => operation::acknowledge(self, c),
         }
     }
 }

@@ -17,6 +17,9 @@ pub const RETAINED_STATUSES_MAX: usize = 1000;
 pub const RETAINED_STATUS_AGE_MAX: DurationMs = DurationMs::from_secs(300);
 /// Unacknowledged updates a framework may have before its ACCEPTs are refused.
 pub const UNACKED_UPDATES_MAX: u64 = 10_000;
+/// Operations of a framework that may wait for its acknowledgement; further ones with an id are
+/// refused.
+pub const OPERATIONS_UNACKED_MAX: usize = 1000;
 /// Decline filters kept per framework and agent; the oldest goes first.
 pub const FILTERS_PER_AGENT_MAX: usize = 16;
 /// Remaining life a decline filter keeps at its framework's first subscription under a new

@@ -3,10 +3,11 @@
 //! Adding one: see the list in this crate's README.
 
 use bytes::Bytes;
-use regency_resources::Resources;
+use regency_resources::{Milli, Resources};
 use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, FrameworkId, Generation,
-    Incarnation, NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
+    Incarnation, NodeId, OfferId, OperationKey, StreamId, TaskId, TaskKey, TaskState, Term,
+    UpdateUuid, WallTime,
 };
 
 use crate::model::{AgentSpec, FrameworkSpec};
@@ -55,6 +56,8 @@ pub enum Command {
     ChangeCluster(ChangeCluster),
     TakeInventory(TakeInventory),
     RaiseFeatureLevel(RaiseFeatureLevel),
+    ApplyOperation(ApplyOperation),
+    AcknowledgeOperation(AcknowledgeOperation),
 }
 
 impl Command {
@@ -88,6 +91,8 @@ impl Command {
             Self::ChangeCluster(_) => "change_cluster",
             Self::TakeInventory(_) => "take_inventory",
             Self::RaiseFeatureLevel(_) => "raise_feature_level",
+            Self::ApplyOperation(_) => "apply_operation",
+            Self::AcknowledgeOperation(_) => "acknowledge_operation",
         }
     }
 
@@ -100,6 +105,7 @@ impl Command {
             Self::SuppressOffers(c) => Some(&c.framework),
             Self::KillTask(c) => Some(&c.task.framework),
             Self::AcknowledgeUpdate(c) => Some(&c.task.framework),
+            Self::AcknowledgeOperation(c) => Some(&c.operation.framework),
             _ => None,
         }
     }
@@ -387,6 +393,75 @@ pub struct TaskSpec {
 pub enum Operation {
     /// Launch each of these.
     Launch(Vec<LaunchSpec>),
+    /// Turn resources into others.
+    Convert(ConversionSpec),
+}
+
+/// An operation of an ACCEPT that turns resources into others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversionSpec {
+    /// Set when the framework wants to hear what becomes of it.
+    pub feedback: Option<Feedback>,
+    /// What to do; or what is wrong, when the edge refused it already.
+    pub operation: Result<ResourceOperation, String>,
+}
+
+/// How the framework wants to hear of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feedback {
+    /// The operation's id as the framework gave it.
+    pub id: String,
+    /// Identity of the status that tells that it was carried out.
+    pub uuid: UpdateUuid,
+    /// The encoded `mesos.v1.Offer.Operation`.
+    pub info: Bytes,
+}
+
+/// What can be done to resources. The names are those of `mesos.v1.Offer.Operation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceOperation {
+    /// Reserve; the resources as they are afterwards, innermost reservation included.
+    Reserve(Resources),
+    /// Take the innermost reservation away; the resources as they are before.
+    Unreserve(Resources),
+    /// Make persistent volumes; as they are afterwards.
+    Create(Resources),
+    /// Destroy persistent volumes and their data.
+    Destroy(Resources),
+    /// Add disk to a volume.
+    GrowVolume {
+        /// The volume as it is.
+        volume: Resources,
+        /// What is added.
+        addition: Resources,
+    },
+    /// Take disk from a volume.
+    ShrinkVolume {
+        /// The volume as it is.
+        volume: Resources,
+        /// How much is taken.
+        subtract: Milli,
+    },
+}
+
+/// An operator changes the resources of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyOperation {
+    /// Whose resources.
+    pub agent: AgentId,
+    /// What to do.
+    pub operation: ResourceOperation,
+    /// Who asks, when that is known.
+    pub principal: Option<String>,
+}
+
+/// A framework has heard that its operation was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcknowledgeOperation {
+    /// Which operation.
+    pub operation: OperationKey,
+    /// Which status.
+    pub uuid: UpdateUuid,
 }
 
 /// A framework uses offers.

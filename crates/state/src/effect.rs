@@ -3,9 +3,9 @@
 //! Effects are hints for speed; the state is the truth. Followers drop them and a leader may die
 //! before it acts, so each variant says how a new leader finds the same work from the state.
 
-use regency_types::{AgentId, FrameworkId, OfferId, StreamId, TaskKey};
+use regency_types::{AgentId, FrameworkId, OfferId, OperationKey, StreamId, TaskKey};
 
-use crate::model::MasterStatus;
+use crate::model::{MasterStatus, RefusedOperation};
 
 /// Why the leader closes a framework's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,20 @@ pub enum Effect {
         framework: FrameworkId,
         /// What.
         status: MasterStatus,
+    },
+    /// Tell the framework that an operation was carried out. *Again:* the leader sends every
+    /// operation that is not acknowledged at a subscription and with a back-off.
+    SendOperation {
+        /// Which operation.
+        operation: OperationKey,
+    },
+    /// Tell the framework that an operation was not carried out. *Again:* retained and sent at a
+    /// subscription, like statuses of refused launches.
+    SendRefusedOperation {
+        /// To whom.
+        framework: FrameworkId,
+        /// What.
+        refused: RefusedOperation,
     },
     /// Tell every subscribed framework that the agent is lost. *Again:* not; Mesos promises this
     /// event at most once, and the statuses of the agent's tasks tell it to whom it matters.

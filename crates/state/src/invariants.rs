@@ -1,6 +1,6 @@
 //! What must hold after every entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regency_resources::Resources;
 use regency_types::{AgentId, FrameworkId};
@@ -27,6 +27,29 @@ fn check(holds: bool, rule: &'static str, what: impl FnOnce() -> String) -> Resu
     }
 }
 
+/// I14: what operations made is what the agent has more than it says, and persistence ids are
+/// unique.
+fn check_volumes(agent: &Agent) -> Result<(), Violation> {
+    check(
+        agent.spec.total.with_checkpointed(&agent.checkpointed) == Ok(agent.total.clone())
+            && agent.checkpointed.checkpointed() == agent.checkpointed,
+        "I14 an agent's total is what it says with what operations made of it",
+        || format!("{}: {} in all", agent.id, agent.total),
+    )?;
+    let mut seen = BTreeSet::new();
+    for entry in agent.checkpointed.entries() {
+        let persistence = entry.key.disk.as_ref().and_then(|d| d.persistence.as_ref());
+        if let Some(persistence) = persistence {
+            check(
+                entry.copies == 1 && seen.insert((entry.key.reserved_role(), &persistence.id)),
+                "persistence ids are unique",
+                || format!("{}: {entry}", agent.id),
+            )?;
+        }
+    }
+    Ok(())
+}
+
 impl State {
     /// Whether everything that must hold at every log index does. Costs O(size of the state);
     /// meant for tests, the simulation and audits.
@@ -39,6 +62,7 @@ impl State {
         self.check_frameworks()?;
         self.check_tasks()?;
         self.check_offers()?;
+        self.check_operations()?;
         self.check_bounds()
     }
 
@@ -66,7 +90,6 @@ impl State {
                 || format!("{}: {} kept, {offered} in offers", agent.id, agent.offered),
             )?;
             let fits = agent
-                .spec
                 .total
                 .checked_sub(&used)
                 .and_then(|rest| rest.checked_sub(&offered))
@@ -74,9 +97,10 @@ impl State {
             check(fits, "I3 no double promise", || {
                 format!(
                     "{}: {used} used and {offered} offered of {}",
-                    agent.id, agent.spec.total
+                    agent.id, agent.total
                 )
             })?;
+            check_volumes(agent)?;
         }
         check(
             used.is_empty() && offered.is_empty(),
@@ -266,6 +290,25 @@ impl State {
         Ok(())
     }
 
+    /// Each operation that waits for its acknowledgement has its framework.
+    fn check_operations(&self) -> Result<(), Violation> {
+        let mut per_framework: BTreeMap<&FrameworkId, usize> = BTreeMap::new();
+        for (key, operation) in &self.operations {
+            check(
+                *key == operation.key && self.frameworks.contains_key(&key.framework),
+                "every operation has its framework",
+                || key.to_string(),
+            )?;
+            *per_framework.entry(&key.framework).or_default() += 1;
+        }
+        let most = per_framework.values().max().copied().unwrap_or(0);
+        check(
+            most <= bounds::OPERATIONS_UNACKED_MAX,
+            "I18 memory is bounded",
+            || format!("{most} operations"),
+        )
+    }
+
     /// I18: what grows has a bound.
     fn check_bounds(&self) -> Result<(), Violation> {
         let within = self.consumed.len() <= bounds::CONSUMED_OFFERS_MAX
@@ -275,6 +318,7 @@ impl State {
             && self.frameworks.values().all(|f| {
                 f.completed_tasks.len() <= bounds::COMPLETED_TASKS_PER_FRAMEWORK_MAX
                     && f.retained.len() <= bounds::RETAINED_STATUSES_MAX
+                    && f.refused_operations.len() <= bounds::RETAINED_STATUSES_MAX
                     && f.filters
                         .values()
                         .all(|v| v.len() <= bounds::FILTERS_PER_AGENT_MAX)

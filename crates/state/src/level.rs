@@ -7,9 +7,9 @@
 //! | level | adds |
 //! |---|---|
 //! | 1 | all that was there before there were levels |
-//! | 2 | [`Command::ReportStateHash`] |
+//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`] |
 
-use crate::command::Command;
+use crate::command::{Command, Operation};
 
 /// The highest level that this program supports.
 pub const FEATURE_LEVEL: u32 = 2;
@@ -19,7 +19,7 @@ pub const FEATURE_LEVEL_FIRST: u32 = 1;
 impl Command {
     /// The level that the state must have before this command is proposed.
     #[must_use]
-    pub const fn feature_level(&self) -> u32 {
+    pub fn feature_level(&self) -> u32 {
         // Without a default: whoever adds a command has to give it a level.
         match self {
             Self::BeginTerm(_)
@@ -35,7 +35,6 @@ impl Command {
             | Self::TeardownFramework(_)
             | Self::ExpireFramework(_)
             | Self::IssueOffers(_)
-            | Self::AcceptOffers(_)
             | Self::DeclineOffers(_)
             | Self::RescindOffers(_)
             | Self::ExpireOffers(_)
@@ -50,7 +49,15 @@ impl Command {
             | Self::TakeInventory(_)
             // Proposed when all members support the level it names, and thus know it.
             | Self::RaiseFeatureLevel(_) => FEATURE_LEVEL_FIRST,
-            Self::ReportStateHash(_) => 2,
+            Self::AcceptOffers(c) => {
+                let converts = |operation: &Operation| matches!(operation, Operation::Convert(_));
+                if c.operations.iter().any(converts) {
+                    2
+                } else {
+                    FEATURE_LEVEL_FIRST
+                }
+            }
+            Self::ReportStateHash(_) | Self::ApplyOperation(_) | Self::AcknowledgeOperation(_) => 2,
         }
     }
 }

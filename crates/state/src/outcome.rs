@@ -90,6 +90,12 @@ pub enum Refusal {
     /// The offers are not (all) usable by this call. Tasks were told, nothing was launched.
     #[error("Offers are not valid: {0}")]
     OffersInvalid(String),
+    /// The operation cannot be what is asked for.
+    #[error("{0}")]
+    OperationInvalid(String),
+    /// What the operation needs is used by tasks, or not there.
+    #[error("the resources are not there or in use: {0}")]
+    ResourcesInUse(String),
     /// The update acknowledged is not the one at the head of the task's stream.
     #[error("no such update is waiting")]
     UpdateUnknown,

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
-use regency_resources::Resources;
+use regency_resources::{Resources, Shortage};
 use regency_types::{
-    AgentEpoch, AgentId, ClusterId, ClusterTime, FrameworkId, NodeId, OfferId, TaskKey, Term,
-    WallTime,
+    AgentEpoch, AgentId, ClusterId, ClusterTime, FrameworkId, NodeId, OfferId, OperationId,
+    OperationKey, TaskKey, Term, WallTime,
 };
 
 use crate::bounds;
 use crate::command::{MasterInfo, ReportStateHash};
 use crate::model::{
-    Agent, Ancestor, CompletedFramework, ConsumedOffer, Consumption, Framework, MasterStatus,
-    Offer, StatusRecord, Task,
+    Agent, Ancestor, CompletedFramework, ConsumedOffer, Consumption, FinishedOperation, Framework,
+    MasterStatus, Offer, RefusedOperation, StatusRecord, Task,
 };
 
 /// Numbers that are handed out once and never again.
@@ -57,6 +57,7 @@ pub struct State {
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
     pub(crate) consumed: OrdMap<OfferId, ConsumedOffer>,
+    pub(crate) operations: OrdMap<OperationKey, Arc<FinishedOperation>>,
     /// Digests by log index, schema and master.
     pub(crate) hashes: OrdMap<(u64, u32, NodeId), u128>,
     /// Feature level, counted from the first one.
@@ -191,6 +192,34 @@ impl State {
     #[must_use]
     pub fn n_consumed(&self) -> usize {
         self.consumed.len()
+    }
+
+    /// One operation that its framework has not acknowledged.
+    #[must_use]
+    pub fn operation(&self, key: &OperationKey) -> Option<&Arc<FinishedOperation>> {
+        self.operations.get(key)
+    }
+
+    /// All operations that are not acknowledged, in the order of their keys.
+    pub fn operations(&self) -> impl DoubleEndedIterator<Item = &Arc<FinishedOperation>> {
+        self.operations.values()
+    }
+
+    /// The operations of a framework that it has not acknowledged.
+    pub fn operations_of(
+        &self,
+        framework: &FrameworkId,
+    ) -> impl Iterator<Item = &Arc<FinishedOperation>> {
+        let framework = framework.clone();
+        // No id is less than a single space: control characters are not allowed.
+        let first = OperationKey {
+            framework: framework.clone(),
+            operation: OperationId::new(" ").expect("a space is a valid id"),
+        };
+        self.operations
+            .range(first..)
+            .map(|(_, operation)| operation)
+            .take_while(move |operation| operation.key.framework == framework)
     }
 
     /// Whether a framework id was given out by this cluster and its framework has ended.
@@ -390,6 +419,41 @@ impl State {
     }
 }
 
+/// Operations.
+impl State {
+    /// Keeps that an operation was refused for the framework's next subscription.
+    pub(crate) fn retain_refused_operation(
+        &mut self,
+        framework: &FrameworkId,
+        refused: RefusedOperation,
+    ) {
+        let now = self.now;
+        let Some(framework) = self.framework_mut(framework) else {
+            return;
+        };
+        let kept = &mut framework.refused_operations;
+        while kept.len() >= bounds::RETAINED_STATUSES_MAX
+            || kept
+                .front()
+                .is_some_and(|(at, _)| now.since(*at) > bounds::RETAINED_STATUS_AGE_MAX)
+        {
+            kept.pop_front();
+        }
+        kept.push_back((now, refused));
+    }
+
+    /// Drops the operations of a framework that ended.
+    pub(crate) fn forget_operations(&mut self, framework: &FrameworkId) {
+        let keys: Vec<OperationKey> = self
+            .operations_of(framework)
+            .map(|operation| operation.key.clone())
+            .collect();
+        for key in keys {
+            self.operations.remove(&key);
+        }
+    }
+}
+
 /// The state as plain records, for the stored form. Everything that can be derived is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parts {
@@ -403,7 +467,7 @@ pub struct Parts {
     pub term: Option<TermRecord>,
     /// See [`State::counters`].
     pub counters: Counters,
-    /// All agents. `allocated`, `offered`, `tasks` and `offers` are not read.
+    /// All agents. `total`, `allocated`, `offered`, `tasks` and `offers` are not read.
     pub agents: Vec<Agent>,
     /// All frameworks. `tasks`, `offers` and `n_unacked` are not read.
     pub frameworks: Vec<Framework>,
@@ -415,6 +479,8 @@ pub struct Parts {
     pub offers: Vec<Offer>,
     /// Consumed offers that are remembered.
     pub consumed: Vec<(OfferId, ConsumedOffer)>,
+    /// Operations that are not acknowledged.
+    pub operations: Vec<FinishedOperation>,
     /// What masters said their states were.
     pub hashes: Vec<ReportStateHash>,
     /// From 1 on.
@@ -433,6 +499,14 @@ pub enum PartsError {
         what: String,
         /// What it names.
         missing: String,
+    },
+    /// What operations made of an agent's resources is not made of what the agent has.
+    #[error("agent {agent}: {shortage}")]
+    Checkpointed {
+        /// Whose.
+        agent: AgentId,
+        /// What is missing.
+        shortage: Shortage,
     },
 }
 
@@ -460,6 +534,14 @@ impl State {
             ..Self::default()
         };
         for mut agent in parts.agents {
+            agent.total = agent
+                .spec
+                .total
+                .with_checkpointed(&agent.checkpointed)
+                .map_err(|shortage| PartsError::Checkpointed {
+                    agent: agent.id.clone(),
+                    shortage,
+                })?;
             agent.allocated = Resources::default();
             agent.offered = Resources::default();
             agent.tasks = OrdSet::new();
@@ -478,6 +560,17 @@ impl State {
         for task in parts.tasks {
             state.index_task(&task)?;
             state.tasks.insert(task.key.clone(), Arc::new(task));
+        }
+        for operation in parts.operations {
+            if !state.frameworks.contains_key(&operation.key.framework) {
+                return Err(PartsError::Dangling {
+                    what: format!("operation {}", operation.key),
+                    missing: format!("framework {}", operation.key.framework),
+                });
+            }
+            state
+                .operations
+                .insert(operation.key.clone(), Arc::new(operation));
         }
         for offer in parts.offers {
             for (missing, known) in [
@@ -552,6 +645,11 @@ impl State {
                 .consumed
                 .iter()
                 .map(|(id, c)| (*id, c.clone()))
+                .collect(),
+            operations: self
+                .operations
+                .values()
+                .map(|o| FinishedOperation::clone(o))
                 .collect(),
             hashes: self.state_hashes().collect(),
             feature_level: self.feature_level(),

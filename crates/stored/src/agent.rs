@@ -45,6 +45,8 @@ impl Stored for Agent {
             epoch,
             boot,
             spec,
+            checkpointed,
+            total: _,
             phase,
             suspect_since,
             inventory_due,
@@ -86,6 +88,7 @@ impl Stored for Agent {
                 .map(|(seq, command)| store_command(*seq, command))
                 .collect(),
             inventory_due: *inventory_due,
+            checkpointed: (!checkpointed.is_empty()).then(|| checkpointed.store()),
         }
     }
 
@@ -102,6 +105,12 @@ impl Stored for Agent {
             epoch: AgentEpoch(load_u128(&message.epoch, "Agent.epoch")?),
             boot: BootId(load_u128(&message.boot, "Agent.boot")?),
             spec: AgentSpec::load(required(message.spec, "Agent.spec")?)?,
+            checkpointed: message
+                .checkpointed
+                .map(Resources::load)
+                .transpose()?
+                .unwrap_or_default(),
+            total: Resources::default(),
             phase,
             suspect_since: message.suspect_since_ms.map(ClusterTime),
             inventory_due: message.inventory_due,
@@ -184,6 +193,11 @@ fn store_command(seq: u64, command: &AgentCommand) -> proto::AgentCommand {
                 framework: framework.as_str().to_owned(),
             })
         }
+        AgentCommand::DestroyVolume { volume } => {
+            stored::Command::DestroyVolume(stored::DestroyVolume {
+                volume: Some(volume.store()),
+            })
+        }
     };
     proto::AgentCommand {
         seq,
@@ -214,6 +228,9 @@ fn load_command(message: proto::AgentCommand) -> Result<(u64, AgentCommand), Sto
         },
         stored::Command::ShutdownFramework(m) => AgentCommand::ShutdownFramework {
             framework: id(m.framework, "AgentCommand.ShutdownFramework.framework")?,
+        },
+        stored::Command::DestroyVolume(m) => AgentCommand::DestroyVolume {
+            volume: Resources::load(required(m.volume, "AgentCommand.DestroyVolume.volume")?)?,
         },
     };
     Ok((message.seq, command))

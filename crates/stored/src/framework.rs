@@ -7,7 +7,7 @@ use imbl::{OrdMap, OrdSet};
 use regency_resources::Resources;
 use regency_state::model::{
     Capabilities, CompletedFramework, Filter, Framework, FrameworkPhase, FrameworkSpec,
-    MasterStatus, Task,
+    MasterStatus, RefusedOperation, Task,
 };
 use regency_types::{AgentId, ClusterTime, DurationMs, StreamId, Term, WallTime};
 
@@ -148,6 +148,7 @@ impl Stored for Framework {
             n_unacked: _,
             completed_tasks,
             retained,
+            refused_operations,
         } = self;
         proto::Framework {
             id: id.as_str().to_owned(),
@@ -183,6 +184,14 @@ impl Stored for Framework {
                 .map(|(at, status)| proto::framework::Retained {
                     at_ms: at.0,
                     status: Some(status.store()),
+                })
+                .collect(),
+            refused_operations: refused_operations
+                .iter()
+                .map(|(at, refused)| proto::framework::RefusedOperation {
+                    at_ms: at.0,
+                    id: refused.id.clone(),
+                    message: refused.message.clone(),
                 })
                 .collect(),
         }
@@ -221,6 +230,14 @@ impl Stored for Framework {
                 .into_iter()
                 .map(load_retained)
                 .collect::<Result<_, _>>()?,
+            refused_operations: message
+                .refused_operations
+                .into_iter()
+                .map(|m| {
+                    let (id, message) = (m.id, m.message);
+                    (ClusterTime(m.at_ms), RefusedOperation { id, message })
+                })
+                .collect(),
         })
     }
 }

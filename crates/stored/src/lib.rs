@@ -15,6 +15,7 @@ mod error;
 mod field;
 mod framework;
 mod offer;
+mod operation;
 mod proposal;
 mod resources;
 mod state;

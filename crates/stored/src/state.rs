@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
+use prost::encoding::{WireType, encode_key};
 use regency_state::model::{Agent, CompletedFramework, Framework, Offer, Task};
 use regency_state::{Counters, FEATURE_LEVEL_FIRST, Parts, State, TermRecord};
 use regency_types::{ClusterId, ClusterTime, OfferId, WallTime};
@@ -34,14 +35,15 @@ pub const STATE_READER_VERSION: u32 = STATE_VERSION_WITH_LEVEL;
 
 /// Field numbers of the repeated fields of `State`.
 mod tag {
-    pub(super) const AGENTS: u8 = 8;
-    pub(super) const FRAMEWORKS: u8 = 9;
-    pub(super) const COMPLETED: u8 = 10;
-    pub(super) const TASKS: u8 = 11;
-    pub(super) const OFFERS: u8 = 12;
-    pub(super) const CONSUMED: u8 = 13;
-    pub(super) const HASHES: u8 = 14;
-    pub(super) const ANCESTORS: u8 = 15;
+    pub(super) const AGENTS: u32 = 8;
+    pub(super) const FRAMEWORKS: u32 = 9;
+    pub(super) const COMPLETED: u32 = 10;
+    pub(super) const TASKS: u32 = 11;
+    pub(super) const OFFERS: u32 = 12;
+    pub(super) const CONSUMED: u32 = 13;
+    pub(super) const HASHES: u32 = 14;
+    pub(super) const ANCESTORS: u32 = 15;
+    pub(super) const OPERATIONS: u32 = 20;
 }
 
 /// The stored form of the state. Equal states give equal bytes.
@@ -133,7 +135,7 @@ pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
     };
     sink(&head.encode_to_vec());
     let mut buffer = Vec::new();
-    let mut record = |tag: u8, message: &dyn Record| {
+    let mut record = |tag: u32, message: &dyn Record| {
         buffer.clear();
         message.append(tag, &mut buffer);
         sink(&buffer);
@@ -162,19 +164,19 @@ pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
     for ancestor in state.ancestors() {
         record(tag::ANCESTORS, &ancestor.store());
     }
+    for operation in state.operations() {
+        record(tag::OPERATIONS, &operation.store());
+    }
 }
 
 /// A message that can be appended to another one as one of its fields.
 trait Record {
-    fn append(&self, tag: u8, to: &mut Vec<u8>);
+    fn append(&self, tag: u32, to: &mut Vec<u8>);
 }
 
 impl<M: Message> Record for M {
-    fn append(&self, tag: u8, to: &mut Vec<u8>) {
-        const LENGTH_DELIMITED: u8 = 2;
-        // A field number below 16 makes a key of one byte.
-        debug_assert!(tag < 16, "field number {tag}");
-        to.push((tag << 3) | LENGTH_DELIMITED);
+    fn append(&self, tag: u32, to: &mut Vec<u8>) {
+        encode_key(tag, WireType::LengthDelimited, to);
         self.encode_length_delimited(to)
             .expect("a vector grows as needed");
     }
@@ -208,6 +210,7 @@ fn load_parts(message: proto::State) -> Result<Parts, StoredError> {
         tasks,
         offers,
         consumed,
+        operations: load_all(message.operations)?,
         hashes: load_all(message.hashes)?,
         feature_level: message.feature_level.max(FEATURE_LEVEL_FIRST),
         ancestors: load_all(message.ancestors)?,
@@ -262,6 +265,7 @@ fn check_order(parts: &Parts) -> Result<(), StoredError> {
         "State.consumed",
         parts.consumed.iter().map(|(id, _): &(OfferId, _)| *id),
     )?;
+    ascending("State.operations", parts.operations.iter().map(|o| &o.key))?;
     ascending(
         "State.hashes",
         parts.hashes.iter().map(|h| (h.index, h.schema, h.node)),

@@ -105,6 +105,8 @@ impl Stored for Refusal {
             Self::OffersInvalid(reason) => Choice::OffersInvalid(reason.clone()),
             Self::UpdateUnknown => Choice::UpdateUnknown(Nothing {}),
             Self::Internal(what) => Choice::Internal(what.clone()),
+            Self::OperationInvalid(what) => Choice::OperationInvalid(what.clone()),
+            Self::ResourcesInUse(what) => Choice::ResourcesInUse(what.clone()),
         };
         proto::Refusal {
             refusal: Some(refusal),
@@ -135,6 +137,8 @@ impl Stored for Refusal {
             Choice::OffersInvalid(reason) => Self::OffersInvalid(reason),
             Choice::UpdateUnknown(_) => Self::UpdateUnknown,
             Choice::Internal(what) => Self::Internal(what),
+            Choice::OperationInvalid(what) => Self::OperationInvalid(what),
+            Choice::ResourcesInUse(what) => Self::ResourcesInUse(what),
         })
     }
 }

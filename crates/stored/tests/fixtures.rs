@@ -32,6 +32,10 @@ fn commands_of_version_1_are_read() {
         let proposal = samples::proposal(command);
         assert_eq!(decode_proposal(&read(&name)), Ok(proposal), "{name}");
     }
+    assert_eq!(
+        decode_proposal(&read("command-accept_offers-conversions.bin")),
+        Ok(samples::proposal(samples::conversions()))
+    );
 }
 
 #[test]
@@ -51,6 +55,9 @@ fn states_of_version_1_are_read() {
         decode_state(&read("state-raised.bin")),
         Ok(samples::raised())
     );
+    let operated = decode_state(&read("state-operated.bin")).unwrap();
+    assert_eq!(operated, samples::operated());
+    assert_eq!(operated.to_parts(), samples::operated().to_parts());
     assert_eq!(decode_state(&read("state-empty.bin")), Ok(State::default()));
 }
 

@@ -27,7 +27,11 @@ pub enum IdError {
     BadCharacter(String),
 }
 
-fn check(text: &str) -> Result<(), IdError> {
+/// Checks that Mesos would take the string as an id.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn validate_id(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }
@@ -60,7 +64,7 @@ macro_rules! text_id {
             /// When Mesos would refuse the string as an id.
             pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
                 let text = text.as_ref();
-                check(text)?;
+                validate_id(text)?;
                 Ok(Self(Arc::from(text)))
             }
 
@@ -128,6 +132,26 @@ text_id!(
     /// An executor's id, chosen by its framework and unique within it and an agent.
     ExecutorId
 );
+
+text_id!(
+    /// An operation's id, chosen by its framework and unique within it.
+    OperationId
+);
+
+/// An operation within its framework.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OperationKey {
+    /// The framework that asked for it.
+    pub framework: FrameworkId,
+    /// The id that framework gave it.
+    pub operation: OperationId,
+}
+
+impl fmt::Display for OperationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.framework, self.operation)
+    }
+}
 
 /// A task within its framework.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,7 +10,8 @@ mod time;
 
 pub use id::{
     AgentEpoch, AgentId, BootId, ClusterId, ExecutorId, FrameworkId, ID_BYTES_MAX, IdError,
-    Incarnation, NodeId, OfferId, StreamId, TaskId, TaskKey, UpdateUuid,
+    Incarnation, NodeId, OfferId, OperationId, OperationKey, StreamId, TaskId, TaskKey, UpdateUuid,
+    validate_id,
 };
 pub use task_state::TaskState;
 pub use time::{ClusterTime, DurationMs, WallTime};

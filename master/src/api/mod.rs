@@ -11,6 +11,7 @@ mod admin;
 mod answer;
 mod cx;
 pub mod operator;
+mod resource_operation;
 mod scheduler;
 mod status;
 

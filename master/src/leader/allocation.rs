@@ -36,7 +36,7 @@ pub(crate) fn view(
             AgentView {
                 id: agent.id.clone(),
                 candidate: usable,
-                total: agent.spec.total.clone(),
+                total: agent.total.clone(),
                 available: if usable {
                     agent.available()
                 } else {

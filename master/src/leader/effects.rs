@@ -60,6 +60,17 @@ fn execute(leader: &Leader, state: &State, effect: &Effect) {
                 stream.send(&Event::update(status));
             }
         }
+        Effect::SendOperation { operation } => {
+            if let Some(stream) = leader.streams.get(&operation.framework) {
+                stream.send_operation(state, operation);
+            }
+        }
+        Effect::SendRefusedOperation { framework, refused } => {
+            if let Some(stream) = leader.streams.get(framework) {
+                let status = query::operation::refused(refused);
+                stream.send(&Event::update_operation_status(status));
+            }
+        }
         Effect::SendFailure { agent } => {
             let event = Event::agent_lost(v1::AgentId {
                 value: agent.to_string(),
@@ -102,6 +113,9 @@ fn sweep(leader: &Leader) {
             .filter(|t| t.unacked.is_some())
         {
             stream.send_update(&applied.state, &task.key);
+        }
+        for operation in applied.state.operations_of(&framework.id) {
+            stream.send_operation(&applied.state, &operation.key);
         }
     }
     leader.attachments.sync_all();

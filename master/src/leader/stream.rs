@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use regency_state::State;
-use regency_types::{ClusterId, FrameworkId, OfferId, StreamId, TaskKey};
+use regency_types::{ClusterId, FrameworkId, OfferId, OperationKey, StreamId, TaskKey};
 use regency_wire::v1::scheduler::Event;
 use regency_wire::{ContentType, encode, recordio};
 use tokio::sync::mpsc;
@@ -101,6 +101,14 @@ impl FrameworkStream {
                 self.put_update(&mut inner, &state, &task.key);
             }
         }
+        for operation in state.operations_of(&framework.id) {
+            let status = query::operation::finished(operation);
+            self.put(&mut inner, &Event::update_operation_status(status));
+        }
+        for (_, refused) in &framework.refused_operations {
+            let status = query::operation::refused(refused);
+            self.put(&mut inner, &Event::update_operation_status(status));
+        }
         for (_, status) in &framework.retained {
             let live = regency_types::TaskId::new(&status.task_id)
                 .is_ok_and(|task| framework.tasks.contains(&task));
@@ -145,6 +153,14 @@ impl FrameworkStream {
     /// Sends the unacknowledged update at the head of a task's stream.
     pub(crate) fn send_update(&self, state: &State, task: &TaskKey) {
         self.put_update(&mut self.lock(), state, task);
+    }
+
+    /// Tells that an operation was carried out, if that is not acknowledged.
+    pub(crate) fn send_operation(&self, state: &State, operation: &OperationKey) {
+        if let Some(operation) = state.operation(operation) {
+            let status = query::operation::finished(operation);
+            self.send(&Event::update_operation_status(status));
+        }
     }
 
     /// Ends the stream, after an ERROR event where there is something to say.
@@ -212,6 +228,7 @@ fn name(event: &Event) -> &'static str {
         Type::Offers => "offers",
         Type::Rescind => "rescind",
         Type::Update => "update",
+        Type::UpdateOperationStatus => "update_operation_status",
         Type::Failure => "failure",
         Type::Error => "error",
         _ => "other",

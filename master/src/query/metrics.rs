@@ -74,7 +74,7 @@ pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
             AgentPhase::Unreachable { .. } => agents[2] += 1,
             AgentPhase::Registered => {
                 agents[usize::from(!view.is_attached(agent))] += 1;
-                total.add(&agent.spec.total);
+                total.add(&agent.total);
             }
         }
     }
@@ -109,7 +109,7 @@ fn allocator(view: &View<'_>, keys: &mut BTreeMap<String, f64>) {
     let mut total = Quantities::new();
     let mut promised = Quantities::new();
     for agent in view.state.agents().filter(|agent| agent.is_registered()) {
-        total.add_resources(&agent.spec.total);
+        total.add_resources(&agent.total);
         promised.add_resources(&agent.allocated);
         promised.add_resources(&agent.offered);
     }

@@ -4,12 +4,13 @@
 //! consensus, so that a follower answers exactly as the leader does, and so that a slow reader
 //! holds an O(1) snapshot and nobody else waits for it.
 //!
-//! The three conversions that the scheduler edge shares with the read models come first:
-//! [`status`], [`offer`] and [`reconcile`]. Then the two families of
+//! The conversions that the scheduler edge shares with the read models come first: [`status`],
+//! [`offer`], [`operation`] and [`reconcile`]. Then the two families of
 //! answers to operators: [`legacy`] JSON, whose keys are older than any schema, and the messages
 //! of [`v1`]; [`master`] and [`metrics`] serve both.
 
 pub mod offer;
+pub mod operation;
 pub mod reconcile;
 pub mod status;
 

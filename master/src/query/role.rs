@@ -50,7 +50,7 @@ pub(crate) fn totals<'a>(view: &View<'a>) -> BTreeMap<&'a str, RoleTotals<'a>> {
         );
     }
     for agent in view.state.agents().filter(|agent| agent.is_registered()) {
-        for entry in agent.spec.total.entries() {
+        for entry in agent.total.entries() {
             if let Some(name) = entry.key.reserved_role() {
                 let one = Resources::from(vec![entry.clone()]);
                 add(&mut roles.entry(name).or_default().reserved, &one);

@@ -1,5 +1,6 @@
 //! Between the agents' messages and the state's words.
 
+use prost::Message;
 use regency_rpc::proto::regency::agent::v1 as wire;
 use regency_state::model::{Agent, AgentCommand, AgentSpec};
 use regency_state::{InventoryTask, ReportedUpdate, State, TaskReport, TaskSpec};
@@ -55,6 +56,12 @@ pub(crate) fn attach(message: wire::Attach) -> Result<Attach, MessageError> {
     let total = resources::from_wire(&info.resources)
         .map_err(|error| wrong("agent_info.resources", error))?
         .resources;
+    if !total.checkpointed().is_empty() {
+        return Err(wrong(
+            "agent_info.resources",
+            "dynamic reservations and persistent volumes are made by operations, not by --resources",
+        ));
+    }
     if message.address.parse::<std::net::SocketAddr>().is_err() {
         return Err(wrong(
             "address",
@@ -222,6 +229,15 @@ pub(crate) fn command(state: &State, seq: u64, command: &AgentCommand) -> Option
         AgentCommand::ShutdownFramework { framework } => {
             Command::ShutdownFramework(wire::ShutdownFramework {
                 framework_id: framework.to_string(),
+            })
+        }
+        AgentCommand::DestroyVolume { volume } => {
+            let format = resources::ResourceFormat::PostReservationRefinement;
+            let volume = resources::to_wire(volume, format, None)
+                .into_iter()
+                .next()?;
+            Command::DestroyVolume(wire::DestroyVolume {
+                volume: volume.encode_to_vec().into(),
             })
         }
     };

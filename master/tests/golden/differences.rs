@@ -52,7 +52,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         cases: &[
             "errors/39-quota-bad-json",
             "errors/40-weights-bad",
-            "errors/45-reserve-no-params",
             "errors/46-maintenance-schedule-bad",
             "errors/47-machine-down-unknown",
         ],

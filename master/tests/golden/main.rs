@@ -8,6 +8,7 @@
 
 mod differences;
 mod http;
+mod operations;
 mod shape;
 mod world;
 
@@ -157,6 +158,7 @@ async fn answers_have_the_shape_of_mesos_but_for_the_listed_differences() {
         ("busy", world::busy()),
         ("disconnected", world::disconnected()),
         ("after-teardown", world::after_teardown()),
+        ("reserved", world::reserved()),
         ("errors", world::idle()),
     ];
     let mut all = Vec::new();

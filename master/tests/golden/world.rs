@@ -12,9 +12,14 @@ use regency_master::api::operator::{
 };
 use regency_master::query::Live;
 use regency_raft_store::ProposeError;
-use regency_resources::{Reservation, ResourceKey, Resources, Value};
+use regency_resources::{
+    DiskInfo, Persistence, Reservation, ResourceKey, Resources, Value, Volume, VolumeMode,
+};
 use regency_state::model::Capabilities;
-use regency_state::{Command, FrameworkDisconnected, TeardownFramework, Verdict};
+use regency_state::{
+    ApplyOperation, Command, FrameworkDisconnected, IssueOffers, OfferPlan, ResourceOperation,
+    TeardownFramework, Verdict,
+};
 use regency_types::{AgentId, FrameworkId, TaskState, WallTime};
 use regency_wire::v1::discovery_info::Visibility;
 use regency_wire::v1::{DiscoveryInfo, ExecutorId, ExecutorInfo, Label, Labels, Port, Ports};
@@ -66,6 +71,16 @@ impl OperatorCx for Fake {
             proposed_at: state.now(),
             wall: state.wall(),
             command: Command::TeardownFramework(TeardownFramework { framework }),
+        });
+        Ok(applied.verdict)
+    }
+
+    async fn apply_operation(&self, command: ApplyOperation) -> Result<Verdict, ProposeError> {
+        let mut state = self.view.state.clone();
+        let applied = state.apply(&regency_state::Proposal {
+            proposed_at: state.now(),
+            wall: state.wall(),
+            command: Command::ApplyOperation(command),
         });
         Ok(applied.verdict)
     }
@@ -253,6 +268,55 @@ fn came_back() -> (Cluster, FrameworkId) {
     cluster.run_through(&fails, &[TaskState::Failed]);
     cluster.subscribe_as(Some(framework.clone()), ROLE, GOLDEN);
     (cluster, framework)
+}
+
+/// The framework came back; it has a reservation with a label, and a volume, and is offered both.
+pub(crate) fn reserved() -> Cluster {
+    let (mut cluster, framework) = came_back();
+    let agent = cluster.state.agents().nth(1).expect("there are two");
+    let agent = agent.id.clone();
+    let principal = Some("golden-principal".to_owned());
+    let plain = Reservation::dynamic(ROLE, principal.clone());
+    let labelled = Reservation {
+        labels: vec![("k".into(), Some("v".into()))],
+        ..plain.clone()
+    };
+    let disk = resources("disk:100").push_reservation(&plain);
+    let mut volume = disk.entries()[0].key.clone();
+    volume.disk = Some(Box::new(DiskInfo {
+        persistence: Some(Persistence {
+            id: "vol1".into(),
+            principal,
+        }),
+        volume: Some(Volume {
+            container_path: "data".into(),
+            host_path: None,
+            mode: VolumeMode::ReadWrite,
+        }),
+        source: None,
+    }));
+    let volume = std::iter::once((volume, Value::units(100))).collect();
+    for operation in [
+        ResourceOperation::Reserve(resources("cpus:1").push_reservation(&labelled) + disk),
+        ResourceOperation::Create(volume),
+    ] {
+        cluster.ok(Command::ApplyOperation(ApplyOperation {
+            agent: agent.clone(),
+            operation,
+            principal: None,
+        }));
+    }
+    let resources = cluster.state.agent(&agent).expect("there").available();
+    cluster.ok(Command::IssueOffers(IssueOffers {
+        plans: vec![OfferPlan {
+            framework,
+            role: ROLE.into(),
+            agent,
+            resources,
+        }],
+        timeout: None,
+    }));
+    cluster
 }
 
 /// As disconnected, but the framework ended.

@@ -56,6 +56,7 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
         Command::Kill { id, grace } => kill(core, &id, grace, cx),
         Command::Acknowledge { id, uuid } => acknowledge(core, &id, uuid, cx),
         Command::ShutdownFramework(framework) => shutdown_framework(core, &framework, cx),
+        Command::DestroyVolume(volume) => cx.step.destroy(volume),
         Command::DropLaunch(id) => {
             let news = News::agent(
                 TaskState::Dropped,

@@ -51,6 +51,8 @@ pub(crate) fn register(state: &mut State, command: &RegisterAgent) -> Applied {
             epoch: command.epoch,
             boot: command.boot,
             spec: command.spec.clone(),
+            checkpointed: Resources::default(),
+            total: command.spec.total.clone(),
             phase: AgentPhase::Registered,
             suspect_since: None,
             // It may be an agent of a former cluster that this state never knew.
@@ -132,14 +134,13 @@ pub(crate) fn reregister(state: &mut State, command: &ReregisterAgent) -> Applie
         Ok(agent) => agent,
         Err(refusal) => return refusal.into(),
     };
-    if let Err(shortage) = command
-        .spec
-        .total
-        .checked_sub(&agent.allocated)
-        .map_err(|e| e.to_string())
-    {
-        return Refusal::TotalBelowUsed(shortage).into();
-    }
+    // What operations made belongs to it, whatever it says of itself now.
+    let total = command.spec.total.with_checkpointed(&agent.checkpointed);
+    let fits = |total: Resources| total.checked_sub(&agent.allocated).map(|_| total);
+    let total = match total.and_then(fits) {
+        Ok(total) => total,
+        Err(shortage) => return Refusal::TotalBelowUsed(shortage.to_string()).into(),
+    };
     let mut effects = Vec::new();
     if agent.spec.total != command.spec.total || agent.spec.info != command.spec.info {
         rescind_all(state, &command.agent, &mut effects);
@@ -149,6 +150,7 @@ pub(crate) fn reregister(state: &mut State, command: &ReregisterAgent) -> Applie
         return Refusal::AgentUnknown(command.agent.clone()).into();
     };
     agent.spec = command.spec.clone();
+    agent.total = total;
     agent.boot = command.boot;
     agent.suspect_since = None;
     agent.reregistered = Some(wall);

@@ -83,6 +83,7 @@ fn add(
         n_unacked: 0,
         completed_tasks: Vector::new(),
         retained: Vector::new(),
+        refused_operations: Vector::new(),
     };
     state.frameworks.insert(id.clone(), Arc::new(framework));
 }
@@ -258,10 +259,12 @@ fn remove(state: &mut State, id: &FrameworkId) -> Vec<Effect> {
             effects.push(Effect::SyncAgent { agent });
         }
     }
+    state.forget_operations(id);
     if let Some(framework) = state.frameworks.remove(id) {
         let mut framework = Framework::clone(&framework);
         framework.filters = OrdMap::new();
         framework.retained = Vector::new();
+        framework.refused_operations = Vector::new();
         framework.n_unacked = 0;
         state.completed.push_back(Arc::new(CompletedFramework {
             framework,

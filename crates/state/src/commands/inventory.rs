@@ -9,6 +9,7 @@ use regency_types::{AgentId, TaskState};
 use crate::apply::Applied;
 use crate::command::{InventoryTask, TakeInventory};
 use crate::commands::agent::{known, lose};
+use crate::commands::operation::make_room;
 use crate::commands::report::{acknowledge_stale, apply_one};
 use crate::effect::Effect;
 use crate::model::{AgentCommand, Framework, StatusReason, StatusRecord, Task};
@@ -105,29 +106,30 @@ fn add(state: &mut State, agent: &AgentId, task: &InventoryTask) -> bool {
     ) else {
         return false;
     };
-    let fits = record
-        .spec
-        .total
-        .checked_sub(&record.allocated)
-        .is_ok_and(|rest| rest.contains(&spec.resources));
     let ended = |t: &Arc<Task>| t.key == report.task && t.generation == report.generation;
-    if !fits
-        || framework.completed_tasks.iter().any(ended)
+    if framework.completed_tasks.iter().any(ended)
         || spec.task != report.task.task
         || state.tasks.contains_key(&report.task)
         || report.generation.0 > state.counters.generation
     {
         return false;
     }
+    let (role, launch_seq) = (
+        role.clone().unwrap_or_else(|| role_of(framework)),
+        record.confirmed_seq,
+    );
+    if !make_room(state, agent, &spec.resources) {
+        return false;
+    }
     let added = Task {
         key: report.task.clone(),
         generation: report.generation,
         agent: agent.clone(),
-        role: role.clone().unwrap_or_else(|| role_of(framework)),
+        role,
         name: spec.name.clone(),
         info: spec.info.clone(),
         resources: spec.resources.clone(),
-        launch_seq: record.confirmed_seq,
+        launch_seq,
         state: TaskState::Staging,
         state_before_unreachable: None,
         unreachable: None,
@@ -267,6 +269,28 @@ mod tests {
         assert!(outbox.contains(&AgentCommand::ShutdownFramework {
             framework: stranger.framework.clone()
         }));
+    }
+
+    #[test]
+    fn a_reservation_comes_back_with_the_task_that_uses_it() {
+        let (mut given, agent, framework, _) = Given::with_task();
+        change(&mut given);
+        let reserved = |text: &str| {
+            resources(text).push_reservation(&regency_resources::Reservation::dynamic("eng", None))
+        };
+        let key = Given::key(&framework, "later");
+        let report = Given::news(&key, 77, 1, TaskState::Running);
+        let mut task = item(&agent, report, "cpus:1");
+        task.spec.as_mut().expect("there").resources = reserved("cpus:1");
+        let too_big = Given::key(&framework, "big");
+        let report = Given::news(&too_big, 78, 1, TaskState::Running);
+        let mut big = item(&agent, report, "cpus:1");
+        big.spec.as_mut().expect("there").resources = reserved("cpus:1000");
+        take(&mut given, &agent, vec![task, big]);
+        let record = given.state.agent(&agent).expect("kept");
+        assert_eq!(record.allocated, reserved("cpus:1"));
+        assert_eq!(record.checkpointed, reserved("cpus:1"));
+        assert_eq!(given.task_state(&too_big), None);
     }
 
     #[test]

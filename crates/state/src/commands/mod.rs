@@ -7,6 +7,7 @@ pub(crate) mod hash;
 pub(crate) mod inventory;
 pub(crate) mod level;
 pub(crate) mod offer;
+pub(crate) mod operation;
 pub(crate) mod report;
 pub(crate) mod task;
 pub(crate) mod term;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use regency_resources::Resources;
+use regency_resources::{Resource, Resources};
 use regency_types::{
     AgentId, DurationMs, FrameworkId, Generation, OfferId, TaskId, TaskKey, TaskState,
 };
@@ -16,6 +16,7 @@ use crate::command::{
     RescindOffers, TaskSpec,
 };
 use crate::commands::agent::launch_command;
+use crate::commands::operation;
 use crate::effect::Effect;
 use crate::model::{
     Consumption, Filter, Framework, MasterStatus, Offer, StatusReason, StatusRecord, Task,
@@ -71,7 +72,8 @@ fn fits(state: &State, plan: &OfferPlan) -> bool {
         .agents
         .get(&plan.agent)
         .is_some_and(|a| a.is_registered() && a.available().contains(&plan.resources));
-    framework && agent && !plan.resources.is_empty()
+    let usable = |entry: &Resource| entry.key.is_allocatable_to(&plan.role);
+    framework && agent && !plan.resources.is_empty() && plan.resources.entries().iter().all(usable)
 }
 
 /// Uses offers. A repetition of a call that was applied gets the first verdict and does nothing.
@@ -99,10 +101,11 @@ pub(crate) fn accept(state: &mut State, command: &AcceptOffers) -> Applied {
     for offer in &offers {
         state.consume_offer(offer.id, Consumption::Rescinded);
     }
-    let mut launch = LaunchCx {
+    let mut cx = AcceptCx {
         agent,
         role,
         remaining,
+        converted: Resources::default(),
         launched: 0,
         refused: 0,
         effects: Vec::new(),
@@ -111,25 +114,31 @@ pub(crate) fn accept(state: &mut State, command: &AcceptOffers) -> Applied {
         match operation {
             Operation::Launch(tasks) => {
                 for task in tasks {
-                    launch_one(state, &command.framework, &mut launch, task);
+                    launch_one(state, &command.framework, &mut cx, task);
                 }
             }
+            Operation::Convert(spec) => operation::convert(state, &framework, &mut cx, spec),
         }
     }
-    let LaunchCx {
+    let AcceptCx {
         agent,
         role,
         remaining,
+        converted,
         launched,
         refused,
         mut effects,
-    } = launch;
+    } = cx;
+    // What was converted is offered again at once (Mesos 1.11); a filter on the rest does not hold
+    // back an offer that has it.
+    let refused_resources =
+        remaining.filter(|e| !converted.entries().iter().any(|c| c.key == e.key));
     add_filter(
         state,
         &command.framework,
         &agent,
         &role,
-        remaining,
+        refused_resources,
         command.refuse,
     );
     let verdict = Ok(Outcome::Accepted {
@@ -144,7 +153,10 @@ pub(crate) fn accept(state: &mut State, command: &AcceptOffers) -> Applied {
             };
         }
     }
-    if launched > 0 {
+    if !converted.is_empty() {
+        effects.push(Effect::WakeAllocator);
+    }
+    if launched > 0 || !converted.is_empty() {
         effects.push(Effect::SyncAgent { agent });
     }
     Applied { verdict, effects }
@@ -223,27 +235,42 @@ fn refuse_all(state: &mut State, command: &AcceptOffers, reason: String) -> Appl
             state.consume_offer(*id, how);
         }
     }
-    for Operation::Launch(tasks) in &command.operations {
-        for task in tasks {
-            let (task_id, agent) = match task {
-                LaunchSpec::Valid(t) => (t.task.as_str(), Some(t.agent.clone())),
-                LaunchSpec::Invalid { task_id, agent, .. } => (task_id.as_str(), agent.clone()),
-            };
-            let status = MasterStatus {
-                task_id: task_id.to_owned(),
-                agent,
-                state: TaskState::Dropped,
-                reason: StatusReason::InvalidOffers,
-                message: format!("Task launched with invalid offers: {reason}"),
-                unreachable: None,
-            };
-            refuse_task(state, &command.framework, status, &mut effects);
+    for operation in &command.operations {
+        match operation {
+            Operation::Launch(tasks) => {
+                for task in tasks {
+                    let status = invalid_offers(task, &reason);
+                    refuse_task(state, &command.framework, status, &mut effects);
+                }
+            }
+            Operation::Convert(spec) => operation::refuse(
+                state,
+                &command.framework,
+                spec.feedback.as_ref(),
+                format!("Operation attempted with invalid offers: {reason}"),
+                &mut effects,
+            ),
         }
     }
     effects.push(Effect::WakeAllocator);
     Applied {
         verdict: Err(refusal),
         effects,
+    }
+}
+
+fn invalid_offers(task: &LaunchSpec, reason: &str) -> MasterStatus {
+    let (task_id, agent) = match task {
+        LaunchSpec::Valid(t) => (t.task.as_str(), Some(t.agent.clone())),
+        LaunchSpec::Invalid { task_id, agent, .. } => (task_id.as_str(), agent.clone()),
+    };
+    MasterStatus {
+        task_id: task_id.to_owned(),
+        agent,
+        state: TaskState::Dropped,
+        reason: StatusReason::InvalidOffers,
+        message: format!("Task launched with invalid offers: {reason}"),
+        unreachable: None,
     }
 }
 
@@ -271,16 +298,23 @@ fn refuse_task(
     });
 }
 
-struct LaunchCx {
-    agent: AgentId,
-    role: String,
-    remaining: Resources,
+/// An ACCEPT while it is applied.
+pub(crate) struct AcceptCx {
+    /// Whose resources were offered.
+    pub(crate) agent: AgentId,
+    /// To which role.
+    pub(crate) role: String,
+    /// What is left of them.
+    pub(crate) remaining: Resources,
+    /// What operations made.
+    pub(crate) converted: Resources,
     launched: u64,
     refused: u64,
-    effects: Vec<Effect>,
+    /// What the leader shall do.
+    pub(crate) effects: Vec<Effect>,
 }
 
-fn launch_one(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, task: &LaunchSpec) {
+fn launch_one(state: &mut State, framework: &FrameworkId, cx: &mut AcceptCx, task: &LaunchSpec) {
     let (task_id, agent, message) = match task {
         LaunchSpec::Valid(spec) => match why_not(state, framework, cx, spec) {
             None => {
@@ -315,7 +349,7 @@ fn launch_one(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, tas
 fn why_not(
     state: &State,
     framework: &FrameworkId,
-    cx: &LaunchCx,
+    cx: &AcceptCx,
     spec: &TaskSpec,
 ) -> Option<String> {
     let key = TaskKey {
@@ -343,7 +377,7 @@ fn why_not(
     None
 }
 
-fn launch(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, spec: &TaskSpec) {
+fn launch(state: &mut State, framework: &FrameworkId, cx: &mut AcceptCx, spec: &TaskSpec) {
     cx.remaining = cx
         .remaining
         .checked_sub(&spec.resources)
@@ -387,7 +421,7 @@ fn launch(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, spec: &
 
 /// A task of this id lives from now on: a refusal of an earlier launch of the id, told or told
 /// again after this, would be taken for its end.
-fn forget_refusals(state: &mut State, framework: &FrameworkId, cx: &mut LaunchCx, task: &TaskId) {
+fn forget_refusals(state: &mut State, framework: &FrameworkId, cx: &mut AcceptCx, task: &TaskId) {
     cx.effects.retain(|effect| {
         !matches!(effect, Effect::SendStatus { status, .. } if status.task_id == task.as_str())
     });

@@ -124,7 +124,9 @@ pub(crate) fn renumber(state: &mut State, id: &AgentId, noted: u64) {
                     pending.command_seq = seq;
                 }
             }
-            AgentCommand::Acknowledge { .. } | AgentCommand::ShutdownFramework { .. } => {
+            AgentCommand::Acknowledge { .. }
+            | AgentCommand::ShutdownFramework { .. }
+            | AgentCommand::DestroyVolume { .. } => {
                 if let Some(agent) = state.agent_mut(id) {
                     agent.push(command);
                 }

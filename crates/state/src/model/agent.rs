@@ -17,7 +17,7 @@ pub struct AgentSpec {
     pub hostname: String,
     /// Advertised `ip:port` of the agent's HTTP listener.
     pub address: String,
-    /// Everything the agent offers in total.
+    /// Everything the agent offers in total, before any operation.
     pub total: Resources,
     /// Version of the agent's program.
     pub version: String,
@@ -79,6 +79,11 @@ pub enum AgentCommand {
         /// Which framework.
         framework: FrameworkId,
     },
+    /// A persistent volume is no more: its data goes.
+    DestroyVolume {
+        /// The volume, one.
+        volume: Resources,
+    },
 }
 
 /// A registered agent.
@@ -92,6 +97,10 @@ pub struct Agent {
     pub boot: BootId,
     /// What it says of itself.
     pub spec: AgentSpec,
+    /// What operations made of it: dynamic reservations and persistent volumes.
+    pub checkpointed: Resources,
+    /// Everything it has: what it says, with what operations made of it.
+    pub total: Resources,
     /// Whether it counts.
     pub phase: AgentPhase,
     /// Silent since, as the last leaders noticed; `None` while it is heard.
@@ -137,8 +146,12 @@ impl Agent {
         if self.inventory_due {
             return Resources::default();
         }
-        self.spec
-            .total
+        self.unpromised()
+    }
+
+    /// What is neither used nor offered.
+    pub(crate) fn unpromised(&self) -> Resources {
+        self.total
             .checked_sub(&self.allocated)
             .and_then(|rest| rest.checked_sub(&self.offered))
             .unwrap_or_default()

@@ -9,7 +9,7 @@ use regency_types::{
     AgentId, ClusterTime, DurationMs, FrameworkId, OfferId, StreamId, TaskId, Term, WallTime,
 };
 
-use super::{MasterStatus, Task};
+use super::{MasterStatus, RefusedOperation, Task};
 use std::sync::Arc;
 
 /// Capabilities of a framework that a rule reads; the rest stays in the opaque info.
@@ -119,6 +119,9 @@ pub struct Framework {
     /// Statuses of refused launches, sent again at a subscription since they cannot be
     /// acknowledged; bounded in number and age.
     pub retained: Vector<(ClusterTime, MasterStatus)>,
+    /// Operations that were not carried out, sent again at a subscription like `retained`; bounded
+    /// in number and age.
+    pub refused_operations: Vector<(ClusterTime, RefusedOperation)>,
 }
 
 impl Framework {

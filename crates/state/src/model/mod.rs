@@ -4,6 +4,7 @@ mod agent;
 mod ancestor;
 mod framework;
 mod offer;
+mod operation;
 mod task;
 
 pub use agent::{Agent, AgentCommand, AgentPhase, AgentSpec};
@@ -12,4 +13,5 @@ pub use framework::{
     Capabilities, CompletedFramework, Filter, Framework, FrameworkPhase, FrameworkSpec,
 };
 pub use offer::{ConsumedOffer, Consumption, Offer};
+pub use operation::{FinishedOperation, RefusedOperation};
 pub use task::{MasterStatus, PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate};

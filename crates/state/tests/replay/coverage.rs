@@ -32,6 +32,8 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::RoleNotSubscribed(_) => "RoleNotSubscribed",
         Refusal::OffersInvalid(_) => "OffersInvalid",
         Refusal::UpdateUnknown => "UpdateUnknown",
+        Refusal::OperationInvalid(_) => "OperationInvalid",
+        Refusal::ResourcesInUse(_) => "ResourcesInUse",
         Refusal::Internal(_) => "Internal",
     }
 }
@@ -46,6 +48,8 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::SyncAgent { .. } => "SyncAgent",
         Effect::DetachAgent { .. } => "DetachAgent",
         Effect::CloseStream { .. } => "CloseStream",
+        Effect::SendOperation { .. } => "SendOperation",
+        Effect::SendRefusedOperation { .. } => "SendRefusedOperation",
         Effect::WakeAllocator => "WakeAllocator",
     }
 }
@@ -78,9 +82,9 @@ fn histories_meet_every_command_refusal_effect_and_state() {
     }
     assert_eq!(met.accepted.len(), regency_testkit::arbitrary::N_COMMANDS);
     // All but Internal, which no history may meet.
-    assert_eq!(met.refused.len(), 14, "{:?}", met.refused);
+    assert_eq!(met.refused.len(), 16, "{:?}", met.refused);
     assert!(!met.refused.contains("Internal"));
-    assert_eq!(met.effects.len(), 9, "{:?}", met.effects);
+    assert_eq!(met.effects.len(), 11, "{:?}", met.effects);
     for state in [
         TaskState::Staging,
         TaskState::Starting,

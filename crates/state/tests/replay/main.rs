@@ -72,6 +72,7 @@ fn refused_changes_nothing(step: &Step<'_>) -> Result<(), String> {
             .eq(after.completed_frameworks())
         && before.tasks().eq(after.tasks())
         && before.offers().eq(after.offers())
+        && before.operations().eq(after.operations())
         && before.n_consumed() == after.n_consumed()
         && before.counters() == after.counters()
         && before.term() == after.term()

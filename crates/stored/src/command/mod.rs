@@ -7,15 +7,17 @@ mod hash;
 mod inventory;
 mod level;
 mod offer;
+mod operation;
 mod report;
 mod task;
 
 use regency_state::{
-    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion,
-    Command, DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
-    IssueOffers, KillTask, MarkAgentUnreachable, RaiseFeatureLevel, RegisterAgent, ReportStateHash,
-    ReregisterAgent, RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers,
-    SuspectAgents, TakeInventory, TeardownFramework,
+    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, ApplyOperation, ApplyReports, BeginTerm,
+    ChangeCluster, ClearSuspicion, Command, DeclineOffers, ExpireFilters, ExpireFramework,
+    ExpireOffers, FrameworkDisconnected, IssueOffers, KillTask, MarkAgentUnreachable,
+    RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReregisterAgent, RescindOffers, ResyncAgent,
+    ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory,
+    TeardownFramework,
 };
 
 use crate::StoredError;
@@ -51,6 +53,8 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::ChangeCluster(c) => Choice::ChangeCluster(c.store()),
         Command::TakeInventory(c) => Choice::TakeInventory(c.store()),
         Command::RaiseFeatureLevel(c) => Choice::RaiseFeatureLevel(c.store()),
+        Command::ApplyOperation(c) => Choice::ApplyOperation(c.store()),
+        Command::AcknowledgeOperation(c) => Choice::AcknowledgeOperation(c.store()),
     }
 }
 
@@ -86,5 +90,9 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::ChangeCluster(m) => Command::ChangeCluster(ChangeCluster::load(m)?),
         Choice::TakeInventory(m) => Command::TakeInventory(TakeInventory::load(m)?),
         Choice::RaiseFeatureLevel(m) => Command::RaiseFeatureLevel(RaiseFeatureLevel::load(m)?),
+        Choice::ApplyOperation(m) => Command::ApplyOperation(ApplyOperation::load(m)?),
+        Choice::AcknowledgeOperation(m) => {
+            Command::AcknowledgeOperation(AcknowledgeOperation::load(m)?)
+        }
     })
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use regency_resources::Resources;
 use regency_state::{
-    AcceptOffers, DeclineOffers, ExpireOffers, IssueOffers, LaunchSpec, OfferPlan, Operation,
-    RescindOffers, TaskSpec,
+    AcceptOffers, ConversionSpec, DeclineOffers, ExpireOffers, IssueOffers, LaunchSpec, OfferPlan,
+    Operation, RescindOffers, TaskSpec,
 };
 use regency_types::{AgentId, DurationMs, FrameworkId, OfferId};
 
@@ -144,6 +144,7 @@ impl Stored for Operation {
             Self::Launch(tasks) => proto::operation::Operation::Launch(proto::Launch {
                 tasks: store_all(tasks),
             }),
+            Self::Convert(spec) => proto::operation::Operation::Conversion(spec.store()),
         };
         proto::Operation {
             operation: Some(operation),
@@ -153,6 +154,9 @@ impl Stored for Operation {
     fn load(message: proto::Operation) -> Result<Self, StoredError> {
         Ok(match chosen(message.operation, "Operation.operation")? {
             proto::operation::Operation::Launch(launch) => Self::Launch(load_all(launch.tasks)?),
+            proto::operation::Operation::Conversion(spec) => {
+                Self::Convert(ConversionSpec::load(spec)?)
+            }
         })
     }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, Vector};
-use regency_resources::Resources;
+use regency_resources::{
+    DiskInfo, Milli, Persistence, Reservation, ReservationKind, Resources, Value, Volume,
+    VolumeMode,
+};
 use regency_state::model::*;
 use regency_state::*;
 use regency_types::*;
@@ -256,7 +259,91 @@ pub(crate) fn commands() -> Vec<Command> {
                 .collect(),
         }),
         Command::RaiseFeatureLevel(RaiseFeatureLevel { level: 7 }),
+        Command::ApplyOperation(ApplyOperation {
+            agent: CLUSTER.agent_id(0),
+            operation: ResourceOperation::Reserve(reserved("cpus:1;mem:32")),
+            principal: Some("ops".into()),
+        }),
+        Command::AcknowledgeOperation(AcknowledgeOperation {
+            operation: operation_key("op-1"),
+            uuid: UpdateUuid(79),
+        }),
     ]
+}
+
+fn operation_key(id: &str) -> OperationKey {
+    OperationKey {
+        framework: CLUSTER.framework_id(1),
+        operation: OperationId::new(id).expect("a sample's id is valid"),
+    }
+}
+
+fn reserved(text: &str) -> Resources {
+    resources(text).push_reservation(&Reservation {
+        kind: ReservationKind::Dynamic,
+        role: "eng".into(),
+        principal: Some("spark-principal".into()),
+        labels: vec![("k".into(), Some("v".into()))],
+    })
+}
+
+fn volume(size: i64) -> Resources {
+    let mut key = reserved("disk:1").entries()[0].key.clone();
+    key.disk = Some(Box::new(DiskInfo {
+        persistence: Some(Persistence {
+            id: "vol-1".into(),
+            principal: Some("spark-principal".into()),
+        }),
+        volume: Some(Volume {
+            container_path: "data".into(),
+            host_path: None,
+            mode: VolumeMode::ReadWrite,
+        }),
+        source: None,
+    }));
+    std::iter::once((key, Value::units(size))).collect()
+}
+
+/// An ACCEPT with each operation on resources.
+pub(crate) fn conversions() -> Command {
+    let operations = [
+        ResourceOperation::Reserve(reserved("disk:10")),
+        ResourceOperation::Create(volume(10)),
+        ResourceOperation::GrowVolume {
+            volume: volume(10),
+            addition: reserved("disk:5"),
+        },
+        ResourceOperation::ShrinkVolume {
+            volume: volume(15),
+            subtract: Milli::from_units(5),
+        },
+        ResourceOperation::Destroy(volume(10)),
+        ResourceOperation::Unreserve(reserved("disk:10")),
+    ];
+    let mut operations: Vec<Operation> = operations
+        .into_iter()
+        .map(|operation| {
+            Operation::Convert(ConversionSpec {
+                feedback: None,
+                operation: Ok(operation),
+            })
+        })
+        .collect();
+    operations.push(Operation::Convert(ConversionSpec {
+        feedback: Some(Feedback {
+            id: "op-2".into(),
+            uuid: UpdateUuid(80),
+            info: Bytes::from_static(b"operation"),
+        }),
+        operation: Err("Resource cpus:1 is not dynamically reserved".into()),
+    }));
+    Command::AcceptOffers(AcceptOffers {
+        framework: CLUSTER.framework_id(1),
+        offers: vec![Some(OfferId(0))],
+        operations,
+        refuse: DurationMs(0),
+        content: 1,
+    })
 }
 
 /// The entry a command is stored in.
@@ -330,6 +417,8 @@ fn agent(n: u64) -> Agent {
         epoch: AgentEpoch(u128::from(n) + 101),
         boot: BootId(102),
         spec: agent_spec(),
+        checkpointed: Resources::new(),
+        total: Resources::new(),
         phase: AgentPhase::Registered,
         suspect_since: Some(ClusterTime(77)),
         inventory_due: false,
@@ -377,6 +466,8 @@ fn framework(n: u64) -> Framework {
         n_unacked: 0,
         completed_tasks: Vector::unit(Arc::new(task(key(n, "t-0"), 1, TaskState::Failed))),
         retained: Vector::unit((ClusterTime(8), status)),
+        // There were none when the fixture was made; `operated` has some.
+        refused_operations: Vector::new(),
     }
 }
 
@@ -471,6 +562,7 @@ pub(crate) fn state() -> State {
                 )
             })
             .collect(),
+        operations: Vec::new(),
         // There were none when the fixture was made; `hashed` has some.
         hashes: Vec::new(),
         feature_level: 1,
@@ -516,6 +608,40 @@ pub(crate) fn raised() -> State {
     .expect("the sample's records fit together")
 }
 
+/// A state with reservations, a volume and operations that wait for their acknowledgement.
+pub(crate) fn operated() -> State {
+    let mut parts = raised().to_parts();
+    let agent = &mut parts.agents[0];
+    agent.checkpointed = reserved("cpus:1");
+    let mut made = volume(10);
+    for entry in volume(20).entries() {
+        let mut entry = entry.clone();
+        if let Some(persistence) = entry.key.disk.as_mut().and_then(|d| d.persistence.as_mut()) {
+            persistence.id = "vol-2".into();
+        }
+        made += Resources::from(vec![entry]);
+    }
+    agent.spec.total += made.origin();
+    agent.checkpointed += made;
+    agent.command_seq += 1;
+    let destroy = AgentCommand::DestroyVolume { volume: volume(5) };
+    agent.outbox.insert(agent.command_seq, destroy);
+    parts.frameworks[0].refused_operations = Vector::unit((
+        ClusterTime(90),
+        RefusedOperation {
+            id: "op-2".into(),
+            message: "there is not enough".into(),
+        },
+    ));
+    parts.operations = vec![FinishedOperation {
+        key: operation_key("op-1"),
+        agent: CLUSTER.agent_id(0),
+        uuid: UpdateUuid(79),
+        info: Bytes::from_static(b"operation"),
+    }];
+    State::from_parts(parts).expect("the sample's records fit together")
+}
+
 /// Everything a version of the format has a fixture of: file name and content.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = commands()
@@ -544,6 +670,14 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-raised.bin".to_owned(),
         regency_stored::encode_state(&raised()),
+    ));
+    all.push((
+        "state-operated.bin".to_owned(),
+        regency_stored::encode_state(&operated()),
+    ));
+    all.push((
+        "command-accept_offers-conversions.bin".to_owned(),
+        regency_stored::encode_proposal(&proposal(conversions())),
     ));
     all
 }

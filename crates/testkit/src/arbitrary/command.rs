@@ -1,24 +1,26 @@
 //! Arbitrary commands.
 
+use regency_resources::Milli;
 use regency_state::{
-    AcceptOffers, AcknowledgeUpdate, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion,
-    Command, DeclineOffers, ExpireFilters, ExpireFramework, ExpireOffers, FrameworkDisconnected,
-    InventoryTask, IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation,
-    RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReportedUpdate, ReregisterAgent,
-    RescindOffers, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents,
-    TakeInventory, TaskReport, TaskSpec, TeardownFramework,
+    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, ApplyOperation, ApplyReports, BeginTerm,
+    ChangeCluster, ClearSuspicion, Command, ConversionSpec, DeclineOffers, ExpireFilters,
+    ExpireFramework, ExpireOffers, Feedback, FrameworkDisconnected, InventoryTask, IssueOffers,
+    KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation, RaiseFeatureLevel,
+    RegisterAgent, ReportStateHash, ReportedUpdate, ReregisterAgent, RescindOffers,
+    ResourceOperation, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers,
+    SuspectAgents, TakeInventory, TaskReport, TaskSpec, TeardownFramework,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
 use super::record::{agent_spec, framework_spec, master_info};
 use super::{
-    agent_id, bytes, duration, framework_id, generation, resources, task_id, task_key, task_state,
-    text, time, uuid,
+    agent_id, bytes, duration, framework_id, generation, operation_key, resources, task_id,
+    task_key, task_state, text, time, uuid,
 };
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 26;
+pub const N_COMMANDS: usize = 28;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -50,6 +52,8 @@ pub const fn place_of(command: &Command) -> usize {
         Command::ChangeCluster(_) => 23,
         Command::TakeInventory(_) => 24,
         Command::RaiseFeatureLevel(_) => 25,
+        Command::ApplyOperation(_) => 26,
+        Command::AcknowledgeOperation(_) => 27,
     }
 }
 
@@ -128,6 +132,15 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
         25 => Command::RaiseFeatureLevel(RaiseFeatureLevel {
             level: u32::try_from(rng.below(100)).unwrap_or(1),
         }),
+        26 => Command::ApplyOperation(ApplyOperation {
+            agent: agent_id(rng),
+            operation: resource_operation(rng),
+            principal: rng.maybe(text),
+        }),
+        27 => Command::AcknowledgeOperation(AcknowledgeOperation {
+            operation: operation_key(rng),
+            uuid: uuid(rng),
+        }),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
     }
 }
@@ -167,7 +180,7 @@ fn of_offer(rng: &mut Rng, place: usize) -> Command {
         13 => Command::AcceptOffers(AcceptOffers {
             framework: framework_id(rng),
             offers: rng.several(4, |rng| rng.maybe(offer_id)),
-            operations: rng.several(2, |rng| Operation::Launch(rng.several(3, launch))),
+            operations: rng.several(2, operation),
             refuse: duration(rng),
             content: rng.any_size(),
         }),
@@ -211,6 +224,43 @@ fn plans(rng: &mut Rng) -> Vec<OfferPlan> {
         agent: agents[rng.index(agents.len())].clone(),
         resources: resources(rng),
     })
+}
+
+fn operation(rng: &mut Rng) -> Operation {
+    if rng.chance(50) {
+        return Operation::Launch(rng.several(3, launch));
+    }
+    Operation::Convert(ConversionSpec {
+        feedback: rng.maybe(|rng| Feedback {
+            id: text(rng),
+            uuid: uuid(rng),
+            info: bytes(rng),
+        }),
+        operation: if rng.chance(80) {
+            Ok(resource_operation(rng))
+        } else {
+            Err(text(rng))
+        },
+    })
+}
+
+/// Some operation on resources.
+pub fn resource_operation(rng: &mut Rng) -> ResourceOperation {
+    let what = resources(rng);
+    match rng.below(6) {
+        0 => ResourceOperation::Reserve(what),
+        1 => ResourceOperation::Unreserve(what),
+        2 => ResourceOperation::Create(what),
+        3 => ResourceOperation::Destroy(what),
+        4 => ResourceOperation::GrowVolume {
+            volume: what,
+            addition: resources(rng),
+        },
+        _ => ResourceOperation::ShrinkVolume {
+            volume: what,
+            subtract: Milli(rng.any_size().cast_signed()),
+        },
+    }
 }
 
 fn launch(rng: &mut Rng) -> LaunchSpec {

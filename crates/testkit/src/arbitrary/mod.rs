@@ -9,13 +9,13 @@ mod resource;
 
 use bytes::Bytes;
 use regency_types::{
-    AgentId, ClusterTime, DurationMs, FrameworkId, Generation, IdError, TaskId, TaskKey, TaskState,
-    UpdateUuid, WallTime,
+    AgentId, ClusterTime, DurationMs, FrameworkId, Generation, IdError, OperationId, OperationKey,
+    TaskId, TaskKey, TaskState, UpdateUuid, WallTime,
 };
 
 use crate::Rng;
 
-pub use command::{N_COMMANDS, command, place_of};
+pub use command::{N_COMMANDS, command, place_of, resource_operation};
 pub use record::{parts, verdict};
 pub use resource::resources;
 
@@ -64,6 +64,14 @@ pub fn task_key(rng: &mut Rng) -> TaskKey {
     TaskKey {
         framework: framework_id(rng),
         task: task_id(rng),
+    }
+}
+
+/// Some operation's key.
+pub fn operation_key(rng: &mut Rng) -> OperationKey {
+    OperationKey {
+        framework: framework_id(rng),
+        operation: id(rng, OperationId::new),
     }
 }
 

@@ -8,20 +8,21 @@ use imbl::{OrdMap, OrdSet};
 use regency_resources::Resources;
 use regency_state::model::{
     Agent, AgentCommand, AgentPhase, AgentSpec, Ancestor, Capabilities, CompletedFramework,
-    ConsumedOffer, Consumption, Filter, Framework, FrameworkPhase, FrameworkSpec, MasterStatus,
-    Offer, PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate,
+    ConsumedOffer, Consumption, Filter, FinishedOperation, Framework, FrameworkPhase,
+    FrameworkSpec, MasterStatus, Offer, PendingKill, RefusedOperation, StatusReason, StatusRecord,
+    Task, UnackedUpdate,
 };
 use regency_state::{
     Counters, MasterInfo, Outcome, Parts, Refusal, ReportStateHash, TermRecord, Verdict,
 };
 use regency_types::{
-    AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Incarnation, NodeId, OfferId, StreamId,
-    TaskKey, Term,
+    AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Incarnation, NodeId, OfferId,
+    OperationKey, StreamId, TaskKey, Term,
 };
 
 use super::{
-    agent_id, bytes, duration, framework_id, generation, resources, task_id, task_key, task_state,
-    text, time, uuid, wall,
+    agent_id, bytes, duration, framework_id, generation, operation_key, resources, task_id,
+    task_key, task_state, text, time, uuid, wall,
 };
 use crate::Rng;
 
@@ -55,6 +56,12 @@ pub fn parts(rng: &mut Rng) -> Parts {
         .several(6, |rng| (OfferId(rng.any_size()), consumed(rng)))
         .into_iter()
         .collect();
+    let operations: BTreeMap<OperationKey, FinishedOperation> = rng
+        .several(4, |rng| finished_operation(rng, &framework_ids))
+        .into_iter()
+        .flatten()
+        .map(|o| (o.key.clone(), o))
+        .collect();
     let hashes: BTreeMap<_, ReportStateHash> = rng
         .several(6, super::command::state_hash)
         .into_iter()
@@ -85,6 +92,7 @@ pub fn parts(rng: &mut Rng) -> Parts {
         tasks: tasks.into_values().collect(),
         offers: offers.into_values().collect(),
         consumed: consumed.into_iter().collect(),
+        operations: operations.into_values().collect(),
         hashes: hashes.into_values().collect(),
         feature_level: 1 + u32::try_from(rng.below(3)).unwrap_or(0),
         ancestors: rng.several(3, ancestor),
@@ -108,6 +116,17 @@ fn placed_task(rng: &mut Rng, agents: &[AgentId], frameworks: &[FrameworkId]) ->
         task.agent = rng.pick(agents)?.clone();
     }
     Some(task)
+}
+
+fn finished_operation(rng: &mut Rng, frameworks: &[FrameworkId]) -> Option<FinishedOperation> {
+    let mut key = operation_key(rng);
+    key.framework = rng.pick(frameworks)?.clone();
+    Some(FinishedOperation {
+        key,
+        agent: agent_id(rng),
+        uuid: uuid(rng),
+        info: bytes(rng),
+    })
 }
 
 fn placed_offer(rng: &mut Rng, agents: &[AgentId], frameworks: &[FrameworkId]) -> Option<Offer> {
@@ -150,11 +169,17 @@ fn agent(rng: &mut Rng) -> Agent {
     let outbox: OrdMap<u64, AgentCommand> = (1..=waiting)
         .map(|n| (confirmed_seq + n, agent_command(rng)))
         .collect();
+    let mut spec = agent_spec(rng);
+    // Made of what the agent has, whatever that is.
+    let checkpointed = resources(rng).checkpointed();
+    spec.total += checkpointed.origin();
     Agent {
         id: agent_id(rng),
         epoch: AgentEpoch(rng.wide_number()),
         boot: BootId(rng.wide_number()),
-        spec: agent_spec(rng),
+        spec,
+        checkpointed,
+        total: Resources::new(),
         phase: if rng.chance(50) {
             AgentPhase::Registered
         } else {
@@ -180,8 +205,11 @@ fn agent(rng: &mut Rng) -> Agent {
 
 fn agent_command(rng: &mut Rng) -> AgentCommand {
     let (task, generation) = (task_key(rng), generation(rng));
-    match rng.below(5) {
-        0 => AgentCommand::Launch { task, generation },
+    match rng.below(6) {
+        0 => AgentCommand::DestroyVolume {
+            volume: resources(rng),
+        },
+        5 => AgentCommand::Launch { task, generation },
         1 => AgentCommand::DropLaunch { task, generation },
         2 => AgentCommand::Kill {
             task,
@@ -253,6 +281,13 @@ fn framework(rng: &mut Rng) -> Framework {
             .collect(),
         retained: rng
             .several(3, |rng| (time(rng), master_status(rng)))
+            .into_iter()
+            .collect(),
+        refused_operations: rng
+            .several(3, |rng| {
+                let (id, message) = (text(rng), text(rng));
+                (time(rng), RefusedOperation { id, message })
+            })
             .into_iter()
             .collect(),
     }
@@ -340,7 +375,7 @@ pub fn verdict(rng: &mut Rng) -> Verdict {
     if rng.chance(50) {
         return Ok(outcome(rng));
     }
-    Err(match rng.below(15) {
+    Err(match rng.below(17) {
         0 => Refusal::WrongCluster,
         1 => Refusal::TermOver(rng.any_size()),
         2 => Refusal::AgentUnknown(agent_id(rng)),
@@ -355,6 +390,8 @@ pub fn verdict(rng: &mut Rng) -> Verdict {
         11 => Refusal::RoleNotSubscribed(text(rng)),
         12 => Refusal::OffersInvalid(text(rng)),
         13 => Refusal::UpdateUnknown,
+        14 => Refusal::OperationInvalid(text(rng)),
+        15 => Refusal::ResourcesInUse(text(rng)),
         _ => Refusal::Internal(text(rng)),
     })
 }

@@ -67,7 +67,8 @@ impl ImaginedAgent {
             hostname: format!("host{}", self.n),
             address: format!("10.0.0.{}:5051", self.n),
             total: Resources::of_scalar("cpus", Milli::from_units(self.units))
-                + Resources::of_scalar("mem", Milli::from_units(self.units * 64)),
+                + Resources::of_scalar("mem", Milli::from_units(self.units * 64))
+                + Resources::of_scalar("disk", Milli::from_units(self.units * 100)),
             version: "1".to_owned(),
         }
     }
@@ -295,6 +296,8 @@ impl Workload {
                     launch.report_seq = agent.report_seq;
                 }
             }
+            // Its data; the masters hear nothing of that.
+            AgentCommand::DestroyVolume { .. } => {}
             AgentCommand::ShutdownFramework { framework } => {
                 let launches = &mut self.agents[at].launches;
                 launches.retain(|key, _| key.0.framework != framework);

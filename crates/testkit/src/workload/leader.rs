@@ -93,7 +93,7 @@ impl Workload {
                 let Some((framework, role)) = self.rng.pick(&wanted).cloned() else {
                     break;
                 };
-                let resources = self.part_of(&rest);
+                let resources = self.part_of(&rest, &role);
                 if resources.is_empty() {
                     break;
                 }
@@ -117,12 +117,18 @@ impl Workload {
         })
     }
 
-    fn part_of(&mut self, rest: &Resources) -> Resources {
+    /// A part of what is not reserved, often with all that is reserved for the role.
+    fn part_of(&mut self, rest: &Resources, role: &str) -> Resources {
         let part = 1 + self.rng.below(3) as i64;
-        ["cpus", "mem"]
+        let unreserved = rest.unreserved();
+        let mut offer = ["cpus", "mem", "disk"]
             .into_iter()
-            .map(|name| Resources::of_scalar(name, Milli(rest.scalar(name).0 / part)))
-            .fold(Resources::new(), |sum, next| sum + next)
+            .map(|name| Resources::of_scalar(name, Milli(unreserved.scalar(name).0 / part)))
+            .fold(Resources::new(), |sum, next| sum + next);
+        if self.rng.chance(70) {
+            offer += rest.reserved().allocatable_to(role);
+        }
+        offer
     }
 
     /// Suspicions, deadlines and broken streams; some of them too early or no longer true.

@@ -7,6 +7,7 @@
 mod agents;
 mod leader;
 mod nonsense;
+mod operations;
 mod schedulers;
 
 use std::collections::BTreeMap;
@@ -102,7 +103,8 @@ impl Workload {
             0 if self.rng.chance(20) => self.change_cluster(state),
             0..=1 => Some(self.begin_term(state)),
             2..=29 => self.agent_acts(state),
-            30..=49 => self.leader_offers(state),
+            30..=47 => self.leader_offers(state),
+            48..=49 => self.operator_acts(state),
             50..=57 => self.leader_tidies(state),
             58..=93 => self.scheduler_acts(state),
             94 if self.rng.chance(10) => Some(self.raise_feature_level()),

@@ -63,10 +63,17 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
         }
         Command::AcceptOffers(c) => {
             c.refuse = DurationMs(rng.any_size());
-            for Operation::Launch(tasks) in &mut c.operations {
-                garble_tasks(rng, tasks);
+            for operation in &mut c.operations {
+                match operation {
+                    Operation::Launch(tasks) => garble_tasks(rng, tasks),
+                    Operation::Convert(spec) if rng.chance(50) => {
+                        spec.operation = Ok(arbitrary::resource_operation(rng));
+                    }
+                    Operation::Convert(_) => {}
+                }
             }
         }
+        Command::ApplyOperation(c) => c.operation = arbitrary::resource_operation(rng),
         Command::DeclineOffers(c) => {
             c.refuse = DurationMs(rng.any_size());
             let twice = c.offers.clone();

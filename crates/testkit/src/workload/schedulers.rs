@@ -93,7 +93,8 @@ impl Workload {
                 framework: id,
                 roles: self.some_roles(),
             })),
-            60..=69 => Some(self.kill(id, state)),
+            60..=67 => Some(self.kill(id, state)),
+            68..=71 => self.acknowledge_operation(&id, state),
             _ => self.acknowledge(&id, state),
         }
     }
@@ -161,12 +162,21 @@ impl Workload {
         let tasks = (0..n_tasks)
             .map(|_| self.task(&agent, &offer.resources))
             .collect();
+        let principal = self.schedulers[at].spec.principal.clone();
+        let mut operations: Vec<Operation> = self
+            .rng
+            .several(3, |_| ())
+            .into_iter()
+            .map(|()| self.conversion(&offer.resources, &offer.role, principal.as_deref()))
+            .collect();
+        let place = self.rng.index(operations.len() + 1);
+        operations.insert(place, Operation::Launch(tasks));
         self.schedulers[at].n_calls += 1;
         let content = (at as u64) << 32 | self.schedulers[at].n_calls;
         Some(Command::AcceptOffers(AcceptOffers {
             framework,
             offers: named,
-            operations: vec![Operation::Launch(tasks)],
+            operations,
             refuse: DurationMs(self.rng.below(3) * 5_000),
             content,
         }))
@@ -187,12 +197,19 @@ impl Workload {
             };
         }
         let part = 1 + self.rng.below(4) as i64;
-        let cpus = Milli(offered.scalar("cpus").0 / part);
+        let cpus = Milli(offered.unreserved().scalar("cpus").0 / part);
+        let mut resources = Resources::of_scalar("cpus", cpus);
+        if self.rng.chance(30) {
+            resources += offered.persistent_volumes();
+        }
+        if self.rng.chance(30) {
+            resources += offered.reserved().named("cpus");
+        }
         LaunchSpec::Valid(TaskSpec {
             task: TaskId::new(format!("t{n}")).expect("a letter with digits is a valid id"),
             agent: whose,
             name: format!("task {n}"),
-            resources: Resources::of_scalar("cpus", cpus),
+            resources,
             info: Bytes::from_static(b"task"),
         })
     }

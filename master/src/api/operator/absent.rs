@@ -17,17 +17,13 @@ use super::reply::{body, not_allowed};
 use super::{OperatorCx, both};
 
 /// Paths with the methods they have in Mesos; those that can be read with what is read.
-static ENDPOINTS: [(&str, &[&str], Option<&str>); 11] = [
+static ENDPOINTS: [(&str, &[&str], Option<&str>); 7] = [
     ("/quota", &["GET", "POST"], Some("{}")),
     ("/quota/{role}", &["DELETE"], None),
     ("/maintenance/schedule", &["GET", "POST"], Some("{}")),
     ("/maintenance/status", &["GET"], Some("{}")),
     ("/machine/down", &["POST"], None),
     ("/machine/up", &["POST"], None),
-    ("/reserve", &["POST"], None),
-    ("/unreserve", &["POST"], None),
-    ("/create-volumes", &["POST"], None),
-    ("/destroy-volumes", &["POST"], None),
     ("/logging/toggle", &["GET"], None),
 ];
 

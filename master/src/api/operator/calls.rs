@@ -18,7 +18,7 @@ use regency_wire::{ContentType, decode, encode, validate};
 use super::consistency::{parameters, view};
 use super::refused::Refused;
 use super::reply::{at_leisure, body, with_index};
-use super::{OperatorCx, teardown};
+use super::{OperatorCx, operations, teardown};
 use crate::query::v1;
 
 /// Mesos takes the longest prefix that is a route, so more than one path arrives here.
@@ -53,6 +53,17 @@ async fn call<C: OperatorCx>(
         Type::Teardown => {
             let id = call.teardown.map(|part| part.framework_id.value);
             Ok(teardown::carry_out(&cx, &parts.uri, &id.unwrap_or_default()).await)
+        }
+        Type::ReserveResources
+        | Type::UnreserveResources
+        | Type::CreateVolumes
+        | Type::DestroyVolumes
+        | Type::GrowVolume
+        | Type::ShrinkVolume => {
+            let Some((agent, operation)) = operations::of_call(&call, call_type) else {
+                return Err(Refused::NotImplemented(call_type.as_str_name().to_owned()));
+            };
+            Ok(operations::carry_out(&cx, &parts.uri, &agent, &operation).await)
         }
         // There are no files to be seen here.
         Type::ListFiles | Type::ReadFile => Err(Refused::NoSuchFile),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use regency_raft_store::ProposeError;
-use regency_state::{Command, TeardownFramework, Verdict};
+use regency_state::{ApplyOperation, Command, TeardownFramework, Verdict};
 use regency_types::FrameworkId;
 
 use super::{LeaderAt, OperatorCx, OwnedView, Unavailable};
@@ -88,6 +88,11 @@ impl OperatorCx for Here {
 
     async fn teardown(&self, framework: FrameworkId) -> Result<Verdict, ProposeError> {
         let command = Command::TeardownFramework(TeardownFramework { framework });
+        self.api.consensus.propose(command).await
+    }
+
+    async fn apply_operation(&self, command: ApplyOperation) -> Result<Verdict, ProposeError> {
+        let command = Command::ApplyOperation(command);
         self.api.consensus.propose(command).await
     }
 

@@ -5,8 +5,9 @@
 //! | `/state` `/state-summary` `/slaves` `/frameworks` `/tasks` `/roles` … | legacy JSON | `reads` |
 //! | `/api/v1` | v1 operator calls | `calls` |
 //! | `/teardown` | ends a framework | `teardown` |
+//! | `/reserve` `/unreserve` `/create-volumes` `/destroy-volumes` | change an agent's resources | `operations` |
 //! | `/health` `/livez` `/readyz` `/redirect` `/metrics` | of this master alone | `health` |
-//! | `/reserve` `/quota` `/machine/down` … | not there yet: 501 | `absent` |
+//! | `/quota` `/machine/down` … | not there yet: 501 | `absent` |
 //!
 //! Every master answers reads from what it has applied; [`consistency`] tells how a client asks
 //! for more than that. Only what must be written goes to the leader.
@@ -19,6 +20,7 @@ mod calls;
 pub mod consistency;
 mod health;
 mod here;
+mod operations;
 mod reads;
 mod refused;
 mod reply;
@@ -35,7 +37,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use axum::routing::{MethodRouter, any};
 use regency_raft_store::ProposeError;
-use regency_state::{State, Verdict};
+use regency_state::{ApplyOperation, State, Verdict};
 use regency_types::FrameworkId;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -119,6 +121,12 @@ pub trait OperatorCx: Clone + Send + Sync + 'static {
         framework: FrameworkId,
     ) -> impl Future<Output = Result<Verdict, ProposeError>> + Send;
 
+    /// Changes the resources of an agent; done when that is committed.
+    fn apply_operation(
+        &self,
+        command: ApplyOperation,
+    ) -> impl Future<Output = Result<Verdict, ProposeError>> + Send;
+
     /// This process' metrics in the text form of Prometheus.
     fn metrics_text(&self) -> String;
 }
@@ -131,6 +139,7 @@ pub fn routes<C: OperatorCx>() -> Router<C> {
     let router = reads::routes(router);
     let router = calls::routes(router);
     let router = teardown::routes(router);
+    let router = operations::routes(router);
     let router = absent::routes(router);
     router.layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
 }

@@ -45,7 +45,7 @@ async fn teardown<C: OperatorCx>(
 }
 
 /// The fields of a form. What type the request says it has does not matter, as in Mesos.
-async fn form(bytes: Bytes) -> Result<BTreeMap<String, String>, Refused> {
+pub(super) async fn form(bytes: Bytes) -> Result<BTreeMap<String, String>, Refused> {
     let mut request = Request::new(Body::from(bytes));
     *request.method_mut() = Method::POST;
     request.headers_mut().insert(

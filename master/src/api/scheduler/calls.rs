@@ -5,11 +5,15 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Response, StatusCode, Uri};
 use prost::Message;
+use regency_runtime::IdMint;
 use regency_state::{
-    AcceptOffers, AcknowledgeUpdate, Command, DeclineOffers, KillTask, Outcome, ReviveOffers,
-    State, SuppressOffers, TeardownFramework, bounds,
+    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, Command, DeclineOffers, KillTask,
+    Outcome, ReviveOffers, State, SuppressOffers, TeardownFramework, bounds,
 };
-use regency_types::{AgentId, DurationMs, FrameworkId, OfferId, TaskId, TaskKey, UpdateUuid};
+use regency_types::{
+    AgentId, DurationMs, FrameworkId, OfferId, OperationId, OperationKey, TaskId, TaskKey,
+    UpdateUuid,
+};
 use regency_wire::v1::scheduler::Call;
 use regency_wire::v1::scheduler::Event;
 use regency_wire::v1::scheduler::call::{self, Type};
@@ -19,7 +23,7 @@ use super::launch;
 use crate::api::answer;
 use crate::api::cx::ApiCx;
 use crate::leader::Leader;
-use crate::query::reconcile;
+use crate::query::{operation, reconcile};
 
 /// What a call comes to.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ enum Decision {
     Propose(Command),
     /// It is answered by statuses of these tasks; of all, when there are none.
     Reconcile(Vec<reconcile::Item>),
+    /// It is answered by statuses of these operations; of all, when there are none.
+    ReconcileOperations(Vec<operation::Item>),
     /// There is nothing to do, as in Mesos.
     Nothing,
     /// This version does not know how.
@@ -43,7 +49,7 @@ pub(super) async fn carry_out(
     call: Call,
     call_type: Type,
 ) -> Response<Body> {
-    let decision = decide(&leader.state().state, &framework, call, call_type);
+    let decision = decide(&leader.state().state, &*cx.ids, &framework, call, call_type);
     match decision {
         Decision::Nothing => answer::accepted(),
         Decision::NotImplemented(what) => answer::text(
@@ -51,6 +57,9 @@ pub(super) async fn carry_out(
             format!("{what} is not implemented by this version"),
         ),
         Decision::Reconcile(items) => reconcile(cx, leader, &framework, &items).await,
+        Decision::ReconcileOperations(items) => {
+            reconcile_operations(leader, &framework, &items).await
+        }
         Decision::Propose(command) => propose(cx, leader, uri, &framework, command).await,
     }
 }
@@ -106,6 +115,24 @@ async fn reconcile(
     answer::accepted()
 }
 
+/// Answers a reconciliation of operations, once this master certainly leads.
+async fn reconcile_operations(
+    leader: &Leader,
+    framework: &FrameworkId,
+    items: &[operation::Item],
+) -> Response<Body> {
+    if leader.consensus.read_barrier().await.is_err() {
+        return answer::no_leader();
+    }
+    let state = leader.state().state.clone();
+    if let Some(stream) = leader.streams.get(framework) {
+        for status in operation::reconcile(&state, framework, items) {
+            stream.send(&Event::update_operation_status(status));
+        }
+    }
+    answer::accepted()
+}
+
 fn answer_items(cx: &ApiCx, leader: &Leader, framework: &FrameworkId, items: &[reconcile::Item]) {
     let state = leader.state().state.clone();
     let Some(record) = state.framework(framework) else {
@@ -125,13 +152,19 @@ fn answer_items(cx: &ApiCx, leader: &Leader, framework: &FrameworkId, items: &[r
     }
 }
 
-fn decide(state: &State, framework: &FrameworkId, call: Call, call_type: Type) -> Decision {
+fn decide(
+    state: &State,
+    ids: &dyn IdMint,
+    framework: &FrameworkId,
+    call: Call,
+    call_type: Type,
+) -> Decision {
     let framework = framework.clone();
     match call_type {
         Type::Teardown => {
             Decision::Propose(Command::TeardownFramework(TeardownFramework { framework }))
         }
-        Type::Accept => accept(state, framework, call.accept.unwrap_or_default()),
+        Type::Accept => accept(state, ids, framework, call.accept.unwrap_or_default()),
         Type::Decline => decline(state, framework, call.decline.unwrap_or_default()),
         Type::Revive => {
             let roles = call.revive.map(|c| c.roles).unwrap_or_default();
@@ -143,6 +176,18 @@ fn decide(state: &State, framework: &FrameworkId, call: Call, call_type: Type) -
         }
         Type::Kill => kill(framework, call.kill.unwrap_or_default()),
         Type::Acknowledge => acknowledge(framework, call.acknowledge.unwrap_or_default()),
+        Type::AcknowledgeOperationStatus => acknowledge_operation(
+            framework,
+            call.acknowledge_operation_status.unwrap_or_default(),
+        ),
+        Type::ReconcileOperations => Decision::ReconcileOperations(
+            call.reconcile_operations
+                .unwrap_or_default()
+                .operations
+                .into_iter()
+                .map(|item| (item.operation_id.value, item.agent_id.map(|id| id.value)))
+                .collect(),
+        ),
         Type::Reconcile => Decision::Reconcile(
             call.reconcile
                 .unwrap_or_default()
@@ -157,7 +202,12 @@ fn decide(state: &State, framework: &FrameworkId, call: Call, call_type: Type) -
     }
 }
 
-fn accept(state: &State, framework: FrameworkId, accept: call::Accept) -> Decision {
+fn accept(
+    state: &State,
+    ids: &dyn IdMint,
+    framework: FrameworkId,
+    accept: call::Accept,
+) -> Decision {
     let content = xxhash_rust::xxh3::xxh3_64(&accept.encode_to_vec());
     let offers: Vec<Option<OfferId>> = accept
         .offer_ids
@@ -169,7 +219,7 @@ fn accept(state: &State, framework: FrameworkId, accept: call::Accept) -> Decisi
         .flatten()
         .find_map(|id| state.offer(*id))
         .map_or_else(|| "*".to_owned(), |offer| offer.role.clone());
-    match launch::operations(accept.operations, &role) {
+    match launch::operations(accept.operations, &role, ids) {
         Ok(operations) => Decision::Propose(Command::AcceptOffers(AcceptOffers {
             framework,
             offers,
@@ -242,6 +292,27 @@ fn acknowledge(framework: FrameworkId, acknowledge: call::Acknowledge) -> Decisi
     Decision::Propose(Command::AcknowledgeUpdate(AcknowledgeUpdate {
         task: TaskKey { framework, task },
         agent,
+        uuid,
+    }))
+}
+
+fn acknowledge_operation(
+    framework: FrameworkId,
+    acknowledge: call::AcknowledgeOperationStatus,
+) -> Decision {
+    let ids = (
+        OperationId::new(&acknowledge.operation_id.value),
+        UpdateUuid::from_bytes(&acknowledge.uuid),
+    );
+    let (Ok(operation), Some(uuid)) = ids else {
+        // It acknowledges nothing that was ever sent.
+        return Decision::Nothing;
+    };
+    Decision::Propose(Command::AcknowledgeOperation(AcknowledgeOperation {
+        operation: OperationKey {
+            framework,
+            operation,
+        },
         uuid,
     }))
 }

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use prost::Message;
 use regency_resources::{Milli, Value};
-use regency_state::{LaunchSpec, Operation, TaskSpec};
+use regency_runtime::IdMint;
+use regency_state::{ConversionSpec, Feedback, LaunchSpec, Operation, TaskSpec};
 use regency_types::{AgentId, TaskId};
 use regency_wire::resources;
 use regency_wire::v1::offer::Operation as WireOperation;
@@ -12,20 +13,45 @@ use regency_wire::v1::offer::operation::Type;
 use regency_wire::v1::{CommandInfo, TaskInfo};
 use regency_wire::validate::task as validate;
 
+use crate::api::resource_operation;
+
 /// The operations of an ACCEPT, or the name of the first one that is not supported.
-pub(super) fn operations(wire: Vec<WireOperation>, role: &str) -> Result<Vec<Operation>, String> {
+///
+/// `ids` gives the statuses of operations that the framework wants to hear of their identity.
+pub(super) fn operations(
+    wire: Vec<WireOperation>,
+    role: &str,
+    ids: &dyn IdMint,
+) -> Result<Vec<Operation>, String> {
     wire.into_iter()
         .map(|operation| match operation.r#type() {
-            Type::Launch => Ok(Operation::Launch(
-                operation
-                    .launch
-                    .unwrap_or_default()
-                    .task_infos
-                    .into_iter()
-                    .map(|task| spec(task, role))
-                    .collect(),
-            )),
-            other => Err(other.as_str_name().to_owned()),
+            Type::Launch => Ok(Operation::Launch(launch(operation, role))),
+            other @ (Type::Unknown | Type::LaunchGroup) => Err(other.as_str_name().to_owned()),
+            _ => Ok(Operation::Convert(ConversionSpec {
+                feedback: operation.id.as_ref().map(|id| Feedback {
+                    id: id.value.clone(),
+                    uuid: ids.update_uuid(),
+                    info: Bytes::from(operation.encode_to_vec()),
+                }),
+                operation: resource_operation::read(&operation, Some(role)),
+            })),
+        })
+        .collect()
+}
+
+/// The tasks of a LAUNCH. What becomes of them is told by their own statuses (Mesos 1.11).
+fn launch(operation: WireOperation, role: &str) -> Vec<LaunchSpec> {
+    let has_id = operation.id.is_some();
+    let tasks = operation.launch.unwrap_or_default().task_infos;
+    tasks
+        .into_iter()
+        .map(|task| match spec(task, role) {
+            LaunchSpec::Valid(task) if has_id => LaunchSpec::Invalid {
+                task_id: task.task.to_string(),
+                agent: Some(task.agent),
+                message: "The 'id' field cannot be set for LAUNCH operations".to_owned(),
+            },
+            spec => spec,
         })
         .collect()
 }

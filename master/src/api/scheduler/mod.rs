@@ -220,6 +220,8 @@ fn label(call_type: Type) -> &'static str {
         Type::Kill => "kill",
         Type::Acknowledge => "acknowledge",
         Type::Reconcile => "reconcile",
+        Type::AcknowledgeOperationStatus => "acknowledge_operation_status",
+        Type::ReconcileOperations => "reconcile_operations",
         Type::Request => "request",
         _ => "other",
     }

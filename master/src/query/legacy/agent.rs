@@ -44,7 +44,7 @@ pub(super) struct AgentJson<'a> {
 impl<'a> AgentJson<'a> {
     pub(super) fn new(view: &View<'_>, agent: &'a Agent) -> Self {
         let info = AgentInfo::decode(agent.spec.info.clone()).unwrap_or_default();
-        let total = &agent.spec.total;
+        let total = &agent.total;
         Self {
             id: agent.id.as_str(),
             hostname: &agent.spec.hostname,
@@ -99,7 +99,7 @@ struct AgentFull<'a> {
 
 impl<'a> AgentFull<'a> {
     fn new(view: &View<'a>, agent: &'a Agent) -> Self {
-        let total = &agent.spec.total;
+        let total = &agent.total;
         let usage = Usage::of_agent(view.state, agent);
         Self {
             agent: AgentJson::new(view, agent),

@@ -29,7 +29,7 @@ pub(super) fn get(view: &View<'_>) -> GetAgents {
 
 fn encode(view: &View<'_>, agent: &Agent) -> get_agents::Agent {
     let usage = Usage::of_agent(view.state, agent);
-    let total = &agent.spec.total;
+    let total = &agent.total;
     let said = AgentInfo::decode(agent.spec.info.clone()).unwrap_or_default();
     get_agents::Agent {
         agent_info: AgentInfo {

@@ -12,13 +12,17 @@ use regency_wire::v1::master::response::{self, Type};
 use regency_wire::v1::master::{Response, response::GetState};
 use regency_wire::v1::{maintenance, quota};
 
-use super::View;
+use super::{View, operation};
 
 /// What our agents can do, in the words of `AgentInfo.Capability`.
-pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 3] = [
+pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 6] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
+    // Without providers; frameworks ask for feedback only where they see it, as in Mesos.
+    AgentCapability::ResourceProvider,
+    AgentCapability::ResizeVolume,
+    AgentCapability::AgentOperationFeedback,
 ];
 
 /// What answers a call that only reads; `None` for any other call.
@@ -96,7 +100,7 @@ pub fn answer(view: &View<'_>, what: Type) -> Response {
         Type::GetFrameworks => answer.get_frameworks = Some(frameworks::get(view)),
         // Executors of command tasks are not shown, in Mesos neither, and there are no others.
         Type::GetExecutors => answer.get_executors = Some(response::GetExecutors::default()),
-        Type::GetOperations => answer.get_operations = Some(response::GetOperations::default()),
+        Type::GetOperations => answer.get_operations = Some(operation::get(view)),
         Type::GetTasks => answer.get_tasks = Some(tasks::get(view)),
         Type::GetRoles => answer.get_roles = Some(roles::get(view)),
         Type::GetWeights => answer.get_weights = roles::weights(view),
