@@ -13,14 +13,16 @@ PATIENCE_SECONDS = 60
 class Cluster(object):
     """Three masters and two agents; ends with the `with` block."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, *flags):
         self._binary = binary
+        self._flags = flags
         self._local = None
+        self._restarted = {}
 
     def __enter__(self):
         self._local = subprocess.Popen(
             [self._binary, 'local', '--json', '--no-demo', '--no-restart', '--zk-facade',
-             '--port-base', '0'],
+             '--port-base', '0'] + list(self._flags),
             stdout=subprocess.PIPE)
         line = self._local.stdout.readline()
         if not line:
@@ -31,6 +33,9 @@ class Cluster(object):
         return self
 
     def __exit__(self, *_):
+        for process in self._restarted.values():
+            process.kill()
+            process.wait()
         self._local.send_signal(signal.SIGINT)
         self._local.stdout.read()
         self._local.wait()
@@ -64,5 +69,30 @@ class Cluster(object):
 
     def kill(self, master):
         """kill -9."""
-        os.kill(master['pid'], signal.SIGKILL)
+        process = self._restarted.pop(master['id'], None)
+        if process:
+            process.kill()
+            process.wait()
+        else:
+            os.kill(master['pid'], signal.SIGKILL)
         self.masters = [other for other in self.masters if other['id'] != master['id']]
+
+    def restart(self, master):
+        """Starts a killed master again, and waits until it follows."""
+        with open(master['log'], 'ab') as log:
+            self._restarted[master['id']] = subprocess.Popen(
+                master['argv'], stdout=log, stderr=log)
+        deadline = time.time() + PATIENCE_SECONDS
+        while True:
+            status = self.status(master)
+            if status and status['leader'] and status['applied_index'] >= status['committed_index']:
+                break
+            if time.time() > deadline:
+                raise RuntimeError('master %d did not come back' % master['id'])
+            time.sleep(0.05)
+        self.masters = sorted(self.masters + [master], key=lambda one: one['id'])
+
+    def hand_over(self, master):
+        """Lets a leader hand its leadership to another master."""
+        subprocess.run([self._binary, 'members', 'transfer-leader', '--masters', master['http']],
+                       check=True, stdout=subprocess.DEVNULL)
