@@ -7,7 +7,7 @@
 //! [`binary`] finds or builds the binary, [`cluster`] starts, kills and restarts processes,
 //! [`masters`] are masters that join, [`operator`] types commands, [`writes`] is a load that is
 //! accounted for, [`scheduler`] is a framework that remembers what it was told, [`ledger`] is what
-//! tasks themselves say, [`wait`] waits for conditions.
+//! tasks themselves say, [`watcher`] an operator who watches events, [`wait`] waits for conditions.
 
 pub mod binary;
 pub mod cluster;
@@ -17,4 +17,5 @@ pub mod operator;
 pub mod scheduler;
 pub mod threads;
 pub mod wait;
+pub mod watcher;
 pub mod writes;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 #[path = "../tests/golden/shape.rs"]
 mod shape;
 
-use shape::{Exchange, Request, headers_that_matter, shape_of};
+use shape::{Exchange, Request, Shape, headers_that_matter, shape_of};
 
 /// The situations that the tests can bring about. Of `errors` the operator side only.
 const SITUATIONS: [&str; 6] = [
@@ -56,7 +56,45 @@ fn main() -> Result<()> {
         }
         eprintln!("{situation}: {n} shapes");
     }
+    let folder = shapes.join("operator-stream");
+    std::fs::create_dir_all(&folder)?;
+    let text = std::fs::read_to_string(captures.join("operator-stream/events.stream.txt"))?;
+    let events = read_events(&text).context("in the stream of events")?;
+    eprintln!("operator-stream: {} shapes", events.len());
+    for (name, exchange) in events {
+        std::fs::write(folder.join(format!("{name}.shape")), exchange.write())?;
+    }
     Ok(())
+}
+
+/// Reads the capture of a stream of events: for each type the answer's head, and the shape of all
+/// events of it together.
+fn read_events(text: &str) -> Result<BTreeMap<String, Exchange>> {
+    let (head, records) = text
+        .rsplit_once("\r\n\r\n")
+        .context("headers end with an empty line")?;
+    let head = read(&format!("{head}\r\n\r\n"))?;
+    let mut events: BTreeMap<String, Exchange> = BTreeMap::new();
+    // A length before each event; masked text makes some of them wrong, but JSON knows its end.
+    for value in serde_json::Deserializer::from_str(records).into_iter::<serde_json::Value>() {
+        let value = value?;
+        let Some(name) = value["type"].as_str() else {
+            continue;
+        };
+        let Shape::Json(_, paths) = shape_of(&value.to_string()) else {
+            bail!("an event is JSON");
+        };
+        let event = events.entry(name.to_owned()).or_insert_with(|| Exchange {
+            body: Shape::Json(None, shape::Paths::new()),
+            ..head.clone()
+        });
+        if let Shape::Json(_, all) = &mut event.body {
+            for (path, kinds) in paths {
+                all.entry(path).or_default().extend(kinds);
+            }
+        }
+    }
+    Ok(events)
 }
 
 /// Reads one capture.

@@ -1,6 +1,7 @@
 //! The master's flags.
 
 mod autopilot;
+mod events;
 mod zk_facade;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use regency_raft_store::{EngineKind, PeerSpec};
 use regency_types::NodeId;
 
 pub use self::autopilot::AutopilotFlags;
+pub use self::events::EventFlags;
 pub use self::zk_facade::ZkFacadeFlags;
 pub use crate::timing_flags::TimingFlags;
 
@@ -147,6 +149,10 @@ pub struct MasterFlags {
     /// Largest request body accepted, in bytes.
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub max_request_bytes: usize,
+
+    /// What bounds the event streams of operators.
+    #[command(flatten)]
+    pub events: EventFlags,
 
     /// What answers clients that look for the leader in ZooKeeper.
     #[command(flatten)]

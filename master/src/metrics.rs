@@ -24,6 +24,14 @@ pub const ALLOCATION_SECONDS: &str = "regency_master_allocation_duration_seconds
 pub const TERMS_LED: &str = "regency_master_terms_led_total";
 /// Batches of effects dropped because the leader's runtime was slow; each makes it sweep.
 pub const EFFECTS_LAGGED: &str = "regency_master_effect_batches_dropped_total";
+/// Event streams of operators open at this master.
+pub const OPERATOR_STREAMS: &str = "regency_master_operator_streams";
+/// Events told to operators who watch, each counted once, by `event` (the Mesos name in lower case).
+pub const OPERATOR_EVENTS: &str = "regency_master_operator_events_total";
+/// Events kept for operators whose stream broke.
+pub const OPERATOR_EVENTS_KEPT: &str = "regency_master_operator_events_kept";
+/// Event streams of operators closed from this side, by `reason` (too_slow, too_many, gap, no_leader).
+pub const OPERATOR_STREAMS_CLOSED: &str = "regency_master_operator_streams_closed_total";
 
 /// Describes every metric of the master to the recorder.
 pub(crate) fn describe() {
@@ -53,5 +61,18 @@ pub(crate) fn describe() {
     describe_counter!(
         EFFECTS_LAGGED,
         "Batches of effects dropped; each made the leader sweep"
+    );
+    describe_gauge!(OPERATOR_STREAMS, "Event streams of operators open here");
+    describe_counter!(
+        OPERATOR_EVENTS,
+        "Events told to operators who watch, by type"
+    );
+    describe_gauge!(
+        OPERATOR_EVENTS_KEPT,
+        "Events kept for operators whose stream broke"
+    );
+    describe_counter!(
+        OPERATOR_STREAMS_CLOSED,
+        "Event streams of operators closed from this side, by reason"
     );
 }

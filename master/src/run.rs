@@ -12,6 +12,7 @@ use regency_runtime::{Clock, IdMint, RandomIds, SystemClock, stop_signal};
 use regency_types::NodeId;
 use tokio::sync::watch;
 
+use crate::api::operator::EventHub;
 use crate::api::{self, ApiCx};
 use crate::flags::MasterFlags;
 use crate::leader::{LeaderConfig, supervise};
@@ -116,7 +117,20 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         let (cx, flags) = (cx.clone(), flags.zk_facade.clone());
         zk_facade::start(zookeeper, flags, cx, stopped.clone())?;
     }
-    let http = tokio::spawn(http_server::serve(http, api::router(cx), leader, stopped));
+    let applied = consensus.state().get();
+    let (index, state) = (applied.index, applied.state.clone());
+    let events = EventHub::new(
+        Arc::clone(&cx.identity),
+        flags.events.limits(),
+        index,
+        state,
+    );
+    tokio::spawn(api::operator::events::follow(
+        cx.clone(),
+        Arc::clone(&events),
+    ));
+    let router = api::router(cx, events);
+    let http = tokio::spawn(http_server::serve(http, router, leader, stopped));
     let supervisor = tokio::spawn(supervise(consensus.clone(), clock, leader_config, current));
     let mut autopilot = {
         let consensus = consensus.clone();

@@ -21,6 +21,7 @@ use crate::audit::Audit;
 use crate::conditions::Conditions;
 use crate::config::Limits;
 use crate::effects::{EffectReceiver, EffectSink};
+use crate::entries::{EntryReceiver, EntrySink};
 use crate::identity::Identity;
 use crate::leadership::{LeaderContact, Leadership};
 use crate::log::WriterEnd;
@@ -59,6 +60,7 @@ struct Inner {
     halted: watch::Receiver<Option<String>>,
     states: StateReader,
     effects: EffectSink,
+    entries: EntrySink,
     contact: Arc<LeaderContact>,
     audit: Arc<Audit>,
     autopilot: AutopilotConfig,
@@ -138,6 +140,13 @@ impl Consensus {
     #[must_use]
     pub fn effects(&self) -> EffectReceiver {
         self.inner.effects.subscribe()
+    }
+
+    /// The state after each entry that is applied from now on, of which up to `waiting_max` wait to be
+    /// taken. There is one receiver: a newer one takes the place of the older.
+    #[must_use]
+    pub fn entries(&self, waiting_max: usize) -> EntryReceiver {
+        self.inner.entries.subscribe(waiting_max)
     }
 
     /// This master's number.

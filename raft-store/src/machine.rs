@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::effects::{EffectBatch, EffectSink};
+use crate::entries::EntrySink;
 use crate::failpoint::failpoint;
 use crate::identity::{Identity, Skip};
 use crate::level;
@@ -47,6 +48,7 @@ pub(crate) struct Machine {
     outgoing: Arc<Outgoing>,
     published: watch::Sender<Arc<AppliedState>>,
     effects: EffectSink,
+    entries: EntrySink,
     store: SnapshotStore,
     identity: Arc<Identity>,
     /// Entries that an operator decided not to apply.
@@ -81,6 +83,7 @@ impl Machine {
                 former: Former::default(),
             })),
             effects,
+            entries: EntrySink::default(),
             store,
             skips: identity.skips(),
             identity,
@@ -100,6 +103,12 @@ impl Machine {
         self
     }
 
+    /// The same, with the place where the state after each entry is put.
+    pub(crate) fn with_entries(mut self, entries: EntrySink) -> Self {
+        self.entries = entries;
+        self
+    }
+
     /// Where readers find the applied state.
     pub(crate) fn states(&self) -> watch::Receiver<Arc<AppliedState>> {
         self.published.subscribe()
@@ -112,6 +121,8 @@ impl Machine {
         self.former = loaded.former;
         self.outgoing.set_newest(loaded.meta, file);
         self.publish();
+        let index = self.applied.map_or(0, |at| at.index);
+        self.entries.put(index, self.state.clone(), false);
     }
 
     fn publish(&self) {
@@ -235,6 +246,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let mut answers = Vec::with_capacity(lot.len());
             let mut effects = Vec::new();
             let mut turn_bytes = 0;
+            let mut states = Vec::new();
+            let all_wanted = self.entries.is_wanted();
             for item in lot {
                 let (entry, responder) = item?;
                 let at = entry.log_id;
@@ -258,6 +271,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 }
                 self.applied = Some(at);
                 self.audit.look(at.index, &self.state);
+                if all_wanted {
+                    states.push((at.index, self.state.clone()));
+                }
                 if let Some(responder) = responder {
                     answers.push((responder, Answer { verdict }));
                 }
@@ -268,6 +284,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
             }
             // Whoever gets an answer or an effect finds the state that belongs to it.
             self.publish();
+            for (index, state) in states {
+                self.entries.put(index, state, true);
+            }
             for batch in effects {
                 self.effects.put(batch);
             }

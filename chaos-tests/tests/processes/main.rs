@@ -18,3 +18,4 @@ mod starved;
 mod too_large;
 mod upgrade;
 mod volumes;
+mod watching;

@@ -2,7 +2,7 @@
 //!
 //! Suggested reading order: [`State`] and the records in [`model`], then [`Command`], then
 //! [`State::apply`] and one family below `commands/`, then [`Outcome`], [`Refusal`] and
-//! [`Effect`], last [`State::check_invariants`].
+//! [`Effect`], last [`State::check_invariants`] and [`Change`].
 //!
 //! This crate deliberately knows no clock, no chance, no socket, no raft and no protobuf. Mesos
 //! messages that no rule reads travel through it as opaque bytes. Applying the same proposals in
@@ -10,6 +10,7 @@
 
 mod apply;
 pub mod bounds;
+mod changes;
 mod command;
 mod commands;
 mod effect;
@@ -20,6 +21,7 @@ mod outcome;
 mod state;
 
 pub use apply::Applied;
+pub use changes::Change;
 pub use command::*;
 pub use effect::{CloseReason, Effect};
 pub use invariants::Violation;

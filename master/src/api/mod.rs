@@ -15,14 +15,17 @@ mod resource_operation;
 mod scheduler;
 mod status;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get};
 
+use self::operator::EventHub;
 pub(crate) use cx::{ApiCx, Where};
 
 /// Everything this master answers over HTTP.
-pub(crate) fn router(cx: ApiCx) -> Router {
+pub(crate) fn router(cx: ApiCx, events: Arc<EventHub>) -> Router {
     let body_max = cx.max_request_bytes;
     let own = Router::new()
         .route("/api/v1/scheduler", any(scheduler::call))
@@ -30,7 +33,7 @@ pub(crate) fn router(cx: ApiCx) -> Router {
         .route("/regency/status", get(status::status))
         .merge(admin::routes())
         .with_state(cx.clone());
-    let operator = operator::routes().with_state(operator::Here::new(cx));
+    let operator = operator::routes().with_state(operator::Here::new(cx, events));
     own.merge(operator)
         .fallback(operator::not_found)
         .layer(DefaultBodyLimit::max(body_max))

@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     pub(crate) at: u64,
     /// The next stream's identity.
     streams: u128,
+    /// The state after each entry so far.
+    pub(crate) states: Vec<State>,
 }
 
 /// Resources in Mesos' text form.
@@ -44,6 +46,7 @@ impl Cluster {
             state: State::default(),
             at: 0,
             streams: 0,
+            states: Vec::new(),
         };
         cluster.ok(Command::BeginTerm(BeginTerm {
             cluster: ClusterId(7),
@@ -72,6 +75,7 @@ impl Cluster {
         self.state
             .check_invariants()
             .expect("the invariants hold after every entry");
+        self.states.push(self.state.clone());
         applied
     }
 

@@ -47,6 +47,33 @@ pub fn of_master(status: &MasterStatus, capabilities: &Capabilities, at: WallTim
     wire
 }
 
+/// What the masters say of a task whose state they decided by themselves, at `at`.
+#[must_use]
+pub fn of_decision(
+    task: &Task,
+    why: Option<StatusReason>,
+    capabilities: &Capabilities,
+    at: WallTime,
+) -> TaskStatus {
+    let message = why.map(|why| match why {
+        StatusReason::AgentRemoved => format!("Agent {} is unreachable", task.agent),
+        StatusReason::AgentReregistered => format!("Agent {} is back", task.agent),
+        StatusReason::FrameworkRemoved => format!("Framework {} removed", task.key.framework),
+        other => reason(other).as_str_name().to_owned(),
+    });
+    TaskStatus {
+        task_id: (&task.key.task).into(),
+        state: told(task.state, capabilities).number(),
+        message,
+        source: Some(Source::Master as i32),
+        reason: why.map(|why| reason(why) as i32),
+        agent_id: Some((&task.agent).into()),
+        timestamp: Some(at.as_secs_f64()),
+        unreachable_time: task.unreachable.map(time),
+        ..TaskStatus::default()
+    }
+}
+
 /// The state a framework with these capabilities is told.
 #[must_use]
 pub fn told(state: TaskState, capabilities: &Capabilities) -> TaskState {

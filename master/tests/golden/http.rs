@@ -287,3 +287,23 @@ async fn calls_that_are_not_there_yet_are_not_taken() {
     let metrics = get(&fake, "/metrics", &[]).await;
     assert_eq!(body_text(metrics).await, "regency_test 1\n");
 }
+
+#[tokio::test]
+async fn what_the_command_line_of_mesos_asks_for_is_answered() {
+    let fake = Fake::leading(&busy());
+    // It asks for all tasks by -1, and for frameworks with a slash behind.
+    let all = get(&fake, "/tasks?order=asc&limit=-1", &[]).await;
+    assert_eq!(all.status(), StatusCode::OK);
+    let all: serde_json::Value =
+        serde_json::from_str(&body_text(all).await).expect("JSON of tasks");
+    assert_eq!(all["tasks"].as_array().map(Vec::len), Some(3), "{all}");
+    for path in ["/master/frameworks/", "/slaves/"] {
+        assert_eq!(
+            get(&fake, path, &[]).await.status(),
+            StatusCode::OK,
+            "{path}"
+        );
+    }
+    let below_zero = get(&fake, "/tasks?limit=-2", &[]).await;
+    assert_eq!(below_zero.status(), StatusCode::BAD_REQUEST);
+}

@@ -7,6 +7,7 @@
 //! we leave out or do otherwise is in [`differences`], with its reason, and nowhere else.
 
 mod differences;
+mod events;
 mod http;
 mod operations;
 mod shape;
@@ -165,6 +166,7 @@ async fn answers_have_the_shape_of_mesos_but_for_the_listed_differences() {
     for (situation, cluster) in &situations {
         all.extend(deviations(situation, cluster).await);
     }
+    all.extend(events::deviations().await);
     let unlisted: Vec<String> = all
         .iter()
         .filter(|deviation| !DIFFERENCES.iter().any(|listed| listed.covers(deviation)))

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use http_body_util::BodyExt;
 use regency_master::api::operator::{
-    LeaderAt, OperatorCx, OwnedView, Unavailable, not_found, routes,
+    EventHub, EventLimits, LeaderAt, OperatorCx, OwnedView, Unavailable, not_found, routes,
 };
 use regency_master::query::Live;
 use regency_raft_store::ProposeError;
@@ -38,6 +38,8 @@ pub(crate) struct Fake {
     pub(crate) ready: Result<(), Unavailable>,
     /// What a read barrier gives.
     pub(crate) barrier: Result<u64, Unavailable>,
+    /// What tells those who watch.
+    pub(crate) events: Arc<EventHub>,
 }
 
 impl OperatorCx for Fake {
@@ -85,6 +87,10 @@ impl OperatorCx for Fake {
         Ok(applied.verdict)
     }
 
+    fn events(&self) -> &Arc<EventHub> {
+        &self.events
+    }
+
     fn metrics_text(&self) -> String {
         "regency_test 1\n".to_owned()
     }
@@ -94,7 +100,13 @@ impl Fake {
     /// The leader over this state, with everybody connected who is not known to be gone.
     pub(crate) fn leading(cluster: &Cluster) -> Self {
         let state = cluster.state.clone();
+        let limits = EventLimits {
+            streams: 2,
+            kept: 20,
+            waiting_bytes: 64 * 1024,
+        };
         Self {
+            events: EventHub::new(Arc::new(identity()), limits, 17, state.clone()),
             view: OwnedView {
                 live: Live {
                     leader: true,

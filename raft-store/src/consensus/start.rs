@@ -19,6 +19,7 @@ use crate::config::{Config, ConfigError, LogConfig};
 use crate::disk::STOP_FACTOR;
 use crate::effects::EffectSink;
 use crate::engine::{self, EngineError, LogEngine, Recovered};
+use crate::entries::EntrySink;
 use crate::fast_election::{Evidence, FastElection};
 use crate::foreign;
 use crate::gauges::{self, Gauges};
@@ -275,6 +276,7 @@ impl Consensus {
             }
             .run(),
         );
+        let entries = EntrySink::default();
         let audit = Audit::new(config.log.state_hash_every_entries);
         let purged = log.purged();
         let outgoing = Outgoing::new(move || purged.index());
@@ -286,7 +288,8 @@ impl Consensus {
             Arc::clone(&audit),
             Arc::clone(&outgoing),
         )
-        .with_feature_level_max(config.log.feature_level_max);
+        .with_feature_level_max(config.log.feature_level_max)
+        .with_entries(entries.clone());
         let states = machine.states();
         let gate = Arc::new(Gate::new(Arc::clone(&identity), states.clone()));
         let peers = Arc::new(Peers::new(&config.peers));
@@ -432,6 +435,7 @@ impl Consensus {
             halted: halted_rx,
             states: StateReader::new(states),
             effects,
+            entries,
             contact,
             audit,
             autopilot: config.autopilot,

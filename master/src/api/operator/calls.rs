@@ -18,7 +18,7 @@ use regency_wire::{ContentType, decode, encode, validate};
 use super::consistency::{parameters, view};
 use super::refused::Refused;
 use super::reply::{at_leisure, body, with_index};
-use super::{OperatorCx, operations, teardown};
+use super::{OperatorCx, events, operations, teardown};
 use crate::query::v1;
 
 /// Mesos takes the longest prefix that is a route, so more than one path arrives here.
@@ -65,6 +65,7 @@ async fn call<C: OperatorCx>(
             };
             Ok(operations::carry_out(&cx, &parts.uri, &agent, &operation).await)
         }
+        Type::Subscribe => events::subscribe(&cx, &parts, accepted).await,
         // There are no files to be seen here.
         Type::ListFiles | Type::ReadFile => Err(Refused::NoSuchFile),
         Type::MarkAgentGone | Type::DrainAgent => about_agent(&cx, &parts, &call, call_type).await,

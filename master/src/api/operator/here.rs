@@ -8,7 +8,7 @@ use regency_raft_store::ProposeError;
 use regency_state::{ApplyOperation, Command, TeardownFramework, Verdict};
 use regency_types::FrameworkId;
 
-use super::{LeaderAt, OperatorCx, OwnedView, Unavailable};
+use super::{EventHub, LeaderAt, OperatorCx, OwnedView, Unavailable};
 use crate::api::ApiCx;
 use crate::api::cx::Where;
 
@@ -19,12 +19,14 @@ pub(crate) struct Here {
     /// Whether this master caught up once since its process started. Afterwards it may be behind,
     /// but never goes back.
     caught_up: Arc<AtomicBool>,
+    events: Arc<EventHub>,
 }
 
 impl Here {
-    pub(crate) fn new(api: ApiCx) -> Self {
+    pub(crate) fn new(api: ApiCx, events: Arc<EventHub>) -> Self {
         Self {
             api,
+            events,
             caught_up: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -94,6 +96,10 @@ impl OperatorCx for Here {
     async fn apply_operation(&self, command: ApplyOperation) -> Result<Verdict, ProposeError> {
         let command = Command::ApplyOperation(command);
         self.api.consensus.propose(command).await
+    }
+
+    fn events(&self) -> &Arc<EventHub> {
+        &self.events
     }
 
     fn metrics_text(&self) -> String {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/state` `/state-summary` `/slaves` `/frameworks` `/tasks` `/roles` … | legacy JSON | `reads` |
 //! | `/api/v1` | v1 operator calls | `calls` |
+//! | … its SUBSCRIBE | what happens, as it happens | [`events`] |
 //! | `/teardown` | ends a framework | `teardown` |
 //! | `/reserve` `/unreserve` `/create-volumes` `/destroy-volumes` | change an agent's resources | `operations` |
 //! | `/health` `/livez` `/readyz` `/redirect` `/metrics` | of this master alone | `health` |
@@ -18,6 +19,7 @@
 mod absent;
 mod calls;
 pub mod consistency;
+pub mod events;
 mod health;
 mod here;
 mod operations;
@@ -30,6 +32,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::events::{EventHub, EventLimits};
 pub(crate) use here::Here;
 
 use axum::Router;
@@ -40,6 +43,7 @@ use regency_raft_store::ProposeError;
 use regency_state::{ApplyOperation, State, Verdict};
 use regency_types::FrameworkId;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::Predicate as _;
 use tower_http::compression::predicate::SizeAbove;
 
 use crate::api::answer::text;
@@ -127,6 +131,9 @@ pub trait OperatorCx: Clone + Send + Sync + 'static {
         command: ApplyOperation,
     ) -> impl Future<Output = Result<Verdict, ProposeError>> + Send;
 
+    /// What tells those who watch the cluster from this master.
+    fn events(&self) -> &Arc<EventHub>;
+
     /// This process' metrics in the text form of Prometheus.
     fn metrics_text(&self) -> String;
 }
@@ -141,7 +148,8 @@ pub fn routes<C: OperatorCx>() -> Router<C> {
     let router = teardown::routes(router);
     let router = operations::routes(router);
     let router = absent::routes(router);
-    router.layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
+    let compressed = SizeAbove::new(COMPRESSED_BYTES_MIN).and(events::ends);
+    router.layer(CompressionLayer::new().compress_when(compressed))
 }
 
 /// 404 in Mesos' words.
@@ -149,7 +157,7 @@ pub async fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "404 Not Found.")
 }
 
-/// Adds a path, the same below `/master`, and both with the suffix that old tools put there.
+/// Adds a path, the same below `/master`, and both with the suffix or the slash that tools put there.
 fn aliased<C: OperatorCx>(
     router: Router<C>,
     path: &str,
@@ -158,6 +166,7 @@ fn aliased<C: OperatorCx>(
     ["", "/master"].iter().fold(router, |router, prefix| {
         router
             .route(&format!("{prefix}{path}"), handler())
+            .route(&format!("{prefix}{path}/"), handler())
             .route(&format!("{prefix}{path}.json"), handler())
     })
 }

@@ -113,6 +113,8 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 fn tasks_query(parameters: &Parameters) -> Result<TasksQuery, String> {
     let number = |name: &str, default: usize| match parameters.get(name) {
         None => Ok(default),
+        // As large as can be: Mesos reads it so, and its own command line asks for all tasks by it.
+        Some(text) if text == "-1" => Ok(usize::MAX),
         Some(text) => text
             .parse()
             .map_err(|_| format!("'{name}' is a number of tasks, not '{text}'")),

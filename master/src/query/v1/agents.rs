@@ -27,7 +27,7 @@ pub(super) fn get(view: &View<'_>) -> GetAgents {
     }
 }
 
-fn encode(view: &View<'_>, agent: &Agent) -> get_agents::Agent {
+pub(super) fn encode(view: &View<'_>, agent: &Agent) -> get_agents::Agent {
     let usage = Usage::of_agent(view.state, agent);
     let total = &agent.total;
     let said = AgentInfo::decode(agent.spec.info.clone()).unwrap_or_default();

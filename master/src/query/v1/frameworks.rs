@@ -35,21 +35,7 @@ fn encode(
 ) -> get_frameworks::Framework {
     let usage = Usage::of_framework(view.state, framework);
     let connected = unregistered.is_none() && view.is_connected(framework);
-    let said = FrameworkInfo::decode(framework.spec.info.clone()).unwrap_or_default();
     get_frameworks::Framework {
-        framework_info: FrameworkInfo {
-            user: framework.spec.user.clone(),
-            name: framework.spec.name.clone(),
-            id: Some((&framework.id).into()),
-            checkpoint: Some(framework.spec.checkpoint),
-            ..said
-        },
-        active: connected,
-        connected,
-        recovered: false,
-        registered_time: Some(time(framework.registered)),
-        // Mesos shows the first subscription here as well.
-        reregistered_time: Some(time(framework.reregistered.unwrap_or(framework.registered))),
         unregistered_time: unregistered.map(time),
         offers: framework
             .offers
@@ -60,5 +46,32 @@ fn encode(
         allocated_resources: resource::encode_by_role(&usage.used),
         offered_resources: resource::encode_by_role(&usage.offered),
         offer_constraints: Some(OfferConstraints::default()),
+        ..described(framework, connected)
+    }
+}
+
+/// What it says of itself and when it came, without what it has.
+pub(super) fn described(framework: &Framework, connected: bool) -> get_frameworks::Framework {
+    get_frameworks::Framework {
+        framework_info: info(framework),
+        active: connected,
+        connected,
+        recovered: false,
+        registered_time: Some(time(framework.registered)),
+        // Mesos shows the first subscription here as well.
+        reregistered_time: Some(time(framework.reregistered.unwrap_or(framework.registered))),
+        ..get_frameworks::Framework::default()
+    }
+}
+
+/// What it says of itself, with its id.
+pub(super) fn info(framework: &Framework) -> FrameworkInfo {
+    let said = FrameworkInfo::decode(framework.spec.info.clone()).unwrap_or_default();
+    FrameworkInfo {
+        user: framework.spec.user.clone(),
+        name: framework.spec.name.clone(),
+        id: Some((&framework.id).into()),
+        checkpoint: Some(framework.spec.checkpoint),
+        ..said
     }
 }

@@ -1,6 +1,7 @@
 //! Answers of the v1 operator API, as messages.
 
 mod agents;
+pub mod events;
 mod frameworks;
 mod master;
 mod roles;
