@@ -14,6 +14,7 @@ import threading
 import time
 
 from mesoshttp.client import MesosClient
+from mesoshttp.exception import MesosException
 
 from cluster import Cluster
 
@@ -33,7 +34,8 @@ def wait(what, condition):
 
 
 class Sleeper(object):
-    """A framework with one task that runs on."""
+    """A framework with one task that runs on. Its library sees a record when the next one comes, so it
+    asks for the state of its task all the time."""
 
     def __init__(self, zk_url):
         self.states = []
@@ -41,9 +43,24 @@ class Sleeper(object):
         self.client = MesosClient(mesos_urls=[zk_url], frameworkName='sleeper', max_reconnect=20,
                                   frameworkHostname='sleeper.example')
         self.client.set_failover_timeout(3600)
+        self._driver = None
+        self.client.on(MesosClient.SUBSCRIBED, self._subscribed)
         self.client.on(MesosClient.OFFERS, self._offers)
         self.client.on(MesosClient.UPDATE, lambda update: self.states.append(update['status']['state']))
-        threading.Thread(target=self.client.register, daemon=True).start()
+        for target in (self.client.register, self._reconcile):
+            threading.Thread(target=target, daemon=True).start()
+
+    def _subscribed(self, driver):
+        self._driver = driver
+
+    def _reconcile(self):
+        while not self.client.disconnect:
+            time.sleep(0.1)
+            try:
+                if self._driver:
+                    self._driver.reconcile([dict(task_id=dict(value='sleeps'))])
+            except MesosException:
+                pass  # the master died
 
     def _offers(self, offers):
         again = {'filters': {'refuse_seconds': 0.01}}
@@ -92,7 +109,7 @@ def look(config, framework_id):
 def main(binary):
     logging.disable(logging.CRITICAL)
     MesosClient.WAIT_TIME = 0.5
-    with Cluster(binary) as cluster, tempfile.TemporaryDirectory() as folder:
+    with Cluster(binary, '--master-flag=--allocation-interval=100ms') as cluster, tempfile.TemporaryDirectory() as folder:
         sleeper = Sleeper(cluster.zk_url())
         wait('a task that runs', lambda: 'TASK_RUNNING' in sleeper.states)
         framework_id = sleeper.client.frameworkId
@@ -109,7 +126,8 @@ def main(binary):
         look(by_zookeeper, framework_id)
         for master in cluster.masters:
             path = config('%d.toml' % master['id'], 'address = "%s"' % master['http'])
-            look(path, framework_id)
+            tasks = rows(mesos(path, 'task', 'list'))
+            check([row[:3] for row in tasks] == [['sleeps', 'TASK_RUNNING', framework_id]], tasks)
         print('agents, frameworks and tasks are listed by all masters', flush=True)
 
         leader = cluster.leader()

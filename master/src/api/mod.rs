@@ -33,7 +33,9 @@ pub(crate) fn router(cx: ApiCx, events: Arc<EventHub>) -> Router {
         .route("/regency/status", get(status::status))
         .merge(admin::routes())
         .with_state(cx.clone());
-    let operator = operator::routes().with_state(operator::Here::new(cx, events));
+    let here = operator::Here::new(cx, events);
+    tokio::spawn(here.clone().catch_up());
+    let operator = operator::routes().with_state(here);
     own.merge(operator)
         .fallback(operator::not_found)
         .layer(DefaultBodyLimit::max(body_max))

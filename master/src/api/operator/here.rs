@@ -30,6 +30,18 @@ impl Here {
             caught_up: Arc::new(AtomicBool::new(false)),
         }
     }
+
+    /// Notes the moment in which this master has caught up, also when nobody asks for it just then.
+    pub(crate) async fn catch_up(self) {
+        let mut states = self.api.consensus.state();
+        let mut leadership = self.api.consensus.leadership();
+        while self.ready().is_err() {
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { return },
+                changed = leadership.changed() => if changed.is_err() { return },
+            }
+        }
+    }
 }
 
 impl OperatorCx for Here {
