@@ -23,9 +23,12 @@ const LIMITS: EventLimits = EventLimits {
     waiting_bytes: 1 << 20,
 };
 
-/// A master in the first state of a cluster.
+/// How many entries a cluster began with: the first term and two agents.
+const BEGUN: usize = 3;
+
+/// A master of a cluster in which nothing has happened yet.
 fn at_the_beginning(cluster: &Cluster) -> Fake {
-    let first = cluster.states[0].clone();
+    let first = cluster.states[BEGUN - 1].clone();
     Fake {
         events: EventHub::new(Arc::new(identity()), LIMITS, INDEX, first),
         ..Fake::leading(cluster)
@@ -34,7 +37,7 @@ fn at_the_beginning(cluster: &Cluster) -> Fake {
 
 /// Everything that happened, at that master.
 fn go_on(fake: &Fake, cluster: &Cluster) {
-    for (index, state) in (INDEX + 1..).zip(&cluster.states[1..]) {
+    for (index, state) in (INDEX + 1..).zip(&cluster.states[BEGUN..]) {
         fake.events.apply(index, state.clone());
     }
 }
