@@ -218,9 +218,6 @@ fn defect(task: &v1::TaskInfo) -> Option<String> {
     let Some(command) = &task.command else {
         return Some("Task has no command".to_owned());
     };
-    if !command.uris.is_empty() {
-        return Some("This agent does not fetch URIs yet".to_owned());
-    }
     if let Err(error) = validate::command(command) {
         return Some(error);
     }

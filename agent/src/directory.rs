@@ -5,6 +5,7 @@
 //! <work_dir>/meta/agent/checkpoint.log   what it must not forget
 //! <work_dir>/meta/agent/resources        what was detected at its first start
 //! <work_dir>/meta/tasks/<container>/     of the process beside each command
+//! <work_dir>/fetch/<epoch>/              files fetched with `cache`, emptied at each start
 //! <work_dir>/slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/   sandbox
 //! <work_dir>/volumes/   data of persistent volumes, see `volumes`
 //! ```
@@ -100,6 +101,11 @@ pub(crate) struct Paths {
 impl Paths {
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where cached files lie when nobody says otherwise.
+    pub(crate) fn fetch_cache(&self) -> PathBuf {
+        self.root.join("fetch")
     }
 
     /// Folders of all shims.

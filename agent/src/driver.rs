@@ -197,7 +197,7 @@ impl Driver {
                 batch.inputs.push(Input::Prepared(id, process));
             }
             TaskEvent::Input(input) => {
-                if let Input::Ended(id, _) = &input {
+                if let Input::Ended(id, _) | Input::LaunchFailed(id, _) = &input {
                     self.tasks.ended(id);
                     self.checks.end(id);
                 }

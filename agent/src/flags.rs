@@ -81,9 +81,71 @@ pub struct AgentFlags {
     #[arg(long, alias = "switch_user", default_value_t = true, action = clap::ArgAction::Set)]
     pub switch_user: bool,
 
+    /// Most bytes of all files that tasks fetched with `cache`, as in 2GB or 512MB; what was not
+    /// used for the longest time makes room. 0 caches nothing.
+    #[arg(
+        long,
+        alias = "fetcher_cache_size",
+        default_value = "2GB",
+        value_name = "BYTES",
+        value_parser = byte_size
+    )]
+    pub fetcher_cache_size: u64,
+
+    /// Directory of cached files; each agent has one of its own in it, emptied at its start.
+    /// Default: `fetch` in the work directory.
+    #[arg(long, alias = "fetcher_cache_dir", value_name = "DIRECTORY")]
+    pub fetcher_cache_dir: Option<PathBuf>,
+
+    /// Most bytes of one file that is fetched for a task, and of what one archive holds.
+    #[arg(
+        long,
+        alias = "fetcher_max_bytes",
+        default_value = "16GB",
+        value_name = "BYTES",
+        value_parser = byte_size
+    )]
+    pub fetcher_max_bytes: u64,
+
+    /// A download without a single byte for this long has failed.
+    #[arg(
+        long,
+        alias = "fetcher_stall_timeout",
+        default_value = "1m",
+        value_parser = humantime::parse_duration
+    )]
+    pub fetcher_stall_timeout: Duration,
+
+    /// Where paths of files to fetch begin that are not absolute. Default: such are refused.
+    #[arg(long, alias = "frameworks_home", value_name = "DIRECTORY")]
+    pub frameworks_home: Option<PathBuf>,
+
     /// Program that provides the hidden subcommand for tasks. Default: this program.
     #[arg(long, hide = true)]
     pub task_shim: Option<PathBuf>,
+}
+
+/// Reads a number of bytes with one of Mesos' units, each 1024 of the one before.
+fn byte_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let power = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "KB" => 1,
+        "MB" => 2,
+        "GB" => 3,
+        "TB" => 4,
+        _ => {
+            return Err("not a size; give a number with B, KB, MB, GB or TB, as in 2GB".to_owned());
+        }
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "not a size; give a whole number and a unit, as in 2GB".to_owned())?;
+    number
+        .checked_mul(1024u64.pow(power))
+        .ok_or_else(|| "more bytes than there can be".to_owned())
 }
 
 /// Completes and checks one address of `--master`.
@@ -154,6 +216,22 @@ mod tests {
         }
         assert!(parse(&["--work-dir", "/w"]).is_err());
         assert!(parse(&["--master", "a"]).is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_as_mesos_writes_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("7B", 7),
+            ("3KB", 3 << 10),
+            ("2GB", 2 << 30),
+            ("1 tb", 1 << 40),
+        ] {
+            assert_eq!(byte_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "GB", "-1", "1.5GB", "2XB", "99999999999TB"] {
+            assert!(byte_size(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

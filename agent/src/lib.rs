@@ -8,6 +8,7 @@
 //! * `directory`: its work directory; `checkpoint`: its memory there.
 //! * `attach`: the stream to whichever master leads; `convert`: the messages on it.
 //! * `tasks`: sandboxes and processes; `shim`: the process beside each command.
+//! * `fetch`: files that tasks ask for.
 //! * `checks`: looking at running tasks again and again.
 //! * `volumes`: the data of persistent volumes.
 //! * `http`: what others may ask it.
@@ -19,6 +20,7 @@ mod convert;
 mod description;
 mod directory;
 mod driver;
+mod fetch;
 mod files;
 mod flags;
 mod http;

@@ -24,9 +24,18 @@ pub const STRAYS_KILLED_TOTAL: &str = "regency_agent_strays_killed_total";
 /// Checks of tasks that were made. Labels [`KIND`] and [`RESULT`].
 pub const CHECKS_TOTAL: &str = "regency_agent_checks_total";
 
+/// Files of tasks that were fetched, or not. Label [`RESULT`]: `succeeded` or `failed`.
+pub const FETCHES_TOTAL: &str = "regency_agent_fetches_total";
+/// Bytes that were fetched, from web servers and from files.
+pub const FETCHED_BYTES_TOTAL: &str = "regency_agent_fetched_bytes_total";
+/// Bytes of all cached files.
+pub const FETCH_CACHE_BYTES: &str = "regency_agent_fetch_cache_bytes";
+/// How many that may be.
+pub const FETCH_CACHE_LIMIT_BYTES: &str = "regency_agent_fetch_cache_limit_bytes";
+
 /// Label: `health_check` or `check`.
 pub const KIND: &str = "kind";
-/// Label: `passed`, `failed`, or `error` when there was no result.
+/// Label: how it went; of a check `passed`, `failed`, or `error` when there was no result.
 pub const RESULT: &str = "result";
 /// Label: the state's name in `mesos.v1.TaskState`, such as `TASK_RUNNING`.
 pub const STATE: &str = "state";
@@ -43,6 +52,18 @@ pub(crate) fn describe() {
     describe_counter!(
         CHECKS_TOTAL,
         "Checks of tasks that were made, by kind and result"
+    );
+    describe_counter!(FETCHES_TOTAL, "Files of tasks that were fetched, by result");
+    describe_counter!(
+        FETCHED_BYTES_TOTAL,
+        Unit::Bytes,
+        "Bytes that were fetched for tasks"
+    );
+    describe_gauge!(FETCH_CACHE_BYTES, Unit::Bytes, "Bytes of all cached files");
+    describe_gauge!(
+        FETCH_CACHE_LIMIT_BYTES,
+        Unit::Bytes,
+        "Most bytes of all cached files"
     );
     describe_gauge!(TASKS, "Launches that run or whose end is not acknowledged");
     describe_gauge!(

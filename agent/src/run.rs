@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use regency_agent_core::{Core, Timing};
 use regency_runtime::{IdMint, RandomIds, TaskSet};
-use regency_types::DurationMs;
+use regency_types::{AgentEpoch, DurationMs};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -22,6 +22,7 @@ use crate::convert::Constants;
 use crate::description::Description;
 use crate::directory::WorkDirectory;
 use crate::driver::{Driver, Inbox};
+use crate::fetch::{self, Fetcher};
 use crate::flags::AgentFlags;
 use crate::http;
 use crate::metrics;
@@ -113,13 +114,15 @@ pub async fn run_until(
         "agent starts"
     );
 
+    let fetcher = Fetcher::new(fetch_limits(&flags, &directory, epoch), ground.shim.clone())?;
+
     let (task_events, tasks_rx) = mpsc::channel(EVENTS_MAX);
     let (stream_events, streams_rx) = mpsc::channel(EVENTS_MAX);
     let (looks, looks_rx) = mpsc::channel(EVENTS_MAX);
     let (leaves, leaves_rx) = mpsc::channel(EVENTS_MAX);
     let checks = Checks::new(Arc::clone(&ground), task_events.clone())
         .context("cannot make a client for HTTP checks")?;
-    let mut tasks = Tasks::new(ground, task_events);
+    let mut tasks = Tasks::new(ground, fetcher, task_events);
     for (id, container, process) in alive {
         tasks.adopt(id, container, process);
     }
@@ -167,6 +170,21 @@ pub async fn run_until(
     // Held until here: whoever takes the directory next finds nobody at work in it.
     drop(directory);
     ended
+}
+
+fn fetch_limits(flags: &AgentFlags, directory: &WorkDirectory, epoch: AgentEpoch) -> fetch::Limits {
+    let cache_dir = match &flags.fetcher_cache_dir {
+        Some(folder) => folder.clone(),
+        None => directory.paths().fetch_cache(),
+    };
+    fetch::Limits {
+        // Emptied at each start, so it must not be anybody else's.
+        cache_dir: cache_dir.join(epoch.to_string()),
+        cache_bytes_max: flags.fetcher_cache_size,
+        bytes_max: flags.fetcher_max_bytes,
+        stall_timeout: flags.fetcher_stall_timeout,
+        home: flags.frameworks_home.clone(),
+    }
 }
 
 fn shim_program(flags: &AgentFlags) -> anyhow::Result<PathBuf> {

@@ -47,6 +47,10 @@ pub const SUBCOMMAND: &str = "task-shim";
 /// Instead of a folder: runs the command of one check, see `check`.
 pub(crate) const CHECK_FLAG: &str = "--check";
 
+/// Instead of a folder: writes the file named next to its standard output, as whatever user it was
+/// started.
+pub(crate) const READ_FLAG: &str = "--read";
+
 /// In the shim's folder: there since just before the command was started.
 pub(crate) const STARTED_FILE: &str = "started";
 /// In the shim's folder: how the command ended.
@@ -84,13 +88,14 @@ pub(crate) struct Spec {
 /// Its exit status means nothing: what happened to the command is in the folder.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
-    let (Some(folder), None) = (args.next(), args.next()) else {
-        say("usage: task-shim <folder>; started by the agent, not by hand");
-        return ExitCode::from(2);
+    let (Some(folder), path, None) = (args.next(), args.next(), args.next()) else {
+        return usage();
     };
-    let ran = match folder.to_str() {
-        Some(CHECK_FLAG) => check::run(),
-        _ => run(Path::new(&folder)),
+    let ran = match (folder.to_str(), path) {
+        (Some(CHECK_FLAG), None) => check::run(),
+        (Some(READ_FLAG), Some(path)) => read(Path::new(&path)),
+        (_, None) => run(Path::new(&folder)),
+        _ => return usage(),
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,6 +104,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    say("usage: task-shim <folder>; started by the agent, not by hand");
+    ExitCode::from(2)
+}
+
+fn read(path: &Path) -> anyhow::Result<()> {
+    // A pipe would be waited for.
+    anyhow::ensure!(std::fs::metadata(path)?.is_file(), "it is no file");
+    let mut file = std::fs::File::open(path)?;
+    io::copy(&mut file, &mut io::stdout().lock())?;
+    Ok(())
 }
 
 /// To the shim's log, which is its standard error.

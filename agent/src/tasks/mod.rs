@@ -24,12 +24,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regency_agent_core::{ContainerId, Input, Launch, LaunchId, ProcessRef};
 use regency_types::{AgentEpoch, AgentId, BootId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::directory::Paths;
+use crate::fetch::Fetcher;
 use crate::shim::{DESTROY_SIGNAL, GO};
 use crate::volumes::{self, VolumeError};
+
+use prepare::Hands;
 
 pub(crate) use pidfd::PidFd;
 pub(crate) use prepare::shim_command;
@@ -82,20 +85,32 @@ struct Talk {
 #[derive(Debug)]
 pub(crate) struct Tasks {
     ground: Arc<Ground>,
+    hands: Arc<Hands>,
     events: mpsc::Sender<TaskEvent>,
     shims: BTreeMap<LaunchId, Shim>,
-    permits: Arc<Semaphore>,
+    /// Of launches in preparation; dropped for one that is not wanted any more.
+    wanted: BTreeMap<LaunchId, oneshot::Sender<()>>,
     /// Everything that waits for a process; it ends with this value, the processes do not.
     waiting: JoinSet<()>,
 }
 
 impl Tasks {
-    pub(crate) fn new(ground: Arc<Ground>, events: mpsc::Sender<TaskEvent>) -> Self {
+    pub(crate) fn new(
+        ground: Arc<Ground>,
+        fetcher: Fetcher,
+        events: mpsc::Sender<TaskEvent>,
+    ) -> Self {
+        let hands = Hands {
+            ground: Arc::clone(&ground),
+            fetcher,
+            permits: Semaphore::new(PREPARING_MAX),
+        };
         Self {
             ground,
+            hands: Arc::new(hands),
             events,
             shims: BTreeMap::new(),
-            permits: Arc::new(Semaphore::new(PREPARING_MAX)),
+            wanted: BTreeMap::new(),
             waiting: JoinSet::new(),
         }
     }
@@ -104,13 +119,13 @@ impl Tasks {
     /// [`Input::LaunchFailed`].
     pub(crate) fn prepare(&mut self, agent_id: AgentId, launch: Launch, framework_info: Bytes) {
         self.collect();
-        let (ground, events) = (Arc::clone(&self.ground), self.events.clone());
-        let permits = Arc::clone(&self.permits);
+        let (hands, events) = (Arc::clone(&self.hands), self.events.clone());
+        let (wanted, still_wanted) = oneshot::channel();
+        self.wanted.insert(launch.id.clone(), wanted);
         self.waiting.spawn(async move {
             let id = launch.id.clone();
-            // Never closed, so a permit always comes.
-            let _permit = permits.acquire().await;
-            let prepared = prepare::prepare(ground, agent_id, launch, framework_info).await;
+            let prepare = prepare::prepare(hands, agent_id, launch, framework_info, still_wanted);
+            let prepared = prepare.await;
             let event = match prepared {
                 Ok((shim, process)) => TaskEvent::Prepared(id, shim, process),
                 Err(error) => TaskEvent::Input(Input::LaunchFailed(id, format!("{error:#}"))),
@@ -122,6 +137,7 @@ impl Tasks {
 
     /// Keeps a prepared shim until its word is given.
     pub(crate) fn keep(&mut self, id: LaunchId, shim: Shim) {
+        self.wanted.remove(&id);
         self.shims.insert(id, shim);
     }
 
@@ -170,8 +186,9 @@ impl Tasks {
     }
 
     /// Drops a shim that was never told to go; it ends without running anything. One that was
-    /// told is left alone.
+    /// told is left alone. Files on their way to its sandbox are given up.
     pub(crate) fn abort(&mut self, id: &LaunchId) {
+        self.wanted.remove(id);
         if self.shims.get(id).is_some_and(|shim| shim.talk.is_none()) {
             return;
         }
@@ -206,8 +223,9 @@ impl Tasks {
         }
     }
 
-    /// Lets go of a process that ended.
+    /// Lets go of a process that ended, or never came to be.
     pub(crate) fn ended(&mut self, id: &LaunchId) {
+        self.wanted.remove(id);
         self.shims.remove(id);
         self.collect();
     }

@@ -12,31 +12,61 @@ use bytes::Bytes;
 use regency_agent_core::{ContainerId, Launch, ProcessRef};
 use regency_types::AgentId;
 use tokio::io::AsyncReadExt;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{Ground, PidFd, Shim, Talk, environment, sandbox, spec};
+use crate::fetch::{Customer, Fetcher};
 use crate::shim::{self, LOG_FILE, READY, Spec};
 use crate::volumes;
 
 /// How long a shim may take to start on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Makes the sandbox and the shim, and returns when the shim waits for its word.
+/// Everybody who prepares launches.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub(super) ground: Arc<Ground>,
+    pub(super) fetcher: Fetcher,
+    /// Of those who make sandboxes and shims.
+    pub(super) permits: Semaphore,
+}
+
+/// Makes the sandbox, fetches what belongs into it, makes the shim, and returns when the shim
+/// waits for its word. Fetching ends early when the other end of `wanted` is dropped.
 pub(super) async fn prepare(
-    ground: Arc<Ground>,
+    hands: Arc<Hands>,
     agent_id: AgentId,
     launch: Launch,
     framework_info: Bytes,
+    wanted: oneshot::Receiver<()>,
 ) -> anyhow::Result<(Shim, ProcessRef)> {
     let container = launch.container;
-    let boot = ground.boot;
-    let start = move || {
+    let boot = hands.ground.boot;
+    let ground = Arc::clone(&hands.ground);
+    let make = move || {
         let spec = spec::of_launch(&ground, &agent_id, &launch, &framework_info)?;
+        let uris = spec::uris(&launch)?;
         sandbox::create(&spec.sandbox, spec.owner)
             .with_context(|| format!("cannot make the sandbox {}", spec.sandbox.display()))?;
         let resources = spec::resources_of(&launch)?;
         volumes::show(ground.paths.root(), &spec.sandbox, spec.owner, &resources)?;
-        start(&ground, &launch, &spec)
+        anyhow::Ok((spec, uris))
     };
+    // Never closed, so a permit always comes.
+    let permit = hands.permits.acquire().await;
+    let (spec, uris) = tokio::task::spawn_blocking(make).await??;
+    drop(permit);
+    let customer = Customer {
+        sandbox: spec.sandbox.clone(),
+        owner: spec.owner,
+    };
+    tokio::select! {
+        fetched = hands.fetcher.fetch(&uris, &customer) => fetched?,
+        _ = wanted => anyhow::bail!("the task was killed while its files were fetched"),
+    }
+    let _permit = hands.permits.acquire().await;
+    let ground = Arc::clone(&hands.ground);
+    let start = move || start(&ground, container, &spec);
     let talk = tokio::task::spawn_blocking(start).await??;
     // From here on the shim ends by itself whenever the socket is dropped.
     let pid = talk.child.id();
@@ -58,15 +88,15 @@ pub(super) async fn prepare(
     ))
 }
 
-fn start(ground: &Ground, launch: &Launch, spec: &Spec) -> anyhow::Result<Talk> {
-    let folder = ground.paths.shim(launch.container);
+fn start(ground: &Ground, container: ContainerId, spec: &Spec) -> anyhow::Result<Talk> {
+    let folder = ground.paths.shim(container);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
     let log = std::fs::File::create(folder.join(LOG_FILE))
         .with_context(|| format!("cannot write in {}", folder.display()))?;
     let (mut socket, theirs) = UnixStream::pair().context("no socket")?;
     socket.set_write_timeout(Some(READY_TIMEOUT))?;
-    let child = shim_command(ground, launch.container)
+    let child = shim_command(ground, container)
         .arg(&folder)
         .stdin(OwnedFd::from(theirs))
         .stdout(log.try_clone()?)

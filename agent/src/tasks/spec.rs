@@ -30,6 +30,12 @@ pub(super) enum SpecError {
     /// Its user is not known here.
     #[error("there is no user '{0}' on this machine")]
     NoUser(String),
+    /// Only root can run it.
+    #[error(
+        "the task asks for user '{0}', which only an agent that runs as root can become; start \
+         the agent as root, or with --switch-user=false to run all tasks as its own user"
+    )]
+    NotRoot(String),
     /// The users of this machine cannot be read.
     #[error("the users of this machine cannot be read")]
     Users(#[source] nix::Error),
@@ -46,11 +52,13 @@ pub(super) fn of_launch(
     let framework = v1::FrameworkInfo::decode(framework_info).map_err(SpecError::Unreadable)?;
     let command = task.command.ok_or(SpecError::NoCommand)?;
     let sandbox: PathBuf = ground.paths.sandbox(agent_id, &launch.id, launch.container);
-    let owner = match command.user.as_deref().unwrap_or(&framework.user) {
-        "" => None,
-        user if ground.switch_user && nix::unistd::geteuid().is_root() => owner(user)?,
-        // Only root can become somebody else.
-        _ => None,
+    let owner = match command.user.as_deref() {
+        _ if !ground.switch_user => None,
+        Some(user) if !user.is_empty() => owner(user)?,
+        // Only root can become somebody else; for frameworks that name a user because they must,
+        // the agent's own will do.
+        _ if framework.user.is_empty() || !nix::unistd::geteuid().is_root() => None,
+        _ => owner(&framework.user)?,
     };
     let environment = environment::of_command(
         ground,
@@ -66,6 +74,12 @@ pub(super) fn of_launch(
         sandbox,
         owner,
     })
+}
+
+/// The files that the command of `launch` wants in its sandbox.
+pub(super) fn uris(launch: &Launch) -> Result<Vec<v1::command_info::Uri>, SpecError> {
+    let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
+    Ok(task.command.ok_or(SpecError::NoCommand)?.uris)
 }
 
 /// What to run for a check of `launch`: as the task's user, in its sandbox and environment, with
@@ -104,6 +118,9 @@ fn owner(name: &str) -> Result<Option<(u32, u32)>, SpecError> {
         .map_err(SpecError::Users)?
         .ok_or_else(|| SpecError::NoUser(name.to_owned()))?;
     let other = user.uid != nix::unistd::geteuid();
+    if other && !nix::unistd::geteuid().is_root() {
+        return Err(SpecError::NotRoot(name.to_owned()));
+    }
     Ok(other.then(|| (user.uid.as_raw(), user.gid.as_raw())))
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Agent {
     pub(crate) folder: TempDir,
     masters: String,
     shim: PathBuf,
+    flags: Vec<String>,
     running: Option<(JoinHandle<anyhow::Result<()>>, Arc<Notify>)>,
 }
 
@@ -36,12 +37,19 @@ impl Agent {
             folder: tempfile::tempdir().expect("a folder"),
             masters: masters.join(","),
             shim: env!("CARGO_BIN_EXE_regency-agent-test-shim").into(),
+            flags: Vec::new(),
             running: None,
         }
     }
 
     pub(crate) fn work_dir(&self) -> PathBuf {
         self.folder.path().join("work")
+    }
+
+    /// Also for every start to come.
+    pub(crate) fn add_flags(&mut self, flags: &[&str]) {
+        self.flags
+            .extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
 
     pub(crate) fn use_shim(&mut self, shim: &Path) {
@@ -74,6 +82,9 @@ impl Agent {
             "--task-shim",
             self.shim.to_str().expect("a readable path"),
         ];
+        let args = args
+            .into_iter()
+            .chain(self.flags.iter().map(String::as_str));
         let flags = Program::try_parse_from(args).expect("good flags").agent;
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);

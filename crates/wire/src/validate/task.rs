@@ -16,7 +16,26 @@ pub fn command(command: &CommandInfo) -> Result<(), String> {
     if !shell && command.value.is_none() && command.arguments.is_empty() {
         return Err("Command has neither 'value' nor 'arguments'".to_owned());
     }
+    for uri in &command.uris {
+        if uri.value.trim().is_empty() {
+            return Err("A URI has no 'value'".to_owned());
+        }
+        if uri.output_file.as_deref().is_some_and(leaves) {
+            return Err(format!(
+                "'output_file' of the URI '{}' is not a path within the sandbox",
+                uri.value
+            ));
+        }
+    }
     command.environment.as_ref().map_or(Ok(()), environment)
+}
+
+/// Whether a path is not one below a directory.
+fn leaves(path: &str) -> bool {
+    use std::path::{Component, Path};
+    let mut components = Path::new(path).components();
+    path.is_empty()
+        || !components.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 fn environment(environment: &Environment) -> Result<(), String> {
@@ -267,6 +286,15 @@ mod tests {
         for (bad, part) in [
             (r#"{"value":""}"#, "'value'"),
             (r#"{"shell":false}"#, "'arguments'"),
+            (r#"{"value":"x","uris":[{"value":" "}]}"#, "no 'value'"),
+            (
+                r#"{"value":"x","uris":[{"value":"/a","output_file":"../b"}]}"#,
+                "within the sandbox",
+            ),
+            (
+                r#"{"value":"x","uris":[{"value":"/a","output_file":"/b"}]}"#,
+                "within the sandbox",
+            ),
             (
                 r#"{"value":"x","environment":{"variables":[{"name":"","value":""}]}}"#,
                 "name ''",

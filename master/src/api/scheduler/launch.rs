@@ -123,9 +123,6 @@ fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
 
 fn check_command(command: &CommandInfo) -> Result<(), String> {
     validate::command(command)?;
-    if !command.uris.is_empty() {
-        return Err("Task has 'command.uris', which this version does not fetch".to_owned());
-    }
     Ok(())
 }
 
