@@ -40,6 +40,26 @@ pub(crate) enum DescriptionError {
         /// What is wrong.
         source: parse::Error,
     },
+    /// `--resources` in JSON, or `--domain`, cannot be used.
+    #[error("{flag} '{text}' cannot be used: {why}")]
+    Json {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        text: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A flag names a file that cannot be read.
+    #[error("cannot read the file that {flag} '{text}' names")]
+    File {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        text: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// `--attributes` cannot be read.
     #[error("--attributes '{text}' cannot be read")]
     Attributes {
@@ -90,19 +110,16 @@ impl Description {
         }
         let address = SocketAddr::new(ip, flags.advertise_port.unwrap_or(bound.port()));
         let resources = resources(flags, work_dir, remembered)?;
-        let attributes = parse::attributes(&flags.attributes).map_err(|source| {
-            DescriptionError::Attributes {
-                text: flags.attributes.clone(),
-                source,
-            }
-        })?;
+        let text = flag_text("--attributes", &flags.attributes)?;
+        let attributes = parse::attributes(&text)
+            .map_err(|source| DescriptionError::Attributes { text, source })?;
         let info = v1::AgentInfo {
             hostname: flags.hostname.clone().unwrap_or_else(|| hostname(ip)),
             port: Some(i32::from(address.port())),
             resources: to_wire(&resources, ResourceFormat::PostReservationRefinement, None),
             attributes: attributes_to_wire(&attributes),
             id: None,
-            domain: None,
+            domain: flags.domain.as_deref().map(domain).transpose()?,
             checkpoint: Some(true),
         };
         Ok(Self {
@@ -130,12 +147,19 @@ fn resources(
     remembered: &Path,
 ) -> Result<Resources, DescriptionError> {
     let text = flags.resources.as_deref().unwrap_or_default();
-    let mut entries = parse::entries(text, &flags.default_role).map_err(|source| {
-        DescriptionError::Resources {
-            text: text.to_owned(),
-            source,
-        }
-    })?;
+    let text = flag_text("--resources", text)?;
+    let mut entries = if regency_wire::flags::is_json(&text) {
+        regency_wire::flags::resources(&text, &flags.default_role).map_err(|why| {
+            DescriptionError::Json {
+                flag: "--resources",
+                text: text.clone(),
+                why,
+            }
+        })?
+    } else {
+        parse::entries(&text, &flags.default_role)
+            .map_err(|source| DescriptionError::Resources { text, source })?
+    };
     // Also one that is given as zero counts as given.
     let given: Vec<String> = entries.iter().map(|(key, _)| key.name.clone()).collect();
     if DETECTED
@@ -155,6 +179,27 @@ fn resources(
         );
     }
     Ok(entries.into_iter().collect())
+}
+
+/// The value of a flag, or what is in the file that it names.
+fn flag_text(flag: &'static str, value: &str) -> Result<String, DescriptionError> {
+    let Some(path) = value.trim().strip_prefix("file://") else {
+        return Ok(value.to_owned());
+    };
+    std::fs::read_to_string(path).map_err(|source| DescriptionError::File {
+        flag,
+        text: value.to_owned(),
+        source,
+    })
+}
+
+fn domain(value: &str) -> Result<v1::DomainInfo, DescriptionError> {
+    let text = flag_text("--domain", value)?;
+    regency_wire::flags::domain(&text).map_err(|why| DescriptionError::Json {
+        flag: "--domain",
+        text,
+        why,
+    })
 }
 
 fn remembered_or_detected(work_dir: &Path, remembered: &Path) -> Result<String, DescriptionError> {
@@ -261,11 +306,46 @@ mod tests {
         for (args, part) in [
             (["--resources", "cpus"], "--resources 'cpus'"),
             (["--attributes", ":x"], "--attributes ':x'"),
+            (["--resources", "[1]"], "--resources '[1]'"),
+            (
+                ["--resources", "file:///no/such"],
+                "--resources 'file:///no/such'",
+            ),
+            (["--domain", "eu"], "--domain 'eu'"),
             (["--advertise-ip", "0.0.0.0"], "--advertise-ip"),
         ] {
             let error = describe(folder.path(), &args).expect_err(part).to_string();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn json_files_and_domains_are_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("given.json");
+        let json = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":3}},
+            {"name":"mem","type":"SCALAR","scalar":{"value":7},"role":"eng"}]"#;
+        std::fs::write(&file, json).expect("a writable disk");
+        let given = format!("file://{}", file.display());
+        let domain = r#"{"fault_domain":{"region":{"name":"eu"},"zone":{"name":"a"}}}"#;
+        let args = [
+            "--resources",
+            &given,
+            "--default-role",
+            "ops",
+            "--domain",
+            domain,
+        ];
+        let own = describe(folder.path(), &args).expect("a description");
+        let text = own.resources.to_string();
+        assert!(
+            text.contains("cpus(ops):3") && text.contains("mem(eng):7"),
+            "{text}"
+        );
+        // What was not given is detected.
+        assert!(text.contains("disk(ops):"), "{text}");
+        let domain = own.info.domain.expect("a domain");
+        assert_eq!(regency_wire::flags::region(&domain), Some("eu"));
     }
 
     #[test]

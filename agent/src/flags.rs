@@ -46,7 +46,8 @@ pub struct AgentFlags {
 
     /// Resources to offer, as in "cpus:8;mem:16384;disk:65536;ports:[31000-32000]" (mem and disk
     /// in megabytes), with "name(role):value" for those reserved to a role. cpus, mem, disk and
-    /// ports that are not named are detected once and remembered.
+    /// ports that are not named are detected once and remembered. Or a JSON list of Mesos' `Resource`;
+    /// file://PATH reads either from a file.
     #[arg(long)]
     pub resources: Option<String>,
 
@@ -54,9 +55,14 @@ pub struct AgentFlags {
     #[arg(long, alias = "default_role", default_value = "*")]
     pub default_role: String,
 
-    /// Attributes shown to frameworks, as in "rack:r1;zone:a;slots:4".
+    /// Attributes shown to frameworks, as in "rack:r1;zone:a;slots:4", or file://PATH.
     #[arg(long, default_value = "")]
     pub attributes: String,
+
+    /// Fault domain of this machine, as Mesos' `DomainInfo` in JSON, or file://PATH. Masters that
+    /// have none do not take an agent with one.
+    #[arg(long, value_name = "JSON")]
+    pub domain: Option<String>,
 
     /// How long the tasks of a framework that was torn down may take between SIGTERM and SIGKILL.
     #[arg(

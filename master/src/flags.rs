@@ -108,6 +108,12 @@ pub struct MasterFlags {
     #[command(flatten)]
     pub limits: crate::limit_flags::LimitFlags,
 
+    /// Fault domain of this master, as Mesos' `DomainInfo` in JSON: agents of other regions are
+    /// offered to frameworks with REGION_AWARE only. Without it, agents that have a domain are not
+    /// taken. Give all masters the same region.
+    #[arg(long, value_name = "JSON", value_parser = regency_wire::flags::domain)]
+    pub domain: Option<regency_wire::v1::DomainInfo>,
+
     /// How often resources are offered when nothing else asks for it.
     #[arg(long, default_value = "1secs", value_parser = duration)]
     pub allocation_interval: Duration,

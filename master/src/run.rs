@@ -52,6 +52,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         started: clock.wall(),
         cluster: flags.cluster.clone(),
         flags: shown_flags(&flags, &timing),
+        domain: flags.domain.clone(),
         weights: flags
             .weights
             .iter()
@@ -291,6 +292,11 @@ fn shown_flags(flags: &MasterFlags, timing: &Timing) -> BTreeMap<String, String>
     shown.insert("raft_nice".to_owned(), flags.raft_nice.to_string());
     if let Some(cluster) = &flags.cluster {
         shown.insert("cluster".to_owned(), cluster.clone());
+    }
+    if let Some(domain) = &flags.domain {
+        let json = regency_wire::encode(regency_wire::ContentType::Json, domain);
+        let json = String::from_utf8_lossy(&json).into_owned();
+        shown.insert("domain".to_owned(), json);
     }
     if let Some(timeout) = flags.offer_timeout {
         shown.insert("offer_timeout".to_owned(), duration(timeout));

@@ -117,7 +117,11 @@ fn update(shown: &mut Shown, state: &State, leader: &Where) -> bool {
         shown.view = Some(View {
             term: record.term.0,
             elected_ms: i64::try_from(record.wall.0).unwrap_or(i64::MAX),
-            master_info: encode(ContentType::Json, &query::master::info(&record.master)),
+            // Without its fault domain, which others do not know: all masters show the same.
+            master_info: encode(
+                ContentType::Json,
+                &query::master::info(&record.master, None),
+            ),
         });
         changed = true;
     }

@@ -2,7 +2,7 @@
 //!
 //! Pieces are separated by `;` (or line ends), a name from its value by the first `:`. A value is
 //! `[a-b, c-d]` (ranges), `{x, y}` (a set), a number, or, for attributes only, other text. Every
-//! error names the piece that is wrong. The JSON form of the same flags is not known here.
+//! error names the piece that is wrong. The JSON form of `--resources` is known to `regency-wire`.
 
 use crate::{
     AmountError, Attribute, AttributeValue, Milli, Quantities, RangeError, Ranges, ResourceKey,

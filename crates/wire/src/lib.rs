@@ -7,10 +7,12 @@
 //! Reading order: [`proto`] holds the generated types, [`content`] turns bodies into them and
 //! back, [`json`] is the JSON mapping behind that, [`recordio`] frames streams, [`validate`]
 //! answers malformed calls in Mesos' words, [`events`] and [`status`] build messages, and
-//! [`resources`] converts to the algebra the rules are written in.
+//! [`resources`] converts to the algebra the rules are written in, and [`flags`] reads what Mesos'
+//! flags have in JSON.
 
 pub mod content;
 pub mod events;
+pub mod flags;
 mod ids;
 pub mod json;
 mod message;

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use prost::Message;
 use regency_allocator::{
     AgentCapabilities, AgentView, ClusterView, Cycle, DeclineFilter, FrameworkCapabilities,
     FrameworkRole, FrameworkView, RoleView, allocate,
 };
 use regency_resources::{Milli, Resources};
-use regency_state::model::Framework;
+use regency_state::model::{Agent, Framework};
 use regency_state::{Command, IssueOffers, OfferPlan, Outcome, State, bounds};
 use regency_types::{AgentId, DurationMs, FrameworkId};
+use regency_wire::v1::DomainInfo;
 
 use super::Leader;
 use crate::flags::RoleWeight;
@@ -27,7 +29,9 @@ pub(crate) fn view(
     attached: &BTreeSet<AgentId>,
     connected: &BTreeSet<FrameworkId>,
     weights: &[RoleWeight],
+    domain: Option<&DomainInfo>,
 ) -> ClusterView {
+    let region = domain.and_then(regency_wire::flags::region);
     let agents = state
         .agents()
         .filter(|agent| agent.is_registered())
@@ -43,7 +47,7 @@ pub(crate) fn view(
                     Resources::default()
                 },
                 capabilities: AgentCapabilities::default(),
-                remote: false,
+                remote: region.is_some_and(|region| is_remote(agent, region)),
             }
         })
         .collect();
@@ -63,6 +67,21 @@ pub(crate) fn view(
         frameworks,
         roles,
     }
+}
+
+/// All of an `AgentInfo` that counts here.
+#[derive(prost::Message)]
+struct Whereabouts {
+    #[prost(message, optional, tag = "10")]
+    domain: Option<DomainInfo>,
+}
+
+/// Whether an agent is in another region than the masters. One that says nothing is not.
+fn is_remote(agent: &Agent, region: &str) -> bool {
+    let whereabouts = Whereabouts::decode(agent.spec.info.clone()).ok();
+    let domain = whereabouts.and_then(|whereabouts| whereabouts.domain);
+    let its = domain.as_ref().and_then(regency_wire::flags::region);
+    its.is_some_and(|its| its != region)
 }
 
 fn framework_view(state: &State, framework: &Framework, connected: bool) -> FrameworkView {
@@ -192,7 +211,9 @@ async fn round(leader: &Leader, cycle: u64) {
         return;
     }
     let started = Instant::now();
-    let view = view(&state, &attached, &connected, &leader.config.weights);
+    let config = &leader.config;
+    let domain = config.domain.as_ref();
+    let view = view(&state, &attached, &connected, &config.weights, domain);
     let cycle = Cycle {
         now,
         seed: leader.term.0.wrapping_mul(1 << 32).wrapping_add(cycle),
@@ -246,7 +267,7 @@ mod tests {
         let attached = BTreeSet::from([here.clone()]);
         let connected = BTreeSet::from([framework.clone()]);
         let plan = |attached: &BTreeSet<AgentId>, connected: &BTreeSet<FrameworkId>| {
-            let view = view(&cluster.state, attached, connected, &[]);
+            let view = view(&cluster.state, attached, connected, &[], None);
             let cycle = Cycle {
                 now: cluster.state.now(),
                 seed: 1,
@@ -265,6 +286,31 @@ mod tests {
     }
 
     #[test]
+    fn agents_of_other_regions_are_for_region_aware_frameworks() {
+        let domain = |region: &str| {
+            let json = format!(
+                r#"{{"fault_domain":{{"region":{{"name":"{region}"}},"zone":{{"name":"z"}}}}}}"#
+            );
+            regency_wire::flags::domain(&json).expect("a domain")
+        };
+        let mut agent = {
+            let mut cluster = Cluster::new();
+            let id = cluster.agent(1, "cpus:2;mem:64");
+            cluster.state.agent(&id).expect("an agent").as_ref().clone()
+        };
+        assert!(!is_remote(&agent, "eu"), "it says nothing");
+        for (region, remote) in [("eu", false), ("us", true)] {
+            let info = regency_wire::v1::AgentInfo {
+                hostname: "h".to_owned(),
+                domain: Some(domain(region)),
+                ..regency_wire::v1::AgentInfo::default()
+            };
+            agent.spec.info = info.encode_to_vec().into();
+            assert_eq!(is_remote(&agent, "eu"), remote, "{region}");
+        }
+    }
+
+    #[test]
     fn what_is_offered_is_not_offered_again() {
         let mut cluster = Cluster::new();
         let agent = cluster.agent(1, "cpus:2;mem:64");
@@ -275,6 +321,7 @@ mod tests {
             &BTreeSet::from([agent]),
             &BTreeSet::from([framework]),
             &[],
+            None,
         );
         assert!(view.agents[0].available.is_empty());
         assert_eq!(view.frameworks[0].roles[0].allocations, 1);

@@ -53,6 +53,8 @@ pub(crate) struct LeaderConfig {
     pub(crate) offer_grace: Duration,
     pub(crate) framework_grace: Duration,
     pub(crate) stream_buffer_bytes_max: usize,
+    /// Where the masters are, when they were told.
+    pub(crate) domain: Option<regency_wire::v1::DomainInfo>,
 }
 
 impl LeaderConfig {
@@ -66,6 +68,7 @@ impl LeaderConfig {
             offer_grace: flags.offer_grace,
             framework_grace: flags.framework_grace,
             stream_buffer_bytes_max: flags.max_stream_buffer_bytes,
+            domain: flags.domain.clone(),
         }
     }
 }

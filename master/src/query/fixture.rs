@@ -447,6 +447,7 @@ pub(crate) fn identity() -> super::Identity {
         version: "0.1.0".into(),
         started: WallTime(WALL),
         cluster: None,
+        domain: None,
         flags: [("port".to_owned(), "5050".to_owned())].into(),
         weights: [].into(),
     }

@@ -19,12 +19,14 @@ pub(crate) const CAPABILITIES: [Type; 1] = [Type::AgentUpdate];
 /// `None` before the first election.
 #[must_use]
 pub fn leader(view: &View<'_>) -> Option<v1::MasterInfo> {
-    view.state.term().map(|term| info(&term.master))
+    // Of other masters nobody here knows where they are.
+    let domain = view.identity.domain.as_ref().filter(|_| view.live.leader);
+    view.state.term().map(|term| info(&term.master, domain))
 }
 
 /// A master as messages name it: the one form for SUBSCRIBED events, GET_MASTER and `/state`.
 #[must_use]
-pub fn info(master: &MasterInfo) -> v1::MasterInfo {
+pub fn info(master: &MasterInfo, domain: Option<&v1::DomainInfo>) -> v1::MasterInfo {
     let (host, port) = split_address(&master.http);
     let ip = host.parse::<IpAddr>().ok();
     v1::MasterInfo {
@@ -43,7 +45,7 @@ pub fn info(master: &MasterInfo) -> v1::MasterInfo {
             ip: ip.map(|ip| ip.to_string()),
             port: i32::from(port),
         }),
-        domain: None,
+        domain: domain.cloned(),
         capabilities: CAPABILITIES
             .iter()
             .map(|capability| Capability {

@@ -78,6 +78,8 @@ pub struct Identity {
     pub cluster: Option<String>,
     /// The flags in force, by name.
     pub flags: BTreeMap<String, String>,
+    /// Where the master is, when it was told.
+    pub domain: Option<regency_wire::v1::DomainInfo>,
     /// Weights of roles where they are not 1.
     pub weights: BTreeMap<String, f64>,
 }

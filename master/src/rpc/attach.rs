@@ -286,6 +286,11 @@ impl Session<'_> {
     /// Gives the agent its id, with a log entry only when something about it is new.
     async fn admit(&self, attach: &convert::Attach) -> Option<AgentId> {
         let leader = self.leader;
+        if attach.has_domain && leader.config.domain.is_none() {
+            let message = "the agent has a --domain, and the masters have none";
+            self.outbox.refuse(Reason::Retry, message, None).await;
+            return None;
+        }
         let state = leader.state();
         let former = attach.cluster.filter(|cluster| *cluster != leader.cluster);
         if let Some(cluster) = former

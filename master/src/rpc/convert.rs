@@ -41,6 +41,8 @@ pub(crate) struct Attach {
     pub(crate) boot: BootId,
     pub(crate) highest_term: u64,
     pub(crate) spec: AgentSpec,
+    /// Whether it says in which fault domain it is.
+    pub(crate) has_domain: bool,
     pub(crate) report_seq: u64,
     pub(crate) command_seq: u64,
     pub(crate) digest: Option<Digest>,
@@ -89,6 +91,7 @@ pub(crate) fn attach(message: wire::Attach) -> Result<Attach, MessageError> {
             version: message.version,
             info: message.agent_info,
         },
+        has_domain: info.domain.is_some(),
         report_seq: message.report_seq,
         command_seq: message.command_seq,
         digest: <[u8; 16]>::try_from(message.digest.as_ref())

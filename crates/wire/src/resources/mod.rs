@@ -15,7 +15,7 @@ mod write;
 
 pub use attributes::{attributes_from_wire, attributes_to_wire};
 pub use quantities::{quantities_from_wire, quantities_to_wire};
-pub use read::{Allocated, from_wire};
+pub use read::{Allocated, entries_from_wire, from_wire};
 pub use write::{ResourceFormat, to_wire};
 
 use regency_resources::AmountError;

@@ -42,6 +42,22 @@ pub fn from_wire(list: &[v1::Resource]) -> Result<Allocated, InvalidValue> {
     Ok(all)
 }
 
+/// Reads a list of resources of nobody in particular, one entry each: also what amounts to nothing.
+///
+/// # Errors
+/// As [`from_wire`].
+pub fn entries_from_wire(list: &[v1::Resource]) -> Result<Vec<(ResourceKey, Value)>, InvalidValue> {
+    let entry = |resource: &v1::Resource| Ok((key(resource)?, value(resource)?));
+    let entries = list.iter().map(|resource| {
+        entry(resource).map_err(|fault| InvalidValue {
+            what: "Resource",
+            text: text_of(resource),
+            fault,
+        })
+    });
+    entries.collect()
+}
+
 fn add(all: &mut Allocated, resource: &v1::Resource) -> Result<(), Fault> {
     let allocated = resource
         .allocation_info

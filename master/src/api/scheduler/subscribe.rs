@@ -71,7 +71,8 @@ pub(super) async fn subscribe(
     let Some(term) = state.state.term() else {
         return answer::no_leader();
     };
-    let subscribed = Event::subscribed((&framework).into(), query::master::info(&term.master));
+    let master = query::master::info(&term.master, leader.config.domain.as_ref());
+    let subscribed = Event::subscribed((&framework).into(), master);
     events.open(&[subscribed, Event::heartbeat()], || {
         leader.state().state.clone()
     });
