@@ -7,13 +7,13 @@ use bytes::Bytes;
 use prost::Message;
 use regency_agent_core::message::Report;
 use regency_agent_core::{
-    Adoption, AgentMessage, CheckStatus, Command, Fence, LaunchId, MasterMessage, Numbered, Reason,
-    Refusal, Source, Update,
+    Adoption, AgentMessage, CheckStatus, Command, Exit, Fence, InstanceId, LaunchId, MasterMessage,
+    Numbered, Reason, Refusal, Source, Update,
 };
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_types::{
-    AgentEpoch, AgentId, BootId, ClusterId, DurationMs, FrameworkId, Generation, IdError, NodeId,
-    TaskId, TaskKey, Term, UpdateUuid,
+    AgentEpoch, AgentId, BootId, ClusterId, DurationMs, ExecutorId, FrameworkId, Generation,
+    IdError, NodeId, TaskId, TaskKey, Term, UpdateUuid,
 };
 use regency_wire::v1;
 use regency_wire::v1::framework_info::capability::Type as Capability;
@@ -97,6 +97,11 @@ pub(crate) fn from_master(
             inventory: request.inventory,
         },
         Wire::Shutdown(shutdown) => MasterMessage::Shutdown(shutdown.reason),
+        Wire::ExecutorMessage(message) => MasterMessage::ExecutorMessage {
+            framework: id("framework_id", FrameworkId::new(&message.framework_id))?,
+            executor: id("executor_id", ExecutorId::new(&message.executor_id))?,
+            data: message.data,
+        },
     };
     Ok((fence, message))
 }
@@ -163,8 +168,32 @@ fn command(command: rpc::Command) -> Result<Numbered, MessageError> {
             let id = launch_id(&drop.framework_id, &drop.task_id, drop.generation)?;
             Command::DropLaunch(id)
         }
+        Wire::LaunchExecutor(launch) => Command::LaunchExecutor {
+            id: instance(launch.executor)?,
+            shutdown_grace: shutdown_grace(&launch.executor_info),
+            framework_info: launch.framework_info,
+            executor_info: launch.executor_info,
+        },
+        Wire::ShutdownExecutor(shutdown) => Command::ShutdownExecutor(instance(shutdown.executor)?),
     };
     Ok(Numbered { seq, command })
+}
+
+fn instance(executor: Option<rpc::ExecutorInstance>) -> Result<InstanceId, MessageError> {
+    let executor = executor.ok_or(MessageError::Missing("executor"))?;
+    // The executor's id takes the place of a task's; ids of both kinds follow the same rules.
+    launch_id(
+        &executor.framework_id,
+        &executor.executor_id,
+        executor.instance,
+    )
+}
+
+/// How long an executor may take to end, when its description says so.
+fn shutdown_grace(info: &Bytes) -> Option<DurationMs> {
+    let info = v1::ExecutorInfo::decode(info.clone()).ok()?;
+    let nanoseconds = info.shutdown_grace_period?.nanoseconds;
+    Some(DurationMs(u64::try_from(nanoseconds).ok()? / 1_000_000))
 }
 
 fn launch(launch: rpc::Launch) -> Result<Command, MessageError> {
@@ -195,6 +224,7 @@ fn launch(launch: rpc::Launch) -> Result<Command, MessageError> {
         health: plans.health.map(|(_, rule)| rule),
         check: plans.check.map(|(_, status)| status),
         max_completion: span(task.max_completion_time.as_ref()),
+        executor: launch.executor.map(|one| instance(Some(one))).transpose()?,
         defect,
     })
 }
@@ -213,7 +243,8 @@ fn span(duration: Option<&v1::DurationInfo>) -> Option<DurationMs> {
 fn defect(task: &v1::TaskInfo) -> Option<String> {
     use v1::container_info::Type as Container;
     if task.executor.is_some() {
-        return Some("This agent does not run custom executors yet".to_owned());
+        // How it is run is for the executor to know.
+        return None;
     }
     let Some(command) = &task.command else {
         return Some("Task has no command".to_owned());
@@ -273,21 +304,66 @@ pub(crate) fn to_master(
             reports: reports_of(reports, constants, agent_id),
             command_seq,
         }),
+        AgentMessage::ExecutorExit {
+            report_seq,
+            executor,
+            exit,
+            command_seq,
+        } => Wire::ExecutorExits(rpc::ExecutorExits {
+            exits: vec![rpc::executor_exits::Exit {
+                report_seq,
+                executor: Some(instance_of(&executor)),
+                status: wait_status(exit),
+            }],
+            command_seq,
+        }),
+        AgentMessage::ExecutorMessage { executor, data } => {
+            Wire::ExecutorMessage(rpc::ExecutorMessage {
+                framework_id: executor.key.framework.to_string(),
+                executor_id: executor.key.task.to_string(),
+                data,
+            })
+        }
         AgentMessage::Pong { command_seq } => Wire::Pong(rpc::Pong { command_seq }),
         AgentMessage::Resync {
             report_seq,
             command_seq,
             tasks,
             inventory,
+            executors,
         } => Wire::Resync(rpc::Resync {
             report_seq,
             command_seq,
             tasks: reports_of(tasks, constants, agent_id),
             inventory,
+            executors: executors
+                .into_iter()
+                .map(|(id, executor_info)| rpc::ReportedExecutor {
+                    executor: Some(instance_of(&id)),
+                    executor_info,
+                })
+                .collect(),
         }),
     };
     rpc::AgentMessage {
         message: Some(message),
+    }
+}
+
+fn instance_of(id: &InstanceId) -> rpc::ExecutorInstance {
+    rpc::ExecutorInstance {
+        framework_id: id.key.framework.to_string(),
+        executor_id: id.key.task.to_string(),
+        instance: id.generation.0,
+    }
+}
+
+/// The end of a process as `wait(2)` tells it; `None` when nobody saw it.
+fn wait_status(exit: Exit) -> Option<i32> {
+    match exit {
+        Exit::Exited(status) => Some((status & 0xff) << 8),
+        Exit::Signaled(signal) => Some(signal & 0x7f),
+        Exit::NotStarted | Exit::Lost => None,
     }
 }
 
@@ -308,11 +384,17 @@ fn reports_of(
 
 fn report_of(report: Report, constants: &Constants, agent_id: Option<&AgentId>) -> rpc::Report {
     let head = report.head.as_ref();
-    let status = head.map(|head| status(head, &report, constants, agent_id));
+    let status = head.map(|head| match head.status.is_empty() {
+        true => status(head, &report, constants, agent_id)
+            .encode_to_vec()
+            .into(),
+        // As its executor made it.
+        false => head.status.clone(),
+    });
     rpc::Report {
         report_seq: report.report_seq,
         task_seq: head.map_or(0, |head| head.task_seq),
-        status: status.map_or_else(Bytes::new, |status| status.encode_to_vec().into()),
+        status: status.unwrap_or_default(),
         latest_state: report.latest_state.number(),
         framework_id: report.id.key.framework.to_string(),
         task_id: report.id.key.task.to_string(),
@@ -336,10 +418,13 @@ fn status(
         Source::Executor => WireSource::Executor,
     };
     let task_id = report.id.key.task.to_string();
+    let executor_id = match &report.executor {
+        Some(executor) => Some(executor.key.task.to_string()),
+        // A command task is its own executor.
+        None => by_executor.then(|| task_id.clone()),
+    };
     v1::TaskStatus {
-        task_id: v1::TaskId {
-            value: task_id.clone(),
-        },
+        task_id: v1::TaskId { value: task_id },
         state: update.state.number(),
         message: update.message.clone(),
         source: Some(source as i32),
@@ -347,7 +432,7 @@ fn status(
         agent_id: agent_id.map(|id| v1::AgentId {
             value: id.to_string(),
         }),
-        executor_id: by_executor.then_some(v1::ExecutorId { value: task_id }),
+        executor_id: executor_id.map(|value| v1::ExecutorId { value }),
         timestamp: Some(update.timestamp.as_secs_f64()),
         uuid: Some(bytes_of(update.uuid.to_bytes())),
         container_status: by_executor.then(|| container_status(report, constants)),
@@ -380,27 +465,31 @@ fn check_status(status: CheckStatus) -> v1::CheckStatusInfo {
 }
 
 fn container_status(report: &Report, constants: &Constants) -> v1::ContainerStatus {
-    use v1::network_info::{IpAddress, Protocol};
-    let ip = constants.address.ip();
-    let protocol = if ip.is_ipv4() {
-        Protocol::IPv4
-    } else {
-        Protocol::IPv6
-    };
     v1::ContainerStatus {
         container_id: Some(v1::ContainerId {
             value: container_name(report.container),
             parent: None,
         }),
-        network_infos: vec![v1::NetworkInfo {
-            ip_addresses: vec![IpAddress {
-                protocol: Some(protocol as i32),
-                ip_address: Some(ip.to_string()),
-            }],
-            ..v1::NetworkInfo::default()
-        }],
+        network_infos: vec![network_info(constants.address.ip())],
         cgroup_info: None,
         executor_pid: report.executor_pid,
+    }
+}
+
+/// The agent's own network, which everything here runs in.
+pub(crate) fn network_info(ip: std::net::IpAddr) -> v1::NetworkInfo {
+    use v1::network_info::{IpAddress, Protocol};
+    let protocol = if ip.is_ipv4() {
+        Protocol::IPv4
+    } else {
+        Protocol::IPv6
+    };
+    v1::NetworkInfo {
+        ip_addresses: vec![IpAddress {
+            protocol: Some(protocol as i32),
+            ip_address: Some(ip.to_string()),
+        }],
+        ..v1::NetworkInfo::default()
     }
 }
 
@@ -409,6 +498,8 @@ fn reason_of(reason: Reason) -> v1::task_status::Reason {
     match reason {
         Reason::AgentRestarted => Wire::AgentRestarted,
         Reason::ContainerLaunchFailed => Wire::ContainerLaunchFailed,
+        Reason::ExecutorRegistrationTimeout => Wire::ExecutorRegistrationTimeout,
+        Reason::ExecutorReregistrationTimeout => Wire::ExecutorReregistrationTimeout,
         Reason::ExecutorTerminated => Wire::ExecutorTerminated,
         Reason::Reconciliation => Wire::Reconciliation,
         Reason::TaskInvalid => Wire::TaskInvalid,
@@ -446,6 +537,7 @@ mod tests {
             healthy: None,
             check_status: None,
             timestamp: WallTime(1_500),
+            status: Bytes::new(),
         }
     }
 
@@ -455,6 +547,7 @@ mod tests {
             id: launch_id("f", "t", 4).expect("ids"),
             container: ContainerId(6),
             executor_pid: Some(77),
+            executor: None,
             head,
             latest_state: TaskState::Finished,
             task_info: Bytes::new(),
@@ -526,6 +619,7 @@ mod tests {
             generation: 4,
             framework_info: v1::FrameworkInfo::default().encode_to_vec().into(),
             task_info: task.encode_to_vec().into(),
+            executor: None,
         };
         self::launch(launch).expect("a launch")
     }
@@ -541,9 +635,7 @@ mod tests {
         });
         let mut empty = task();
         empty.command = Some(v1::CommandInfo::default());
-        let mut executor = task();
-        executor.executor = Some(v1::ExecutorInfo::default());
-        for bad in [no_command, docker, empty, executor] {
+        for bad in [no_command, docker, empty] {
             let command = read(&bad);
             assert!(
                 matches!(

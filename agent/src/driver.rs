@@ -10,19 +10,21 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use regency_agent_core::{
-    Action, Core, Cx, Durable, Fence, Input, Launch, LaunchId, Mint, ProcessFact, Record, Step,
-    StopReason, StreamNo,
+    Action, Core, Cx, Durable, ExecutorEvent, ExecutorPhase, Fence, Input, InstanceId, Launch,
+    LaunchId, Mint, ProcessFact, Record, Step, StopReason, StreamNo, Subscription,
 };
 use regency_agent_core::{ContainerId, MasterMessage};
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_runtime::{Clock, IdMint, RandomIds, SystemClock};
-use regency_types::{AgentId, UpdateUuid};
+use regency_types::{AgentId, TaskId, TaskState, UpdateUuid};
+use regency_wire::v1;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::attach::{Event, Leave};
 use crate::checkpoint::Log;
 use crate::checks::Checks;
 use crate::convert::{self, Constants};
+use crate::executors::{self, Ask, Stranger, Streams, UPDATES_WAITING_MAX, What};
 use crate::metrics;
 use crate::tasks::{TaskEvent, Tasks};
 
@@ -44,6 +46,7 @@ pub(crate) struct Inbox {
     pub(crate) streams: mpsc::Receiver<Event>,
     pub(crate) tasks: mpsc::Receiver<TaskEvent>,
     pub(crate) looks: mpsc::Receiver<Look>,
+    pub(crate) asks: mpsc::Receiver<Ask>,
 }
 
 /// The machine with its hands.
@@ -53,6 +56,10 @@ pub(crate) struct Driver {
     log: Option<Log>,
     tasks: Tasks,
     checks: Checks,
+    executors: Streams,
+    /// A subscription that must not share a step with what came before it: the executor is told
+    /// first that it is subscribed.
+    subscription: Option<Ask>,
     constants: Constants,
     clock: SystemClock,
     mint: Random,
@@ -88,6 +95,8 @@ impl Driver {
             log: Some(log),
             tasks,
             checks,
+            executors: Streams::default(),
+            subscription: None,
             constants,
             clock: SystemClock::default(),
             mint: Random,
@@ -118,11 +127,26 @@ impl Driver {
         loop {
             let tick = self.until_tick();
             let mut batch = Batch::default();
-            tokio::select! {
-                Some(event) = inbox.streams.recv() => self.take_stream_event(event, &mut batch),
-                Some(event) = inbox.tasks.recv() => self.take_task_event(event, &mut batch),
-                Some(look) = inbox.looks.recv() => self.answer(look),
-                () = tokio::time::sleep(tick) => {}
+            if let Some(ask) = self.subscription.take() {
+                self.take_ask(ask, &mut batch);
+            } else {
+                tokio::select! {
+                    Some(event) = inbox.streams.recv() => self.take_stream_event(event, &mut batch),
+                    Some(event) = inbox.tasks.recv() => self.take_task_event(event, &mut batch),
+                    Some(look) = inbox.looks.recv() => self.answer(look),
+                    Some(ask) = inbox.asks.recv() => self.take_ask(ask, &mut batch),
+                    () = tokio::time::sleep(tick) => {}
+                }
+            }
+            while batch.inputs.len() < INPUTS_PER_STEP_MAX
+                && self.subscription.is_none()
+                && let Ok(ask) = inbox.asks.try_recv()
+            {
+                if matches!(ask.what, What::Subscribe { .. }) {
+                    self.subscription = Some(ask);
+                } else {
+                    self.take_ask(ask, &mut batch);
+                }
             }
             while batch.inputs.len() < INPUTS_PER_STEP_MAX
                 && let Ok(event) = inbox.tasks.try_recv()
@@ -142,6 +166,9 @@ impl Driver {
                 core.flush(cx);
             });
             self.carry_out(step).await?;
+            for answer in batch.answers {
+                answer();
+            }
         }
     }
 
@@ -199,6 +226,7 @@ impl Driver {
             TaskEvent::Input(input) => {
                 if let Input::Ended(id, _) | Input::LaunchFailed(id, _) = &input {
                     self.tasks.ended(id);
+                    self.executors.close(id);
                     self.checks.end(id);
                 }
                 batch.inputs.push(input);
@@ -279,6 +307,7 @@ impl Driver {
                 self.tasks.terminate(&id);
             }
             Action::Destroy(id) => self.tasks.destroy(&id),
+            Action::Tell(id, event) => self.tell(&id, event),
             Action::Forget(id, container) => self.tasks.forget(&id, container),
             Action::Stop(reason) => return Err(reason),
         }
@@ -314,7 +343,16 @@ impl Driver {
 
     fn prepare(&mut self, id: &LaunchId) {
         if let Some((agent_id, launch, info)) = self.launch(id) {
-            self.tasks.prepare(agent_id, launch, info);
+            return self.tasks.prepare(agent_id, launch, info);
+        }
+        let durable = self.core.durable();
+        if let Some(executor) = durable.executors.get(id).cloned()
+            && let Some(agent_id) = durable.agent_id.clone()
+        {
+            let info = durable.frameworks.get(&id.key.framework).cloned();
+            let info = info.unwrap_or_default();
+            self.tasks
+                .prepare_executor(agent_id, id.clone(), executor, info);
         }
     }
 
@@ -338,11 +376,121 @@ impl Driver {
         Some((durable.agent_id.clone()?, task.launch.clone(), info))
     }
 
+    /// Sends an event to an executor; without a stream it is told when it subscribes again.
+    fn tell(&mut self, id: &InstanceId, event: ExecutorEvent) {
+        let durable = self.core.durable();
+        match executors::event::wire(event, id, durable, &self.constants.info) {
+            Some(event) => {
+                self.executors.send(id, event);
+            }
+            None => tracing::error!(executor = %id, "an event speaks of what is not there"),
+        }
+    }
+
+    /// The instance that a call comes from: the newest that has not ended.
+    fn caller(&self, ask: &Ask) -> Result<InstanceId, Stranger> {
+        let durable = self.core.durable();
+        let known = durable.frameworks.keys();
+        let mut known = known.chain(durable.executors.keys().map(|id| &id.key.framework));
+        if !known.any(|framework| framework.as_str() == ask.framework) {
+            return Err(Stranger::Framework);
+        }
+        let own = durable.executors.iter().filter(|(id, executor)| {
+            id.key.framework.as_str() == ask.framework
+                && id.key.task.as_str() == ask.executor
+                && executor.is_started()
+        });
+        own.map(|(id, _)| id)
+            .max_by_key(|id| id.generation)
+            .cloned()
+            .ok_or(Stranger::Executor)
+    }
+
+    fn take_ask(&mut self, ask: Ask, batch: &mut Batch) {
+        let caller = self.caller(&ask);
+        let speaker = caller
+            .clone()
+            .and_then(|id| match self.executors.is_open(&id) {
+                true => Ok(id),
+                false => Err(Stranger::NotSubscribed),
+            });
+        match ask.what {
+            What::Subscribe {
+                tasks,
+                updates,
+                answer,
+            } => {
+                let opened = caller.map(|id| {
+                    let updates = updates.into_iter();
+                    let updates = updates.filter_map(|status| self.complete(&id, status).ok());
+                    let subscription = Subscription {
+                        tasks: tasks.into_iter().collect(),
+                        updates: updates.collect(),
+                    };
+                    let events = self.executors.open(id.clone());
+                    tracing::info!(executor = %id, "an executor subscribed");
+                    batch
+                        .inputs
+                        .push(Input::ExecutorSubscribed(id, subscription));
+                    events
+                });
+                batch.answer(answer, opened);
+            }
+            What::Update { status, answer } => {
+                let room = speaker.and_then(|id| self.has_room(&id, &status).map(|()| id));
+                let passed = room.map(|id| {
+                    if let Ok(update) = self.complete(&id, *status) {
+                        batch.inputs.push(Input::ExecutorUpdated(id, update));
+                    }
+                });
+                batch.answer(answer, passed);
+            }
+            What::Message { data, answer } => {
+                let passed = speaker.map(|id| batch.inputs.push(Input::ExecutorSpoke(id, data)));
+                batch.answer(answer, passed);
+            }
+        }
+    }
+
+    /// Whether one more update of the task may wait here.
+    fn has_room(&self, id: &InstanceId, status: &v1::TaskStatus) -> Result<(), Stranger> {
+        let ends = TaskState::from_number(status.state).is_some_and(TaskState::is_terminal);
+        let task = TaskId::new(&status.task_id.value).ok();
+        let durable = self.core.durable();
+        let known = task.and_then(|task| durable.task_in(id, &task));
+        let full = known.is_some_and(|(_, task)| task.updates.len() >= UPDATES_WAITING_MAX);
+        match full && !ends {
+            true => Err(Stranger::TooManyUpdates),
+            false => Ok(()),
+        }
+    }
+
+    /// A status with what only the agent knows. It was checked when it came in.
+    fn complete(&self, id: &InstanceId, status: v1::TaskStatus) -> executors::Completed {
+        let durable = self.core.durable();
+        let executor = durable.executors.get(id);
+        let agent_id = durable.agent_id.as_ref().map(ToString::to_string);
+        let stamp = executors::status::Stamp {
+            agent_id: agent_id.unwrap_or_default(),
+            executor_id: id.key.task.to_string(),
+            container: executor.map_or(ContainerId(0), |executor| executor.container),
+            executor_pid: executor.and_then(|executor| match executor.phase {
+                ExecutorPhase::Started(process) => Some(process.pid),
+                ExecutorPhase::Intended | ExecutorPhase::Ended(_) => None,
+            }),
+            address: self.constants.address,
+            now: self.clock.wall(),
+        };
+        executors::status::complete(status, &stamp)
+    }
+
     fn gauge_tasks(&self) {
         let tasks = &self.core.durable().tasks;
         let n_updates: usize = tasks.values().map(|task| task.updates.len()).sum();
         ::metrics::gauge!(metrics::TASKS).set(tasks.len() as f64);
         ::metrics::gauge!(metrics::UPDATES_PENDING).set(n_updates as f64);
+        let n_executors = self.core.durable().executors.len();
+        ::metrics::gauge!(metrics::EXECUTORS).set(n_executors as f64);
     }
 }
 
@@ -350,6 +498,17 @@ impl Driver {
 #[derive(Default)]
 struct Batch {
     inputs: Vec<Input>,
+    /// Given once the step is carried out.
+    answers: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl Batch {
+    fn answer<T: Send + 'static>(&mut self, to: oneshot::Sender<T>, answer: T) {
+        self.answers.push(Box::new(move || {
+            // Whoever asked may have gone.
+            let _ = to.send(answer);
+        }));
+    }
 }
 
 fn count_launches(message: &MasterMessage) {

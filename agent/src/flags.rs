@@ -64,7 +64,9 @@ pub struct AgentFlags {
     #[arg(long, value_name = "JSON")]
     pub domain: Option<String>,
 
-    /// How long the tasks of a framework that was torn down may take between SIGTERM and SIGKILL.
+    /// How long an executor that was asked to shut down may take before it is killed, when its
+    /// description does not say, and the tasks of a framework that was torn down between SIGTERM and
+    /// SIGKILL.
     #[arg(
         long,
         alias = "executor_shutdown_grace_period",
@@ -72,6 +74,34 @@ pub struct AgentFlags {
         value_parser = humantime::parse_duration
     )]
     pub executor_shutdown_grace_period: Duration,
+
+    /// How long an executor may take from its start to its subscription before it is killed.
+    #[arg(
+        long,
+        alias = "executor_registration_timeout",
+        default_value = "1min",
+        value_parser = humantime::parse_duration
+    )]
+    pub executor_registration_timeout: Duration,
+
+    /// How long an executor may take to subscribe again after a restart of the agent before it is
+    /// killed. pymesos waits up to 15 s between two tries.
+    #[arg(
+        long,
+        alias = "executor_reregistration_timeout",
+        default_value = "20s",
+        value_parser = humantime::parse_duration
+    )]
+    pub executor_reregistration_timeout: Duration,
+
+    /// How long executors are told to wait for an agent that is gone before they give up.
+    #[arg(
+        long,
+        alias = "recovery_timeout",
+        default_value = "15min",
+        value_parser = humantime::parse_duration
+    )]
+    pub recovery_timeout: Duration,
 
     /// Longest wait between two rounds over the masters while none of them leads.
     #[arg(

@@ -1,4 +1,4 @@
-//! What others may ask the agent: health, version, state, metrics.
+//! What others may ask the agent: health, version, state, metrics, and the executor API.
 //!
 //! The paths below `/slave(1)/` and those that end in `.json` are what Mesos and its tools call
 //! the same things.
@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use prost::Message;
-use regency_agent_core::Task;
+use regency_agent_core::{Phase, Task};
 use regency_resources::{Resources, Value};
 use regency_telemetry::Metrics;
 use regency_types::{FrameworkId, WallTime};
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::description::Description;
 use crate::directory::container_name;
 use crate::driver::{Look, View};
+use crate::executors::{Ask, api};
 
 /// The Mesos version whose behaviour clients may count on; they read it as three integers.
 const MESOS_VERSION: &str = "1.11.0";
@@ -40,6 +42,7 @@ const CAPABILITIES: [&str; 3] = ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION
 pub(crate) struct Answers {
     description: Description,
     looks: mpsc::Sender<Look>,
+    asks: mpsc::Sender<Ask>,
     metrics: Metrics,
     started: WallTime,
 }
@@ -50,11 +53,13 @@ impl Answers {
     pub(crate) fn new(
         description: Description,
         looks: mpsc::Sender<Look>,
+        asks: mpsc::Sender<Ask>,
     ) -> Result<Arc<Self>, regency_telemetry::MetricsError> {
         use regency_runtime::{Clock, SystemClock};
         Ok(Arc::new(Self {
             description,
             looks,
+            asks,
             metrics: regency_telemetry::install_metrics()?,
             started: SystemClock::default().wall(),
         }))
@@ -99,7 +104,24 @@ fn routes(answers: Arc<Answers>) -> Router {
         .route("/slave(1)/state", get(state))
         .route("/slave(1)/state.json", get(state))
         .route("/metrics", get(metrics))
+        .merge(executor_api())
         .with_state(answers)
+}
+
+fn executor_api() -> Router<Arc<Answers>> {
+    Router::new()
+        .route("/api/v1/executor", any(executor))
+        .route("/slave(1)/api/v1/executor", any(executor))
+        .layer(DefaultBodyLimit::max(api::CALL_BYTES_MAX))
+}
+
+async fn executor(
+    State(answers): State<Arc<Answers>>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    api::answer(&answers.asks, &method, &headers, &body).await
 }
 
 async fn health(State(answers): State<Arc<Answers>>) -> Result<StatusCode, Unhealthy> {
@@ -214,9 +236,10 @@ fn framework(id: &FrameworkId, info: &[u8], description: &Description, view: &Vi
         .durable
         .tasks
         .values()
-        .filter(|task| task.launch.id.key.framework == *id);
+        .filter(|task| task.launch.id.key.framework == *id && task.launch.executor.is_none());
     let executors: Vec<Json> = tasks
-        .map(|task| executor(task, description, view))
+        .map(|task| command_executor(task, description, view))
+        .chain(own_executors(id, description, view))
         .collect();
     json!({
         "id": id.as_str(),
@@ -232,23 +255,61 @@ fn framework(id: &FrameworkId, info: &[u8], description: &Description, view: &Vi
     })
 }
 
-/// A command task is its own executor.
-fn executor(task: &Task, description: &Description, view: &View) -> Json {
+/// The executors that a framework brought, with their tasks.
+fn own_executors<'a>(
+    framework: &'a FrameworkId,
+    description: &'a Description,
+    view: &'a View,
+) -> impl Iterator<Item = Json> + 'a {
+    let executors = view.durable.executors.iter();
+    let own = executors.filter(move |(id, _)| id.key.framework == *framework);
+    own.map(move |(id, executor)| {
+        let info = v1::ExecutorInfo::decode(&executor.info[..]).unwrap_or_default();
+        let resources: Vec<Json> = info.resources.iter().filter_map(as_json).collect();
+        let tasks = |phase: fn(&Phase) -> bool| -> Vec<Json> {
+            let tasks = view.durable.tasks.values();
+            tasks
+                .filter(|task| task.launch.executor.as_ref() == Some(id) && phase(&task.phase))
+                .map(|task| shown(task, id.key.task.as_str(), view))
+                .collect()
+        };
+        json!({
+            "id": id.key.task.as_str(),
+            "name": info.name.unwrap_or_default(),
+            "source": info.source.unwrap_or_default(),
+            "container": container_name(executor.container),
+            "type": "CUSTOM",
+            "agent": description.address.to_string(),
+            "resources": resources,
+            "tasks": tasks(|phase| matches!(phase, Phase::HandedOver | Phase::Started(_))),
+            "queued_tasks": tasks(|phase| matches!(phase, Phase::Intended)),
+            "completed_tasks": tasks(|phase| matches!(phase, Phase::Ended)),
+        })
+    })
+}
+
+fn shown(task: &Task, executor_id: &str, view: &View) -> Json {
     let info = v1::TaskInfo::decode(&task.launch.task_info[..]).unwrap_or_default();
     let resources: Vec<Json> = info.resources.iter().filter_map(as_json).collect();
     let id = &task.launch.id.key;
-    let container = container_name(task.launch.container);
     let agent_id = view.durable.agent_id.as_ref().map_or("", |id| id.as_str());
-    let shown = json!({
+    json!({
         "id": id.task.as_str(),
         "name": info.name,
         "framework_id": id.framework.as_str(),
-        "executor_id": id.task.as_str(),
+        "executor_id": executor_id,
         "slave_id": agent_id,
         "state": task.latest_state.name(),
         "resources": resources,
         "generation": task.launch.id.generation.0,
-    });
+    })
+}
+
+/// A command task is its own executor.
+fn command_executor(task: &Task, description: &Description, view: &View) -> Json {
+    let id = &task.launch.id.key;
+    let container = container_name(task.launch.container);
+    let shown = shown(task, id.task.as_str(), view);
     let lists = |ended: bool| {
         if ended {
             (json!([]), json!([shown.clone()]))

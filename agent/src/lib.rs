@@ -11,6 +11,7 @@
 //! * `fetch`: files that tasks ask for.
 //! * `checks`: looking at running tasks again and again.
 //! * `volumes`: the data of persistent volumes.
+//! * `executors`: the executor API, for the processes of frameworks that run tasks themselves.
 //! * `http`: what others may ask it.
 
 mod attach;
@@ -20,6 +21,7 @@ mod convert;
 mod description;
 mod directory;
 mod driver;
+mod executors;
 mod fetch;
 mod files;
 mod flags;

@@ -37,6 +37,13 @@ pub const FETCH_CACHE_LIMIT_BYTES: &str = "regency_agent_fetch_cache_limit_bytes
 pub const KIND: &str = "kind";
 /// Label: how it went; of a check `passed`, `failed`, or `error` when there was no result.
 pub const RESULT: &str = "result";
+/// Executors with an open stream.
+pub const EXECUTORS_SUBSCRIBED: &str = "regency_agent_executors_subscribed";
+/// Subscriptions of executors, repeated ones included.
+pub const EXECUTOR_SUBSCRIPTIONS_TOTAL: &str = "regency_agent_executor_subscriptions_total";
+/// Executors that run, or whose end the masters do not know yet.
+pub const EXECUTORS: &str = "regency_agent_executors";
+
 /// Label: the state's name in `mesos.v1.TaskState`, such as `TASK_RUNNING`.
 pub const STATE: &str = "state";
 
@@ -79,6 +86,15 @@ pub(crate) fn describe() {
         CHECKPOINT_BYTES,
         Unit::Bytes,
         "Length of the checkpoint log"
+    );
+    describe_gauge!(EXECUTORS_SUBSCRIBED, "Executors with an open stream");
+    describe_counter!(
+        EXECUTOR_SUBSCRIPTIONS_TOTAL,
+        "Subscriptions of executors, repeated ones included"
+    );
+    describe_gauge!(
+        EXECUTORS,
+        "Executors that run, or whose end the masters do not know yet"
     );
     describe_counter!(
         STRAYS_KILLED_TOTAL,

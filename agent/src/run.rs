@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use regency_agent_core::{Core, Timing};
@@ -29,6 +30,10 @@ use crate::metrics;
 use crate::shim;
 use crate::tasks::{self, Ground, Tasks, strays};
 use crate::volumes;
+
+/// Executors try at least this often to subscribe again, or those that come back in time would be
+/// taken for dead (Mesos).
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// Events that may wait for the driver; whoever has more to say waits.
 const EVENTS_MAX: usize = 1024;
@@ -87,6 +92,8 @@ pub async fn run_until(
         boot,
         address: description.address,
         switch_user: flags.switch_user,
+        recovery_timeout: flags.recovery_timeout,
+        backoff_max: flags.executor_reregistration_timeout.min(BACKOFF_MAX),
     });
 
     let (looked_at, looking) = (durable.clone(), Arc::clone(&ground));
@@ -119,6 +126,7 @@ pub async fn run_until(
     let (task_events, tasks_rx) = mpsc::channel(EVENTS_MAX);
     let (stream_events, streams_rx) = mpsc::channel(EVENTS_MAX);
     let (looks, looks_rx) = mpsc::channel(EVENTS_MAX);
+    let (asks, asks_rx) = mpsc::channel(EVENTS_MAX);
     let (leaves, leaves_rx) = mpsc::channel(EVENTS_MAX);
     let checks = Checks::new(Arc::clone(&ground), task_events.clone())
         .context("cannot make a client for HTTP checks")?;
@@ -127,9 +135,9 @@ pub async fn run_until(
         tasks.adopt(id, container, process);
     }
     let timing = Timing {
-        shutdown_grace: DurationMs(
-            u64::try_from(flags.executor_shutdown_grace_period.as_millis()).unwrap_or(u64::MAX),
-        ),
+        shutdown_grace: duration_ms(flags.executor_shutdown_grace_period),
+        registration_timeout: duration_ms(flags.executor_registration_timeout),
+        reregistration_timeout: duration_ms(flags.executor_reregistration_timeout),
         ..Timing::STANDARD
     };
     let constants = Constants {
@@ -145,7 +153,7 @@ pub async fn run_until(
     let mut around = TaskSet::new();
     around.spawn(
         "http",
-        http::serve(listener, http::Answers::new(description, looks)?),
+        http::serve(listener, http::Answers::new(description, looks, asks)?),
     );
     around.spawn_endless(
         "attach",
@@ -160,6 +168,7 @@ pub async fn run_until(
         streams: streams_rx,
         tasks: tasks_rx,
         looks: looks_rx,
+        asks: asks_rx,
     };
     let ended = tokio::select! {
         result = driver.run(inbox) => result,
@@ -185,6 +194,10 @@ fn fetch_limits(flags: &AgentFlags, directory: &WorkDirectory, epoch: AgentEpoch
         stall_timeout: flags.fetcher_stall_timeout,
         home: flags.frameworks_home.clone(),
     }
+}
+
+fn duration_ms(duration: Duration) -> DurationMs {
+    DurationMs(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn shim_program(flags: &AgentFlags) -> anyhow::Result<PathBuf> {

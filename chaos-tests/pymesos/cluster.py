@@ -29,6 +29,7 @@ class Cluster(object):
             raise RuntimeError('the cluster did not start')
         ready = json.loads(line.decode())
         self.masters = ready['masters']
+        self.agents = ready['agents']
         self.dir = ready['dir']
         return self
 
@@ -58,6 +59,15 @@ class Cluster(object):
                     return master
             time.sleep(0.05)
         raise RuntimeError('there is no leader')
+
+    def await_level(self, level):
+        """Until the cluster understands what came with this feature level: a new one takes a moment
+        to find out that all its masters do."""
+        deadline = time.time() + PATIENCE_SECONDS
+        while self.status(self.leader())['feature_level'] < level:
+            if time.time() > deadline:
+                raise RuntimeError('the feature level stays below %d' % level)
+            time.sleep(0.05)
 
     def followers(self):
         leader = self.leader()
@@ -91,6 +101,13 @@ class Cluster(object):
                 raise RuntimeError('master %d did not come back' % master['id'])
             time.sleep(0.05)
         self.masters = sorted(self.masters + [master], key=lambda one: one['id'])
+
+    def restart_agent(self, agent):
+        """kill -9 of an agent, which is started again at once."""
+        os.kill(agent['pid'], signal.SIGKILL)
+        with open(agent['log'], 'ab') as log:
+            self._restarted['agent', agent['id']] = subprocess.Popen(
+                agent['argv'], stdout=log, stderr=log)
 
     def hand_over(self, master):
         """Lets a leader hand its leadership to another master."""

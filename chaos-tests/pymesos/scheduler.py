@@ -47,6 +47,11 @@ class Books(Scheduler):
         """Whether to acknowledge an update now. Only asked with explicit acknowledgements."""
         return True
 
+    def room(self, offer):
+        """What an offer has for tasks."""
+        return {resource['name']: resource['scalar']['value']
+                for resource in offer['resources'] if resource['type'] == 'SCALAR'}
+
     # Callbacks.
 
     def registered(self, driver, framework_id, master_info):
@@ -124,8 +129,7 @@ class Books(Scheduler):
             self.changed.notify_all()
 
     def _launch(self, driver, offer):
-        amounts = {resource['name']: resource['scalar']['value']
-                   for resource in offer['resources'] if resource['type'] == 'SCALAR'}
+        amounts = self.room(offer)
         fit = int(min(amounts.get('cpus', 0) / TASK_CPUS, amounts.get('mem', 0) / TASK_MEM_MB)
                   + 1e-6)
         names = self.todo[:min(fit, TASKS_PER_OFFER_MAX)]

@@ -18,6 +18,10 @@ LIMIT_SECONDS = 180
 # are then not acknowledged.
 FINISHED_BEFORE_KILL = 30
 UNACKNOWLEDGED = 5
+# What runs in executors, and how often a leader dies meanwhile.
+N_EXECUTOR_TASKS = 200
+LEADERS_KILLED = 3
+EXECUTOR_NEEDS = dict(cpus=0.1, mem=32)
 # How often a driver is started before the test gives up.
 DRIVERS_MAX = 50
 
@@ -57,19 +61,24 @@ def any_master_will_do(cluster, ledger):
 
 
 def finish(books, info, driver, cluster, explicit, master=None):
-    """Waits for all tasks. When the driver fails, because its master died or no longer leads,
-    another one is started against a surviving master, under the framework's id."""
+    """Waits for all tasks, and ends the framework."""
+    stop(go_on(books, info, driver, cluster, explicit, master, books.done), teardown=True)
+
+
+def go_on(books, info, driver, cluster, explicit, master, done):
+    """Waits until something is done. When the driver fails, because its master died or no longer
+    leads, another one is started against a surviving master, under the framework's id."""
     framework_id = driver.framework_id
     for turn in range(DRIVERS_MAX):
         try:
-            books.wait('all tasks', books.done, LIMIT_SECONDS)
+            books.wait('what comes next', done, LIMIT_SECONDS)
         except KeyboardInterrupt:
             check(driver.aborted, 'interrupted')
         except RuntimeError:
             if not driver.aborted:
                 raise
-        if books.done():
-            return stop(driver, teardown=True)
+        if done():
+            return driver
         framework_id = driver.framework_id or framework_id
         stop(driver, teardown=False)
         if framework_id:
@@ -165,10 +174,67 @@ def zookeeper_is_not_missed(cluster, ledger):
     print('%d tasks finished, the leader found in the place of ZooKeeper\n' % N_TASKS, flush=True)
 
 
+class WithExecutor(Books):
+    """Its tasks are run by an executor on pymesos, which the agents start."""
+
+    def __init__(self, n_tasks, ledger):
+        Books.__init__(self, n_tasks, '')
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'executor.py')
+        self.executor = dict(
+            executor_id=dict(value='runner'),
+            name='runner',
+            command=dict(value='exec %s %s %s 0.5' % (sys.executable, program, ledger)),
+            resources=[dict(name=name, type='SCALAR', scalar=dict(value=value))
+                       for name, value in EXECUTOR_NEEDS.items()])
+        self.by_executor = set()
+
+    def room(self, offer):
+        amounts = Books.room(self, offer)
+        if dict(value='runner') not in offer.get('executor_ids', []):
+            for name, value in EXECUTOR_NEEDS.items():
+                amounts[name] = amounts.get(name, 0) - value
+        return amounts
+
+    def statusUpdate(self, driver, status):
+        if status.get('message') == 'by an executor':
+            self.by_executor.add(status['task_id']['value'])
+        Books.statusUpdate(self, driver, status)
+
+    def _task(self, name, offer):
+        task = Books._task(self, name, offer)
+        del task['command']
+        task['executor'] = self.executor
+        return task
+
+
+def custom_executors(cluster, ledger):
+    """Scheduler and executor on pymesos: three leaders and an agent die while tasks run."""
+    cluster.await_level(2)
+    books, info, url = WithExecutor(N_EXECUTOR_TASKS, ledger), framework(), cluster.zk_url()
+    driver = start(books, info, url, explicit=True)
+    for turn in range(1, LEADERS_KILLED + 1):
+        part = turn * N_EXECUTOR_TASKS // (LEADERS_KILLED + 1)
+        driver = go_on(books, info, driver, cluster, True, url,
+                       lambda: len(books.finished()) >= part or bool(books.problems))
+        leader = cluster.leader()
+        cluster.kill(leader)
+        cluster.restart(leader)
+        if turn == 1:
+            cluster.restart_agent(cluster.agents[0])
+        print('killed master %d: %d tasks finished' % (leader['id'], len(books.finished())),
+              flush=True)
+    finish(books, info, driver, cluster, explicit=True, master=url)
+    check_ledger(ledger, books)
+    check(len(books.by_executor) == N_EXECUTOR_TASKS, 'tasks that an executor told nothing of')
+    print('%d tasks of custom executors finished through %d leaders and an agent that died\n' % (
+        N_EXECUTOR_TASKS, LEADERS_KILLED), flush=True)
+
+
 def main(binary):
     # The driver logs every lost connection with a traceback; losing them is the point here.
     logging.disable(logging.CRITICAL)
-    for test in (any_master_will_do, the_leader_dies, zookeeper_is_not_missed):
+    for test in (any_master_will_do, the_leader_dies, zookeeper_is_not_missed,
+                 custom_executors):
         print('== %s' % test.__name__, flush=True)
         descriptor, ledger = tempfile.mkstemp()
         os.close(descriptor)

@@ -1,4 +1,4 @@
-//! What a command finds in its environment, and the marks by which its processes are found.
+//! What a command or an executor finds in its environment, and the marks by which its processes are found.
 //!
 //! The names that Mesos gives its command tasks keep their meaning:
 //!
@@ -13,12 +13,17 @@
 //! | `MESOS_CONTAINER_IP`, `LIBPROCESS_IP` | the agent's address |
 //! | `PATH` | [`PATH_DEFAULT`] |
 //!
+//! Executors get what the executor API needs: `MESOS_SLAVE_PID`, `MESOS_CHECKPOINT` (always 1),
+//! `MESOS_RECOVERY_TIMEOUT`, `MESOS_SUBSCRIPTION_BACKOFF_MAX` and
+//! `MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD`, spans as in "5secs".
+//!
 //! The task's own variables come on top of these. The marks come on top of all: an agent that
 //! lost its checkpoints finds by them what it must kill.
 
 use std::path::Path;
+use std::time::Duration;
 
-use regency_agent_core::{ContainerId, LaunchId};
+use regency_agent_core::{ContainerId, Executor, InstanceId, LaunchId};
 use regency_types::AgentId;
 use regency_wire::v1;
 
@@ -49,6 +54,61 @@ pub(super) fn marks(ground: &Ground, container: ContainerId) -> [(String, String
         (MARK_WORK_DIR.to_owned(), work_dir),
         (MARK_CONTAINER.to_owned(), container_name(container)),
     ]
+}
+
+/// All variables of an executor; later ones replace earlier ones of the same name.
+pub(super) fn of_executor(
+    ground: &Ground,
+    agent_id: &AgentId,
+    id: &InstanceId,
+    executor: &Executor,
+    sandbox: &Path,
+    command: &v1::CommandInfo,
+) -> Vec<(String, String)> {
+    let text = |value: &dyn ToString| value.to_string();
+    let sandbox = sandbox.to_string_lossy().into_owned();
+    let grace = Duration::from_millis(executor.shutdown_grace.0);
+    let given = [
+        ("PATH", PATH_DEFAULT.to_owned()),
+        ("LIBPROCESS_IP", text(&ground.address.ip())),
+        ("LIBPROCESS_PORT", "0".to_owned()),
+        ("MESOS_FRAMEWORK_ID", text(&id.key.framework)),
+        ("MESOS_EXECUTOR_ID", text(&id.key.task)),
+        ("MESOS_AGENT_ID", text(agent_id)),
+        ("MESOS_SLAVE_ID", text(agent_id)),
+        ("MESOS_SLAVE_PID", format!("slave(1)@{}", ground.address)),
+        ("MESOS_AGENT_ENDPOINT", text(&ground.address)),
+        ("MESOS_CONTAINER_ID", container_name(executor.container)),
+        ("MESOS_SANDBOX", sandbox.clone()),
+        ("MESOS_DIRECTORY", sandbox),
+        // Whatever its framework asked for: nothing is lost with the agent.
+        ("MESOS_CHECKPOINT", "1".to_owned()),
+        ("MESOS_HTTP_COMMAND_EXECUTOR", "0".to_owned()),
+        ("MESOS_RECOVERY_TIMEOUT", duration(ground.recovery_timeout)),
+        (
+            "MESOS_SUBSCRIPTION_BACKOFF_MAX",
+            duration(ground.backoff_max),
+        ),
+        ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration(grace)),
+    ];
+    let mut all: Vec<(String, String)> = given
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    all.extend(own(command));
+    all.extend(marks(ground, executor.container));
+    all
+}
+
+/// A span as Mesos writes it, in the largest unit that needs no fraction.
+fn duration(span: Duration) -> String {
+    let ms = span.as_millis();
+    match ms {
+        0 => "0ns".to_owned(),
+        _ if ms.is_multiple_of(60_000) => format!("{}mins", ms / 60_000),
+        _ if ms.is_multiple_of(1_000) => format!("{}secs", ms / 1_000),
+        _ => format!("{ms}ms"),
+    }
 }
 
 /// All variables of a command; later ones replace earlier ones of the same name.
@@ -95,4 +155,21 @@ pub(super) fn own(command: &v1::CommandInfo) -> impl Iterator<Item = (String, St
         let value = variable.value.clone().unwrap_or_default();
         (variable.name.clone(), value)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_written_as_mesos_writes_them() {
+        for (ms, text) in [
+            (5_000, "5secs"),
+            (900_000, "15mins"),
+            (1_500, "1500ms"),
+            (0, "0ns"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(ms)), text);
+        }
+    }
 }

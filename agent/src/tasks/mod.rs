@@ -20,9 +20,10 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use regency_agent_core::{ContainerId, Input, Launch, LaunchId, ProcessRef};
+use regency_agent_core::{ContainerId, Executor, Input, InstanceId, Launch, LaunchId, ProcessRef};
 use regency_types::{AgentEpoch, AgentId, BootId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -33,6 +34,7 @@ use crate::shim::{DESTROY_SIGNAL, GO};
 use crate::volumes::{self, VolumeError};
 
 use prepare::Hands;
+use spec::{Order, SpecError};
 
 pub(crate) use pidfd::PidFd;
 pub(crate) use prepare::shim_command;
@@ -54,6 +56,10 @@ pub(crate) struct Ground {
     pub(crate) address: SocketAddr,
     /// Whether tasks run as the user their framework asks for.
     pub(crate) switch_user: bool,
+    /// What executors are told of how long to wait for an agent that is gone.
+    pub(crate) recovery_timeout: Duration,
+    /// What executors are told of how often to try to subscribe again.
+    pub(crate) backoff_max: Duration,
 }
 
 /// Something that happened to a task.
@@ -118,14 +124,42 @@ impl Tasks {
     /// Makes sandbox and shim of a launch; ends in [`TaskEvent::Prepared`] or
     /// [`Input::LaunchFailed`].
     pub(crate) fn prepare(&mut self, agent_id: AgentId, launch: Launch, framework_info: Bytes) {
+        let (id, container) = (launch.id.clone(), launch.container);
+        self.make(id, container, move |ground| {
+            Ok(Order {
+                spec: spec::of_launch(ground, &agent_id, &launch, &framework_info)?,
+                resources: spec::resources_of(&launch)?,
+                uris: spec::uris(&launch)?,
+            })
+        });
+    }
+
+    /// As [`Self::prepare`], for an executor.
+    pub(crate) fn prepare_executor(
+        &mut self,
+        agent_id: AgentId,
+        id: InstanceId,
+        executor: Executor,
+        framework_info: Bytes,
+    ) {
+        let container = executor.container;
+        self.make(id.clone(), container, move |ground| {
+            spec::of_executor(ground, &agent_id, &id, &executor, &framework_info)
+        });
+    }
+
+    fn make(
+        &mut self,
+        id: LaunchId,
+        container: ContainerId,
+        order: impl FnOnce(&Ground) -> Result<Order, SpecError> + Send + 'static,
+    ) {
         self.collect();
         let (hands, events) = (Arc::clone(&self.hands), self.events.clone());
         let (wanted, still_wanted) = oneshot::channel();
-        self.wanted.insert(launch.id.clone(), wanted);
+        self.wanted.insert(id.clone(), wanted);
         self.waiting.spawn(async move {
-            let id = launch.id.clone();
-            let prepare = prepare::prepare(hands, agent_id, launch, framework_info, still_wanted);
-            let prepared = prepare.await;
+            let prepared = prepare::prepare(hands, container, order, still_wanted).await;
             let event = match prepared {
                 Ok((shim, process)) => TaskEvent::Prepared(id, shim, process),
                 Err(error) => TaskEvent::Input(Input::LaunchFailed(id, format!("{error:#}"))),

@@ -1,4 +1,4 @@
-//! From a launch to a shim that waits for its word.
+//! From a task or an executor to a shim that waits for its word.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::Bytes;
-use regency_agent_core::{ContainerId, Launch, ProcessRef};
-use regency_types::AgentId;
+use regency_agent_core::{ContainerId, ProcessRef};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Ground, PidFd, Shim, Talk, environment, sandbox, spec};
+use super::spec::{Order, SpecError};
+use super::{Ground, PidFd, Shim, Talk, environment, sandbox};
 use crate::fetch::{Customer, Fetcher};
 use crate::shim::{self, LOG_FILE, READY, Spec};
 use crate::volumes;
@@ -35,20 +34,20 @@ pub(super) struct Hands {
 /// waits for its word. Fetching ends early when the other end of `wanted` is dropped.
 pub(super) async fn prepare(
     hands: Arc<Hands>,
-    agent_id: AgentId,
-    launch: Launch,
-    framework_info: Bytes,
+    container: ContainerId,
+    order: impl FnOnce(&Ground) -> Result<Order, SpecError> + Send + 'static,
     wanted: oneshot::Receiver<()>,
 ) -> anyhow::Result<(Shim, ProcessRef)> {
-    let container = launch.container;
     let boot = hands.ground.boot;
     let ground = Arc::clone(&hands.ground);
     let make = move || {
-        let spec = spec::of_launch(&ground, &agent_id, &launch, &framework_info)?;
-        let uris = spec::uris(&launch)?;
+        let Order {
+            spec,
+            resources,
+            uris,
+        } = order(&ground)?;
         sandbox::create(&spec.sandbox, spec.owner)
             .with_context(|| format!("cannot make the sandbox {}", spec.sandbox.display()))?;
-        let resources = spec::resources_of(&launch)?;
         volumes::show(ground.paths.root(), &spec.sandbox, spec.owner, &resources)?;
         anyhow::Ok((spec, uris))
     };

@@ -1,10 +1,12 @@
-//! What a start of the agent finds of the commands it had started before.
+//! What a start of the agent finds of the commands and executors it had started before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use regency_agent_core::{ContainerId, Durable, Exit, LaunchId, Phase, ProcessFact};
+use regency_agent_core::{
+    ContainerId, Durable, ExecutorPhase, Exit, LaunchId, Phase, ProcessFact, ProcessRef,
+};
 
 use super::{Ground, PidFd, watch};
 use crate::shim::read_exit;
@@ -22,11 +24,7 @@ pub(crate) fn find(
 ) -> io::Result<(BTreeMap<LaunchId, ProcessFact>, Alive)> {
     let mut facts = BTreeMap::new();
     let mut alive = Vec::new();
-    for (id, task) in &durable.tasks {
-        let Phase::Started(process) = task.phase else {
-            continue;
-        };
-        let container = task.launch.container;
+    for (id, process, container) in started(durable) {
         let fact = if process.boot != ground.boot {
             // Whatever ran is gone; a word about its end may have been left before.
             let exit = read_exit(&ground.paths.shim(container));
@@ -42,12 +40,29 @@ pub(crate) fn find(
     Ok((facts, alive))
 }
 
+/// The process of every started task and executor.
+fn started(durable: &Durable) -> impl Iterator<Item = (&LaunchId, ProcessRef, ContainerId)> {
+    let tasks = durable
+        .tasks
+        .iter()
+        .filter_map(|(id, task)| match task.phase {
+            Phase::Started(process) => Some((id, process, task.launch.container)),
+            Phase::Intended | Phase::HandedOver | Phase::Ended => None,
+        });
+    let executors = durable.executors.iter();
+    tasks.chain(executors.filter_map(|(id, executor)| match executor.phase {
+        ExecutorPhase::Started(process) => Some((id, process, executor.container)),
+        ExecutorPhase::Intended | ExecutorPhase::Ended(_) => None,
+    }))
+}
+
 /// Removes the folders of shims that no launch in the table has.
 pub(crate) fn clean(ground: &Ground, durable: &Durable) {
-    let known: BTreeSet<_> = durable
-        .tasks
-        .values()
-        .map(|task| ground.paths.shim(task.launch.container))
+    let executors = durable.executors.values();
+    let tasks = durable.tasks.values().map(|task| task.launch.container);
+    let containers = tasks.chain(executors.map(|executor| executor.container));
+    let known: BTreeSet<_> = containers
+        .map(|container| ground.paths.shim(container))
         .collect();
     let Ok(entries) = std::fs::read_dir(ground.paths.shims()) else {
         return;
@@ -72,8 +87,10 @@ pub(super) fn remove_folder(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
-    use regency_agent_core::{Launch, ProcessRef, Record};
+    use regency_agent_core::{Launch, Record};
     use regency_types::{AgentEpoch, BootId, DurationMs, FrameworkId, Generation, TaskId, TaskKey};
 
     use super::*;
@@ -93,6 +110,8 @@ mod tests {
             boot: BootId(2),
             address: ([127, 0, 0, 1], 1).into(),
             switch_user: false,
+            recovery_timeout: Duration::ZERO,
+            backoff_max: Duration::ZERO,
         };
         let left = ground.paths.shim(CONTAINER);
         std::fs::create_dir_all(&left).expect("a folder");
@@ -115,6 +134,7 @@ mod tests {
             health: None,
             check: None,
             max_completion: None,
+            executor: None,
         };
         let mut durable = Durable::default();
         durable.apply(&Record::Launched {

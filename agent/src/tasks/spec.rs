@@ -1,10 +1,10 @@
-//! What a shim is to run, worked out from the task's description.
+//! What a shim is to run, worked out from the description of a task or an executor.
 
 use std::path::PathBuf;
 
 use nix::unistd::User;
 use prost::Message;
-use regency_agent_core::Launch;
+use regency_agent_core::{Executor, InstanceId, Launch};
 use regency_resources::Resources;
 use regency_types::AgentId;
 use regency_wire::{resources, v1};
@@ -25,7 +25,7 @@ pub(super) enum SpecError {
     #[error("the task's resources cannot be read")]
     Resources(#[source] resources::InvalidValue),
     /// It has no command.
-    #[error("the task has no command")]
+    #[error("the task or executor has no command")]
     NoCommand,
     /// Its user is not known here.
     #[error("there is no user '{0}' on this machine")]
@@ -41,6 +41,16 @@ pub(super) enum SpecError {
     Users(#[source] nix::Error),
 }
 
+/// What to prepare.
+pub(super) struct Order {
+    /// What to run.
+    pub(super) spec: Spec,
+    /// What it was given; volumes among it are shown in its sandbox.
+    pub(super) resources: Resources,
+    /// Files it wants in its sandbox.
+    pub(super) uris: Vec<v1::command_info::Uri>,
+}
+
 /// What to run for `launch`.
 pub(super) fn of_launch(
     ground: &Ground,
@@ -52,14 +62,7 @@ pub(super) fn of_launch(
     let framework = v1::FrameworkInfo::decode(framework_info).map_err(SpecError::Unreadable)?;
     let command = task.command.ok_or(SpecError::NoCommand)?;
     let sandbox: PathBuf = ground.paths.sandbox(agent_id, &launch.id, launch.container);
-    let owner = match command.user.as_deref() {
-        _ if !ground.switch_user => None,
-        Some(user) if !user.is_empty() => owner(user)?,
-        // Only root can become somebody else; for frameworks that name a user because they must,
-        // the agent's own will do.
-        _ if framework.user.is_empty() || !nix::unistd::geteuid().is_root() => None,
-        _ => owner(&framework.user)?,
-    };
+    let owner = owner_for(ground, &command, &framework)?;
     let environment = environment::of_command(
         ground,
         agent_id,
@@ -110,6 +113,50 @@ pub(super) fn resources_of(launch: &Launch) -> Result<Resources, SpecError> {
     let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
     let allocated = resources::from_wire(&task.resources).map_err(SpecError::Resources)?;
     Ok(allocated.resources)
+}
+
+/// What to run for an executor, and what it is given.
+pub(super) fn of_executor(
+    ground: &Ground,
+    agent_id: &AgentId,
+    id: &InstanceId,
+    executor: &Executor,
+    framework_info: &[u8],
+) -> Result<Order, SpecError> {
+    let info = v1::ExecutorInfo::decode(&executor.info[..]).map_err(SpecError::Unreadable)?;
+    let framework = v1::FrameworkInfo::decode(framework_info).map_err(SpecError::Unreadable)?;
+    let command = info.command.ok_or(SpecError::NoCommand)?;
+    let sandbox: PathBuf = ground.paths.sandbox(agent_id, id, executor.container);
+    let owner = owner_for(ground, &command, &framework)?;
+    let environment = environment::of_executor(ground, agent_id, id, executor, &sandbox, &command);
+    let allocated = resources::from_wire(&info.resources).map_err(SpecError::Resources)?;
+    let uris = command.uris.clone();
+    Ok(Order {
+        spec: Spec {
+            argv: argv(command).ok_or(SpecError::NoCommand)?,
+            environment,
+            sandbox,
+            owner,
+        },
+        resources: allocated.resources,
+        uris,
+    })
+}
+
+/// Whom a command runs as; `None` for the user the agent runs as.
+fn owner_for(
+    ground: &Ground,
+    command: &v1::CommandInfo,
+    framework: &v1::FrameworkInfo,
+) -> Result<Option<(u32, u32)>, SpecError> {
+    match command.user.as_deref() {
+        _ if !ground.switch_user => Ok(None),
+        Some(user) if !user.is_empty() => owner(user),
+        // Only root can become somebody else; for frameworks that name a user because they must,
+        // the agent's own will do.
+        _ if framework.user.is_empty() || !nix::unistd::geteuid().is_root() => Ok(None),
+        _ => owner(&framework.user),
+    }
 }
 
 /// `None` for the user the agent runs as.

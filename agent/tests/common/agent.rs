@@ -161,12 +161,17 @@ impl Agent {
         .await
     }
 
-    /// Status and body of a GET, at the address that the agent told `master`.
-    pub(crate) async fn get(&self, master: &Master, path: &str) -> (u16, String) {
-        let address = eventually("attached", || async {
+    /// Where the agent listens, as it told `master` at its last attachment.
+    pub(crate) async fn address(&self, master: &Master) -> String {
+        eventually("attached", || async {
             master.with(|memory| memory.attaches.last().map(|attach| attach.address.clone()))
         })
-        .await;
+        .await
+    }
+
+    /// Status and body of a GET, at the address that the agent told `master`.
+    pub(crate) async fn get(&self, master: &Master, path: &str) -> (u16, String) {
+        let address = self.address(master).await;
         let mut stream = TcpStream::connect(address).await.expect("a listener");
         let request = format!("GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n");
         stream

@@ -38,6 +38,10 @@ pub(crate) struct Memory {
     pub(crate) updates: BTreeMap<(String, u64), Vec<v1::TaskStatus>>,
     pub(crate) latest: BTreeMap<(String, u64), i32>,
     pub(crate) resyncs: Vec<rpc::Resync>,
+    /// Ends of executors, in the order they came.
+    pub(crate) exits: Vec<rpc::executor_exits::Exit>,
+    /// What executors said to their framework.
+    pub(crate) messages: Vec<rpc::ExecutorMessage>,
     /// Acknowledge each update when it comes.
     pub(crate) acknowledges: bool,
     pub(crate) next_generation: u64,
@@ -211,6 +215,7 @@ impl Master {
             generation,
             framework_info: framework.encode_to_vec().into(),
             task_info: task.encode_to_vec().into(),
+            executor: None,
         }));
         generation
     }
@@ -393,6 +398,27 @@ impl Service {
             }
             Said::Resync(resync) => {
                 memory.resyncs.push(resync);
+                None
+            }
+            Said::ExecutorExits(exits) => {
+                memory.noted = memory.noted.max(exits.command_seq);
+                for exit in exits.exits {
+                    assert!(
+                        exit.report_seq > memory.applied_report_seq,
+                        "reports ascend"
+                    );
+                    memory.applied_report_seq = exit.report_seq;
+                    memory.exits.push(exit);
+                }
+                let report_seq = memory.applied_report_seq;
+                drop(memory);
+                self.wake.send_modify(|manner| manner.woken += 1);
+                Some(rpc::master_message::Message::ReportsCommitted(
+                    rpc::ReportsCommitted { report_seq },
+                ))
+            }
+            Said::ExecutorMessage(message) => {
+                memory.messages.push(message);
                 None
             }
             Said::Reports(reports) => {

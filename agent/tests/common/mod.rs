@@ -3,6 +3,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod master;
+pub(crate) mod mouth;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -8,13 +8,16 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use regency_types::digest::{Digest, DigestBuilder};
 use regency_types::{
-    AgentId, BootId, ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid, WallTime,
+    AgentId, BootId, ClusterId, DurationMs, ExecutorId, FrameworkId, Generation, TaskId, TaskKey,
+    TaskState, Term, UpdateUuid, WallTime,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::check::{CheckStatus, KillCause};
+use crate::executor::{Executor, ExecutorPhase, InstanceId, SEEN_UPDATES_MAX};
+use crate::exit::Exit;
 use crate::launch::{Launch, LaunchId};
-use crate::update::Update;
+use crate::update::{Reason, Update};
 
 /// A process, told apart from a later one with the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub enum Phase {
     Intended,
     /// Its watching process is recorded and may have been told to run the command.
     Started(ProcessRef),
+    /// Handed to its executor, or on its way there.
+    HandedOver,
     /// Its terminal update exists.
     Ended,
 }
@@ -65,6 +70,8 @@ pub struct Task {
     pub check_status: Option<CheckStatus>,
     /// Unacknowledged updates, oldest first.
     pub updates: VecDeque<Update>,
+    /// Uuids of the newest updates that its executor made, oldest first.
+    pub seen: VecDeque<UpdateUuid>,
     /// Number of updates ever made.
     pub n_updates: u64,
     /// Number of the newest report; 0 before the first.
@@ -87,6 +94,7 @@ impl Task {
             was_healthy: false,
             check_status,
             updates: VecDeque::new(),
+            seen: VecDeque::new(),
             n_updates: 0,
             report_seq: 0,
         }
@@ -115,6 +123,32 @@ pub enum Record {
         /// The term.
         term: Term,
     },
+    /// An executor that the agent shall start.
+    ExecutorLaunched {
+        /// Which instance.
+        id: InstanceId,
+        /// What to start.
+        executor: Executor,
+        /// An encoded `mesos.v1.FrameworkInfo`; empty when not known.
+        framework_info: Bytes,
+    },
+    /// The watching process of an executor stands ready.
+    ExecutorStarted(InstanceId, ProcessRef),
+    /// An executor shall end; with what its tasks are told when the agent itself decided it.
+    ExecutorEnding(InstanceId, Option<Reason>),
+    /// An executor is gone.
+    ExecutorEnded {
+        /// Which instance.
+        id: InstanceId,
+        /// How its process ended.
+        exit: Exit,
+        /// Number of the report that tells of it.
+        report_seq: u64,
+    },
+    /// An executor leaves the table.
+    ExecutorForgotten(InstanceId),
+    /// A task is handed to its executor.
+    HandedOver(LaunchId),
     /// All commands up to this number are noted.
     Noted(u64),
     /// A launch that the agent shall start, or one that it shall never start.
@@ -186,7 +220,9 @@ pub struct Durable {
     pub command_seq: u64,
     /// What it runs, and what it still has to tell of.
     pub tasks: BTreeMap<LaunchId, Task>,
-    /// Encoded `mesos.v1.FrameworkInfo` of every framework with a launch in `tasks`.
+    /// Executors that run, and those whose end the masters may not know.
+    pub executors: BTreeMap<InstanceId, Executor>,
+    /// Encoded `mesos.v1.FrameworkInfo` of every framework with a launch in `tasks`, or an executor.
     pub frameworks: BTreeMap<FrameworkId, Bytes>,
 }
 
@@ -205,15 +241,54 @@ impl Durable {
                 self.agent_id = Some(agent_id.clone());
                 self.highest_term = self.highest_term.max(*term);
             }
+            Record::ExecutorLaunched {
+                id,
+                executor,
+                framework_info,
+            } => {
+                self.note_framework(&id.key.framework, framework_info);
+                self.executors.insert(id.clone(), executor.clone());
+            }
+            Record::ExecutorStarted(id, process) => {
+                if let Some(executor) = self.executors.get_mut(id) {
+                    executor.phase = ExecutorPhase::Started(*process);
+                }
+            }
+            Record::ExecutorEnding(id, cause) => {
+                if let Some(executor) = self.executors.get_mut(id) {
+                    executor.ending = true;
+                    executor.cause = executor.cause.or(*cause);
+                }
+            }
+            Record::ExecutorEnded {
+                id,
+                exit,
+                report_seq,
+            } => {
+                if let Some(executor) = self.executors.get_mut(id) {
+                    executor.phase = ExecutorPhase::Ended(*exit);
+                }
+                self.numbered(id, *report_seq);
+            }
+            Record::ExecutorForgotten(id) => {
+                self.executors.remove(id);
+                self.forget_framework(&id.key.framework);
+            }
+            Record::HandedOver(id) => {
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.phase = Phase::HandedOver;
+                    let executor = task.launch.executor.clone();
+                    if let Some(executor) = executor.and_then(|id| self.executors.get_mut(&id)) {
+                        executor.used = true;
+                    }
+                }
+            }
             Record::Noted(seq) => self.command_seq = self.command_seq.max(*seq),
             Record::Launched {
                 launch,
                 framework_info,
             } => {
-                if !framework_info.is_empty() {
-                    self.frameworks
-                        .insert(launch.id.key.framework.clone(), framework_info.clone());
-                }
+                self.note_framework(&launch.id.key.framework, framework_info);
                 self.tasks
                     .insert(launch.id.clone(), Task::new(launch.clone()));
             }
@@ -265,6 +340,12 @@ impl Durable {
         }
     }
 
+    fn note_framework(&mut self, id: &FrameworkId, info: &Bytes) {
+        if !info.is_empty() {
+            self.frameworks.insert(id.clone(), info.clone());
+        }
+    }
+
     fn updated(&mut self, id: &LaunchId, update: &Update, report_seq: u64) {
         if let Some(task) = self.tasks.get_mut(id) {
             task.latest_state = update.state;
@@ -281,6 +362,12 @@ impl Durable {
             }
             if update.state.is_terminal() {
                 task.phase = Phase::Ended;
+            }
+            if !update.status.is_empty() {
+                task.seen.push_back(update.uuid);
+                if task.seen.len() > SEEN_UPDATES_MAX {
+                    task.seen.pop_front();
+                }
             }
             task.updates.push_back(update.clone());
         }
@@ -305,6 +392,8 @@ impl Durable {
         self.report_seq = self.report_seq.max(report_seq);
         if let Some(task) = self.tasks.get_mut(id) {
             task.report_seq = report_seq;
+        } else if let Some(executor) = self.executors.get_mut(id) {
+            executor.report_seq = report_seq;
         }
     }
 
@@ -318,6 +407,11 @@ impl Durable {
                 task.kill = Some(task.kill.map_or(grace, |earlier| earlier.min(grace)));
             }
         }
+        self.executors
+            .retain(|id, executor| id.key.framework != *framework || executor.is_started());
+        for (id, executor) in &mut self.executors {
+            executor.silent |= id.key.framework == *framework;
+        }
         self.forget_framework(framework);
     }
 
@@ -327,13 +421,32 @@ impl Durable {
     }
 
     fn forget_framework(&mut self, framework: &FrameworkId) {
-        if !self.tasks.keys().any(|id| id.key.framework == *framework) {
+        let mut left = self.tasks.keys().chain(self.executors.keys());
+        if !left.any(|id| id.key.framework == *framework) {
             self.frameworks.remove(framework);
         }
     }
 
-    /// The digest a leader compares with its own picture: over all launches but those of
-    /// frameworks that are gone, in order of key and generation.
+    /// The newest launch of a task in that executor.
+    #[must_use]
+    pub fn task_in(&self, executor: &InstanceId, task: &TaskId) -> Option<(&LaunchId, &Task)> {
+        let key = TaskKey {
+            framework: executor.key.framework.clone(),
+            task: task.clone(),
+        };
+        let of = |generation| LaunchId {
+            key: key.clone(),
+            generation,
+        };
+        let launches = self
+            .tasks
+            .range(of(Generation(0))..=of(Generation(u64::MAX)));
+        let mut newest_first = launches.rev();
+        newest_first.find(|(_, task)| task.launch.executor.as_ref() == Some(executor))
+    }
+
+    /// The digest a leader compares with its own picture: over all launches, and the executors that
+    /// have not ended, but those of frameworks that are gone, in order of key and generation.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut digest = DigestBuilder::default();
@@ -341,6 +454,15 @@ impl Durable {
             if !task.silent {
                 let head = task.updates.front().map(|update| update.uuid);
                 digest.task(&id.key, id.generation, task.latest_state, head);
+            }
+        }
+        for (id, executor) in &self.executors {
+            // Ids of both kinds follow the same rules.
+            if let Ok(executor_id) = ExecutorId::new(id.key.task.as_str())
+                && !executor.silent
+                && !executor.is_ended()
+            {
+                digest.executor(&id.key.framework, &executor_id, id.generation);
             }
         }
         digest.finish()

@@ -45,6 +45,8 @@ pub struct Launch {
     pub kill_grace: DurationMs,
     /// Whether its framework wants to hear TASK_KILLING (capability TASK_KILLING_STATE).
     pub killing_state: bool,
+    /// The executor that runs it; `None` for a task with a command.
+    pub executor: Option<LaunchId>,
     /// When its health check ends it, if it has one.
     pub health: Option<HealthRule>,
     /// The status of its check before the first result, if it has one.

@@ -11,6 +11,8 @@
 //!   durable before anything is started, and an intent found after a crash is never started.
 //! * Every launch that was noted ends in exactly one terminal update.
 //! * An update leaves only by its acknowledgement, or with its framework.
+//! * A task is handed to its executor at most once, unless the executor itself says that it does not
+//!   know of it; an executor is started at most once.
 //! * `report_seq` never goes back, and a report is durable before it is sent.
 //! * Nothing of a term lower than the highest one ever attached under is acted on.
 //!
@@ -22,6 +24,7 @@
 
 pub mod check;
 pub mod durable;
+pub mod executor;
 pub mod exit;
 pub mod launch;
 pub mod machine;
@@ -31,6 +34,9 @@ pub mod update;
 
 pub use check::{CheckStatus, Finding, HealthRule, KillCause};
 pub use durable::{Durable, Phase, ProcessRef, Record, Task};
+pub use executor::{
+    Executor, ExecutorEvent, ExecutorPhase, ExecutorUpdate, InstanceId, Subscription,
+};
 pub use exit::Exit;
 pub use launch::{ContainerId, Launch, LaunchId};
 pub use machine::{Core, Input, ProcessFact, Timing};

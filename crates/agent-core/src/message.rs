@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use regency_types::digest::Digest;
 use regency_types::{
-    AgentId, ClusterId, DurationMs, FrameworkId, NodeId, TaskState, Term, UpdateUuid,
+    AgentId, ClusterId, DurationMs, ExecutorId, FrameworkId, NodeId, TaskState, Term, UpdateUuid,
 };
 
 use crate::check::{CheckStatus, HealthRule};
+use crate::executor::InstanceId;
+use crate::exit::Exit;
 use crate::launch::{ContainerId, LaunchId};
 use crate::update::Update;
 
@@ -62,6 +64,15 @@ pub enum MasterMessage {
     },
     /// This agent was removed; the text says why.
     Shutdown(String),
+    /// A framework speaks to one of its executors.
+    ExecutorMessage {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
+        /// What.
+        data: Bytes,
+    },
 }
 
 /// An agent of a former cluster is taken over by the one that goes on with its state.
@@ -122,9 +133,24 @@ pub enum Command {
         check: Option<CheckStatus>,
         /// The longest it may run.
         max_completion: Option<DurationMs>,
+        /// The executor that runs it; `None` for a task with a command.
+        executor: Option<InstanceId>,
         /// Why this agent cannot run it, found when the bytes were decoded.
         defect: Option<String>,
     },
+    /// Start this executor, at most once ever.
+    LaunchExecutor {
+        /// Which instance.
+        id: InstanceId,
+        /// An encoded `mesos.v1.FrameworkInfo`.
+        framework_info: Bytes,
+        /// An encoded `mesos.v1.ExecutorInfo`.
+        executor_info: Bytes,
+        /// How long it may take to end, when it says so itself.
+        shutdown_grace: Option<DurationMs>,
+    },
+    /// Have this executor end.
+    ShutdownExecutor(InstanceId),
     /// Kill that launch.
     Kill {
         /// Which launch.
@@ -173,6 +199,24 @@ pub enum AgentMessage {
         /// Highest command number durably noted.
         command_seq: u64,
     },
+    /// An executor is gone, after what its tasks had to tell.
+    ExecutorExit {
+        /// Number within the same stream as those of reports.
+        report_seq: u64,
+        /// Which instance.
+        executor: InstanceId,
+        /// How its process ended.
+        exit: Exit,
+        /// Highest command number durably noted.
+        command_seq: u64,
+    },
+    /// An executor speaks to its framework.
+    ExecutorMessage {
+        /// Which instance.
+        executor: InstanceId,
+        /// What.
+        data: Bytes,
+    },
     /// Answer to a ping.
     Pong {
         /// Highest command number durably noted.
@@ -188,6 +232,8 @@ pub enum AgentMessage {
         tasks: Vec<Report>,
         /// Whether they come with what was launched.
         inventory: bool,
+        /// Executors that have not ended, each with its encoded `mesos.v1.ExecutorInfo`.
+        executors: Vec<(InstanceId, Bytes)>,
     },
 }
 
@@ -202,6 +248,8 @@ pub struct Report {
     pub container: ContainerId,
     /// The process that watches it, once there is one.
     pub executor_pid: Option<u32>,
+    /// The executor that runs it; `None` for a task with a command.
+    pub executor: Option<InstanceId>,
     /// The oldest unacknowledged update; none only in a [`AgentMessage::Resync`].
     pub head: Option<Update>,
     /// State of the newest update.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use regency_types::{UpdateUuid, WallTime};
 
 use crate::durable::Record;
+use crate::executor::{ExecutorEvent, InstanceId};
 use crate::launch::{ContainerId, LaunchId};
 use crate::message::AgentMessage;
 
@@ -71,6 +72,9 @@ pub enum Action {
     Terminate(LaunchId),
     /// SIGKILL to the command's processes.
     Destroy(LaunchId),
+    /// Tell an executor, when it is still subscribed. May be lost with its stream: what counts is told
+    /// again at its next subscription.
+    Tell(InstanceId, ExecutorEvent),
     /// The launch is forgotten: what was kept beside its sandbox may go.
     Forget(LaunchId, ContainerId),
     /// End the agent.

@@ -1,5 +1,6 @@
 //! Status updates as the agent makes them.
 
+use bytes::Bytes;
 use regency_types::{TaskState, UpdateUuid, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,11 @@ pub enum Reason {
     AgentRestarted,
     /// REASON_CONTAINER_LAUNCH_FAILED: sandbox or process could not be made.
     ContainerLaunchFailed,
+    /// REASON_EXECUTOR_REGISTRATION_TIMEOUT: its executor never subscribed.
+    ExecutorRegistrationTimeout,
+    /// REASON_EXECUTOR_REREGISTRATION_TIMEOUT: its executor did not come back after a restart of the
+    /// agent.
+    ExecutorReregistrationTimeout,
     /// REASON_EXECUTOR_TERMINATED: what watched the command is gone, by a crash or a reboot.
     ExecutorTerminated,
     /// REASON_RECONCILIATION: the launch was withdrawn before it came here.
@@ -58,4 +64,6 @@ pub struct Update {
     pub check_status: Option<CheckStatus>,
     /// When the agent noticed.
     pub timestamp: WallTime,
+    /// The encoded `mesos.v1.TaskStatus` when an executor made it; empty when the agent did.
+    pub status: Bytes,
 }

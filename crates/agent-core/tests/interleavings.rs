@@ -14,6 +14,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (0u8..3, 0u8..4, any::<bool>()).prop_map(|(f, t, defect)| Op::Launch {
             framework: f, task: t, defect: defect && t == 3,
         }),
+        3 => (0u8..3, 0u8..4).prop_map(|(f, t)| Op::LaunchInside(f, t)),
+        3 => index.prop_map(Op::ExecutorSubscribes),
+        1 => index.prop_map(Op::ExecutorBreaks),
+        4 => (index, any::<u8>()).prop_map(|(i, what)| Op::ExecutorTells(i, what)),
         2 => index.prop_map(Op::Kill),
         1 => (0u8..3, 0u8..4).prop_map(|(f, t)| Op::KillUnseen(f, t)),
         1 => (0u8..3, 0u8..4).prop_map(|(f, t)| Op::DropUnseen(f, t)),

@@ -198,7 +198,7 @@ mod tests {
             Record::of(scheduler::Event::executor_ended(
                 agent_id.clone(),
                 executor_id.clone(),
-                9
+                Some(9)
             )),
             Record::Event(Event::ExecutorEnded {
                 agent_id: Some(agent_id),

@@ -5,12 +5,12 @@
 use bytes::Bytes;
 use regency_resources::{Milli, Resources};
 use regency_types::{
-    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, FrameworkId, Generation,
-    Incarnation, NodeId, OfferId, OperationKey, StreamId, TaskId, TaskKey, TaskState, Term,
-    UpdateUuid, WallTime,
+    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, ExecutorId, FrameworkId,
+    Generation, Incarnation, NodeId, OfferId, OperationKey, StreamId, TaskId, TaskKey, TaskState,
+    Term, UpdateUuid, WallTime,
 };
 
-use crate::model::{AgentSpec, FrameworkSpec};
+use crate::model::{AgentSpec, ExecutorKey, FrameworkSpec};
 
 /// One entry of the log: what is asked, and the leader's clocks when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,9 @@ pub enum Command {
     RaiseFeatureLevel(RaiseFeatureLevel),
     ApplyOperation(ApplyOperation),
     AcknowledgeOperation(AcknowledgeOperation),
+    EndExecutors(EndExecutors),
+    ResyncExecutors(ResyncExecutors),
+    ShutdownExecutor(ShutdownExecutor),
 }
 
 impl Command {
@@ -93,6 +96,9 @@ impl Command {
             Self::RaiseFeatureLevel(_) => "raise_feature_level",
             Self::ApplyOperation(_) => "apply_operation",
             Self::AcknowledgeOperation(_) => "acknowledge_operation",
+            Self::EndExecutors(_) => "end_executors",
+            Self::ResyncExecutors(_) => "resync_executors",
+            Self::ShutdownExecutor(_) => "shutdown_executor",
         }
     }
 
@@ -106,6 +112,7 @@ impl Command {
             Self::KillTask(c) => Some(&c.task.framework),
             Self::AcknowledgeUpdate(c) => Some(&c.task.framework),
             Self::AcknowledgeOperation(c) => Some(&c.operation.framework),
+            Self::ShutdownExecutor(c) => Some(&c.executor.framework),
             _ => None,
         }
     }
@@ -386,6 +393,19 @@ pub struct TaskSpec {
     pub resources: Resources,
     /// The encoded `mesos.v1.TaskInfo`.
     pub info: Bytes,
+    /// The executor that shall run it; `None` for a task with a command.
+    pub executor: Option<ExecutorSpec>,
+}
+
+/// The executor of a task to launch. It is started when there is none of that id on the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutorSpec {
+    /// Its id.
+    pub executor: ExecutorId,
+    /// What it needs besides its tasks.
+    pub resources: Resources,
+    /// The encoded `mesos.v1.ExecutorInfo`.
+    pub info: Bytes,
 }
 
 /// One operation of an ACCEPT.
@@ -546,4 +566,66 @@ pub struct AcknowledgeUpdate {
     pub agent: AgentId,
     /// Which update.
     pub uuid: UpdateUuid,
+}
+
+/// Executors of an agent are gone: what they used is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndExecutors {
+    /// Whose.
+    pub agent: AgentId,
+    /// Its checkpoint directory.
+    pub epoch: AgentEpoch,
+    /// Highest command number it durably noted.
+    pub command_seq: u64,
+    /// In ascending report number.
+    pub exits: Vec<ExecutorExit>,
+}
+
+/// The end of an executor as its agent tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutorExit {
+    /// Number in the agent's report stream.
+    pub report_seq: u64,
+    /// Which executor.
+    pub executor: ExecutorKey,
+    /// Which instance of it.
+    pub instance: Generation,
+    /// How its process ended, as `wait` tells it; `None` when nobody saw it.
+    pub status: Option<i32>,
+}
+
+/// All executors of an agent, when the pictures differ or it comes from another cluster. Goes before
+/// the picture of its tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResyncExecutors {
+    /// Whose.
+    pub agent: AgentId,
+    /// Its checkpoint directory.
+    pub epoch: AgentEpoch,
+    /// Highest command number it durably noted.
+    pub command_seq: u64,
+    /// Those that have not ended.
+    pub executors: Vec<ReportedExecutor>,
+}
+
+/// An executor within a [`ResyncExecutors`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedExecutor {
+    /// Which executor.
+    pub key: ExecutorKey,
+    /// Which instance of it.
+    pub instance: Generation,
+    /// What was launched, to take it over where it is not known; absent when that cannot be read.
+    pub spec: Option<ExecutorSpec>,
+    /// The role its resources were allocated to, when its description says so.
+    pub role: Option<String>,
+}
+
+/// A framework wants an executor to end, with all its tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShutdownExecutor {
+    /// Which.
+    pub executor: ExecutorKey,
+    /// Where.
+    pub agent: AgentId,
 }

@@ -5,7 +5,7 @@
 
 use regency_types::{AgentId, FrameworkId, OfferId, OperationKey, StreamId, TaskKey};
 
-use crate::model::{MasterStatus, RefusedOperation};
+use crate::model::{ExecutorKey, MasterStatus, RefusedOperation};
 
 /// Why the leader closes a framework's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,16 @@ pub enum Effect {
     SendFailure {
         /// Which agent.
         agent: AgentId,
+    },
+    /// Tell the framework that an executor of it is gone. *Again:* not, as in Mesos; the statuses of
+    /// its tasks tell what was lost with it.
+    SendExecutorExit {
+        /// Which executor.
+        executor: ExecutorKey,
+        /// Where it was.
+        agent: AgentId,
+        /// How its process ended, when anybody saw it.
+        status: Option<i32>,
     },
     /// Send the agent the commands it has not been sent. *Again:* an attachment is sent all
     /// commands above the agent's cursor.

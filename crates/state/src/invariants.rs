@@ -73,6 +73,11 @@ impl State {
         for task in self.tasks.values().filter(|t| !t.is_terminal()) {
             *used.entry(&task.agent).or_default() += &task.resources;
         }
+        for agent in self.agents.values() {
+            for executor in agent.executors.values() {
+                *used.entry(&agent.id).or_default() += &executor.resources;
+            }
+        }
         for offer in self.offers.values() {
             *offered.entry(&offer.agent).or_default() += &offer.resources;
         }
@@ -81,8 +86,8 @@ impl State {
             let offered = offered.remove(&agent.id).unwrap_or_default();
             check(
                 used == agent.allocated,
-                "allocated is the sum of the tasks",
-                || format!("{}: {} kept, {used} in tasks", agent.id, agent.allocated),
+                "allocated is the sum of tasks and executors",
+                || format!("{}: {} kept, {used} in use", agent.id, agent.allocated),
             )?;
             check(
                 offered == agent.offered,
@@ -127,6 +132,29 @@ impl State {
                 || agent.id.to_string(),
             )?;
             self.check_outbox(agent)?;
+            self.check_executors(agent)?;
+        }
+        Ok(())
+    }
+
+    /// Each executor has its framework, and its launch was or will be sent.
+    fn check_executors(&self, agent: &Agent) -> Result<(), Violation> {
+        for (key, executor) in &agent.executors {
+            let sent = executor.launch_seq <= agent.confirmed_seq;
+            let waits = matches!(
+                agent.outbox.get(&executor.launch_seq),
+                Some(AgentCommand::LaunchExecutor { executor: waiting, instance })
+                    if waiting == key && *instance == executor.instance
+            );
+            let holds = executor.key == *key
+                && self.frameworks.contains_key(&key.framework)
+                && executor.instance.0 <= self.counters.generation
+                && (sent || waits);
+            check(
+                holds,
+                "an executor is its framework's and on its way",
+                || format!("{}: {key}#{}", agent.id, executor.instance),
+            )?;
         }
         Ok(())
     }

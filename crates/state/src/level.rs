@@ -7,9 +7,9 @@
 //! | level | adds |
 //! |---|---|
 //! | 1 | all that was there before there were levels |
-//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`] |
+//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`] |
 
-use crate::command::{Command, Operation};
+use crate::command::{Command, LaunchSpec, Operation};
 
 /// The highest level that this program supports.
 pub const FEATURE_LEVEL: u32 = 2;
@@ -50,14 +50,27 @@ impl Command {
             // Proposed when all members support the level it names, and thus know it.
             | Self::RaiseFeatureLevel(_) => FEATURE_LEVEL_FIRST,
             Self::AcceptOffers(c) => {
-                let converts = |operation: &Operation| matches!(operation, Operation::Convert(_));
-                if c.operations.iter().any(converts) {
+                if c.operations.iter().any(is_of_level_2) {
                     2
                 } else {
                     FEATURE_LEVEL_FIRST
                 }
             }
-            Self::ReportStateHash(_) | Self::ApplyOperation(_) | Self::AcknowledgeOperation(_) => 2,
+            Self::ReportStateHash(_)
+            | Self::ApplyOperation(_)
+            | Self::AcknowledgeOperation(_)
+            | Self::EndExecutors(_)
+            | Self::ResyncExecutors(_)
+            | Self::ShutdownExecutor(_) => 2,
         }
+    }
+}
+
+fn is_of_level_2(operation: &Operation) -> bool {
+    let in_executor =
+        |task: &LaunchSpec| matches!(task, LaunchSpec::Valid(spec) if spec.executor.is_some());
+    match operation {
+        Operation::Convert(_) => true,
+        Operation::Launch(tasks) => tasks.iter().any(in_executor),
     }
 }

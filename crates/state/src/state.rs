@@ -12,8 +12,8 @@ use regency_types::{
 use crate::bounds;
 use crate::command::{MasterInfo, ReportStateHash};
 use crate::model::{
-    Agent, Ancestor, CompletedFramework, ConsumedOffer, Consumption, FinishedOperation, Framework,
-    MasterStatus, Offer, RefusedOperation, StatusRecord, Task,
+    Agent, Ancestor, CompletedFramework, ConsumedOffer, Consumption, Executor, FinishedOperation,
+    Framework, MasterStatus, Offer, RefusedOperation, StatusRecord, Task,
 };
 
 /// Numbers that are handed out once and never again.
@@ -163,6 +163,18 @@ impl State {
                 framework: id.clone(),
                 task: task.clone(),
             })
+        })
+    }
+
+    /// The executors of a framework, in the order of their agents.
+    pub fn executors_of<'a>(
+        &'a self,
+        framework: &'a FrameworkId,
+    ) -> impl Iterator<Item = (&'a AgentId, &'a Arc<Executor>)> {
+        self.agents.values().flat_map(move |agent| {
+            let executors = agent.executors.values();
+            let own = executors.filter(move |e| e.key.framework == *framework);
+            own.map(move |executor| (&agent.id, executor))
         })
     }
 
@@ -368,12 +380,12 @@ impl State {
         true
     }
 
-    fn free(&mut self, agent: &AgentId, resources: &Resources) {
+    pub(crate) fn free(&mut self, agent: &AgentId, resources: &Resources) {
         if let Some(agent) = self.agent_mut(agent) {
             agent.allocated = agent
                 .allocated
                 .checked_sub(resources)
-                .expect("what is allocated on an agent contains each of its tasks");
+                .expect("what is allocated on an agent contains all that runs there");
         }
     }
 
@@ -542,7 +554,7 @@ impl State {
                     agent: agent.id.clone(),
                     shortage,
                 })?;
-            agent.allocated = Resources::default();
+            agent.allocated = agent.executors.values().map(|e| &e.resources).sum();
             agent.offered = Resources::default();
             agent.tasks = OrdSet::new();
             agent.offers = OrdSet::new();

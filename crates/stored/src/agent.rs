@@ -2,12 +2,13 @@
 
 use imbl::{OrdMap, OrdSet};
 use regency_resources::Resources;
-use regency_state::model::{Agent, AgentCommand, AgentPhase, AgentSpec};
+use regency_state::model::{Agent, AgentCommand, AgentPhase, AgentSpec, ExecutorKey};
 use regency_types::{
     AgentEpoch, BootId, ClusterTime, DurationMs, Generation, TaskKey, UpdateUuid, WallTime,
 };
 
 use crate::StoredError;
+use crate::executor::load_executors;
 use crate::field::{Stored, chosen, id, load_u128, required, store_u128};
 use crate::proto;
 
@@ -56,6 +57,7 @@ impl Stored for Agent {
             command_seq,
             confirmed_seq,
             outbox,
+            executors,
             allocated: _,
             offered: _,
             tasks: _,
@@ -89,6 +91,7 @@ impl Stored for Agent {
                 .collect(),
             inventory_due: *inventory_due,
             checkpointed: (!checkpointed.is_empty()).then(|| checkpointed.store()),
+            executors: executors.values().map(|e| e.store()).collect(),
         }
     }
 
@@ -120,6 +123,7 @@ impl Stored for Agent {
             command_seq: message.command_seq,
             confirmed_seq: message.confirmed_seq,
             outbox: load_outbox(message.confirmed_seq, message.command_seq, message.outbox)?,
+            executors: load_executors(message.executors)?,
             allocated: Resources::default(),
             offered: Resources::default(),
             tasks: OrdSet::new(),
@@ -198,10 +202,23 @@ fn store_command(seq: u64, command: &AgentCommand) -> proto::AgentCommand {
                 volume: Some(volume.store()),
             })
         }
+        AgentCommand::LaunchExecutor { executor, instance } => {
+            stored::Command::LaunchExecutor(of_executor(executor, *instance))
+        }
+        AgentCommand::ShutdownExecutor { executor, instance } => {
+            stored::Command::ShutdownExecutor(of_executor(executor, *instance))
+        }
     };
     proto::AgentCommand {
         seq,
         command: Some(command),
+    }
+}
+
+fn of_executor(executor: &ExecutorKey, instance: Generation) -> proto::agent_command::Executor {
+    proto::agent_command::Executor {
+        executor: Some(executor.store()),
+        instance: instance.0,
     }
 }
 
@@ -225,6 +242,14 @@ fn load_command(message: proto::AgentCommand) -> Result<(u64, AgentCommand), Sto
             task: TaskKey::load(required(m.task, "AgentCommand.Acknowledge.task")?)?,
             generation: Generation(m.generation),
             uuid: UpdateUuid(load_u128(&m.uuid, "AgentCommand.Acknowledge.uuid")?),
+        },
+        stored::Command::LaunchExecutor(m) => AgentCommand::LaunchExecutor {
+            executor: ExecutorKey::load(required(m.executor, "AgentCommand.Executor.executor")?)?,
+            instance: Generation(m.instance),
+        },
+        stored::Command::ShutdownExecutor(m) => AgentCommand::ShutdownExecutor {
+            executor: ExecutorKey::load(required(m.executor, "AgentCommand.Executor.executor")?)?,
+            instance: Generation(m.instance),
         },
         stored::Command::ShutdownFramework(m) => AgentCommand::ShutdownFramework {
             framework: id(m.framework, "AgentCommand.ShutdownFramework.framework")?,

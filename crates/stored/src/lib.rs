@@ -12,6 +12,7 @@
 mod agent;
 mod command;
 mod error;
+mod executor;
 mod field;
 mod framework;
 mod offer;

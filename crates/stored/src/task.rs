@@ -2,7 +2,7 @@
 
 use regency_resources::Resources;
 use regency_state::model::{
-    MasterStatus, PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate,
+    MasterStatus, PendingKill, StatusReason, StatusRecord, Task, TaskExecutor, UnackedUpdate,
 };
 use regency_types::{ClusterTime, DurationMs, Generation, TaskKey, UpdateUuid, WallTime};
 
@@ -81,6 +81,7 @@ impl Stored for Task {
             name,
             info,
             resources,
+            executor,
             launch_seq,
             state,
             state_before_unreachable,
@@ -116,6 +117,7 @@ impl Stored for Task {
             statuses: store_all(statuses),
             launched_ms: launched.0,
             lost: *lost,
+            executor: executor.as_ref().map(Stored::store),
         }
     }
 
@@ -131,6 +133,7 @@ impl Stored for Task {
             name: message.name,
             info: message.info,
             resources: Resources::load(required(message.resources, "Task.resources")?)?,
+            executor: message.executor.map(TaskExecutor::load).transpose()?,
             launch_seq: message.launch_seq,
             state: load_task_state(message.state, "Task.state")?,
             state_before_unreachable: optional_task_state(

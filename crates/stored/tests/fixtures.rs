@@ -58,6 +58,10 @@ fn states_of_version_1_are_read() {
     let operated = decode_state(&read("state-operated.bin")).unwrap();
     assert_eq!(operated, samples::operated());
     assert_eq!(operated.to_parts(), samples::operated().to_parts());
+    assert_eq!(
+        decode_state(&read("state-executing.bin")),
+        Ok(samples::executing())
+    );
     assert_eq!(decode_state(&read("state-empty.bin")), Ok(State::default()));
 }
 

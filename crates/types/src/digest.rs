@@ -7,7 +7,7 @@
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::{Generation, TaskKey, TaskState, UpdateUuid};
+use crate::{ExecutorId, FrameworkId, Generation, TaskKey, TaskState, UpdateUuid};
 
 /// Version of the digest's content.
 pub const VERSION: u32 = 1;
@@ -50,6 +50,21 @@ impl DigestBuilder {
                 self.hasher.update(&uuid.0.to_be_bytes());
             }
         }
+    }
+
+    /// Adds one executor that has not ended, after all tasks, in ascending order of framework, id and
+    /// instance.
+    pub fn executor(
+        &mut self,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+        instance: Generation,
+    ) {
+        // No task begins like this: it would have a framework id of that length.
+        self.hasher.update(&u64::MAX.to_le_bytes());
+        self.text(framework.as_str());
+        self.text(executor.as_str());
+        self.hasher.update(&instance.0.to_le_bytes());
     }
 
     fn text(&mut self, text: &str) {

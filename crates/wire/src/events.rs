@@ -124,14 +124,18 @@ impl Event {
         }
     }
 
-    /// An executor ended with a wait status, as `wait(2)` gives it.
+    /// An executor ended with a wait status, as `wait(2)` gives it, when anybody saw that.
     #[must_use]
-    pub fn executor_ended(agent_id: AgentId, executor_id: ExecutorId, wait_status: i32) -> Self {
+    pub fn executor_ended(
+        agent_id: AgentId,
+        executor_id: ExecutorId,
+        wait_status: Option<i32>,
+    ) -> Self {
         Self {
             failure: Some(Failure {
                 agent_id: Some(agent_id),
                 executor_id: Some(executor_id),
-                status: Some(wait_status),
+                status: wait_status,
             }),
             ..Self::of(Type::Failure)
         }

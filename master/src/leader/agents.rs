@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use regency_state::model::ExecutorKey;
 use regency_types::AgentId;
 use tokio::sync::mpsc;
 
@@ -21,12 +23,20 @@ pub(crate) enum Signal {
     Over,
 }
 
+/// What a framework says to one of its executors.
+#[derive(Debug)]
+pub(crate) struct ToExecutor {
+    pub(crate) executor: ExecutorKey,
+    pub(crate) data: Bytes,
+}
+
 /// One attachment as the leader knows it.
 #[derive(Debug)]
 struct Attachment {
     /// Tells attachments of one agent apart.
     generation: u64,
     signals: mpsc::Sender<Signal>,
+    messages: mpsc::Sender<ToExecutor>,
 }
 
 impl Attachment {
@@ -64,6 +74,7 @@ impl Attachments {
         &self,
         agent: AgentId,
         signals: mpsc::Sender<Signal>,
+        messages: mpsc::Sender<ToExecutor>,
         now_ms: u64,
     ) -> Option<u64> {
         let mut inner = self.lock();
@@ -78,6 +89,7 @@ impl Attachments {
             Attachment {
                 generation,
                 signals,
+                messages,
             },
         ) {
             old.tell(Signal::Superseded);
@@ -120,6 +132,18 @@ impl Attachments {
     /// The agents attached.
     pub(crate) fn attached(&self) -> std::collections::BTreeSet<AgentId> {
         self.lock().attached.keys().cloned().collect()
+    }
+
+    /// Passes a message on to an executor; drops it when the agent is not attached here or does not
+    /// keep up.
+    pub(crate) fn pass_on(&self, agent: &AgentId, message: ToExecutor) {
+        let sent = match self.lock().attached.get(agent) {
+            Some(attachment) => attachment.messages.try_send(message).is_ok(),
+            None => false,
+        };
+        if !sent {
+            tracing::debug!(agent_id = %agent, "a message to an executor was dropped");
+        }
     }
 
     /// Has the agent's commands sent.

@@ -112,6 +112,9 @@ fn framework_view(state: &State, framework: &Framework, connected: bool) -> Fram
     for task in state.tasks_of(framework).filter(|t| !t.is_terminal()) {
         charge(&task.role, &task.resources);
     }
+    for (_, executor) in state.executors_of(&framework.id) {
+        charge(&executor.role, &executor.resources);
+    }
     for offer in framework.offers.iter().filter_map(|id| state.offer(*id)) {
         charge(&offer.role, &offer.resources);
     }

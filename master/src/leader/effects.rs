@@ -79,6 +79,16 @@ fn execute(leader: &Leader, state: &State, effect: &Effect) {
                 stream.send(&event);
             }
         }
+        Effect::SendExecutorExit {
+            executor,
+            agent,
+            status,
+        } => {
+            if let Some(stream) = leader.streams.get(&executor.framework) {
+                let id = (&executor.executor).into();
+                stream.send(&Event::executor_ended(agent.into(), id, *status));
+            }
+        }
         Effect::SyncAgent { agent } => leader.attachments.sync(agent),
         Effect::DetachAgent { agent } => leader.attachments.remove(agent),
         Effect::CloseStream {

@@ -29,7 +29,7 @@ use regency_runtime::Clock;
 use regency_types::{ClusterId, Term};
 use tokio::sync::{Notify, watch};
 
-pub(crate) use agents::{Attachments, Signal};
+pub(crate) use agents::{Attachments, Signal, ToExecutor};
 pub(crate) use stream::FrameworkStream;
 pub(crate) use streams::Streams;
 pub(crate) use supervise::{LeaderWatch, supervise};

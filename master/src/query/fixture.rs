@@ -6,13 +6,14 @@ use prost::Message;
 use regency_resources::Resources;
 use regency_state::model::{AgentSpec, Capabilities, FrameworkSpec};
 use regency_state::{
-    AcceptOffers, AcknowledgeUpdate, Applied, ApplyReports, BeginTerm, Command, IssueOffers,
-    LaunchSpec, MarkAgentUnreachable, MasterInfo, OfferPlan, Operation, Outcome, Proposal,
-    RegisterAgent, ReportedUpdate, State, SubscribeFramework, SuspectAgents, TaskReport, TaskSpec,
+    AcceptOffers, AcknowledgeUpdate, Applied, ApplyReports, BeginTerm, Command, ExecutorSpec,
+    IssueOffers, LaunchSpec, MarkAgentUnreachable, MasterInfo, OfferPlan, Operation, Outcome,
+    Proposal, RegisterAgent, ReportedUpdate, State, SubscribeFramework, SuspectAgents, TaskReport,
+    TaskSpec,
 };
 use regency_types::{
-    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, FrameworkId, Incarnation,
-    NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
+    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, ExecutorId, FrameworkId,
+    Incarnation, NodeId, OfferId, StreamId, TaskId, TaskKey, TaskState, Term, UpdateUuid, WallTime,
 };
 use regency_wire::v1::value::{Text, Type};
 use regency_wire::v1::{
@@ -248,6 +249,7 @@ impl Cluster {
                     name: info.name.clone(),
                     resources: resources(what),
                     info: info.encode_to_vec().into(),
+                    executor: None,
                 })
             })
             .collect();
@@ -266,6 +268,50 @@ impl Cluster {
                 n_refused: 0
             }
         );
+    }
+
+    /// Launches a task that uses `what` in an executor that uses half a processor.
+    pub(crate) fn launch_in_executor(
+        &mut self,
+        framework: &FrameworkId,
+        agent: &AgentId,
+        task: &str,
+        what: &str,
+        executor: &str,
+    ) {
+        let own = resources("cpus:0.5");
+        let offer = self.offer(
+            framework,
+            "eng",
+            agent,
+            &(&own + &resources(what)).to_string(),
+        );
+        let info = v1::ExecutorInfo {
+            executor_id: v1::ExecutorId {
+                value: executor.to_owned(),
+            },
+            name: Some("the runner".to_owned()),
+            ..v1::ExecutorInfo::default()
+        };
+        let outcome = self.ok(Command::AcceptOffers(AcceptOffers {
+            framework: framework.clone(),
+            offers: vec![Some(offer)],
+            operations: vec![Operation::Launch(vec![LaunchSpec::Valid(TaskSpec {
+                task: TaskId::new(task).expect("a test's id is valid"),
+                agent: agent.clone(),
+                name: task.to_owned(),
+                resources: resources(what),
+                info: Self::task_info(task).encode_to_vec().into(),
+                executor: Some(ExecutorSpec {
+                    executor: ExecutorId::new(executor).expect("a test's id is valid"),
+                    resources: own,
+                    info: info.encode_to_vec().into(),
+                }),
+            })])],
+            refuse: DurationMs(0),
+            content: 43,
+        }));
+        assert!(matches!(outcome, Outcome::Accepted { n_launched: 1, .. }));
     }
 
     /// A task without anything special.

@@ -75,6 +75,9 @@ pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
             AgentPhase::Registered => {
                 agents[usize::from(!view.is_attached(agent))] += 1;
                 total.add(&agent.total);
+                for executor in agent.executors.values() {
+                    used.add(&executor.resources);
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod operation;
 pub mod reconcile;
 pub mod status;
 
+mod executor;
 mod resource;
 mod role;
 mod task;

@@ -44,7 +44,12 @@ pub fn encode(state: &State, offer: &Offer) -> Option<v1::Offer> {
             role.map(String::as_str),
         ),
         attributes: info.attributes,
-        executor_ids: Vec::new(),
+        executor_ids: agent
+            .executors
+            .keys()
+            .filter(|key| key.framework == offer.framework)
+            .map(|key| (&key.executor).into())
+            .collect(),
         unavailability: None,
         allocation_info: role.map(|role| allocation(role)),
     })

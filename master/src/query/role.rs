@@ -43,6 +43,16 @@ pub(crate) fn totals<'a>(view: &View<'a>) -> BTreeMap<&'a str, RoleTotals<'a>> {
             .filter(|entry| entry.key.reservations.is_empty());
         add(&mut role.allocated_unreserved, &unreserved);
     }
+    for agent in view.state.agents().filter(|agent| agent.is_registered()) {
+        for executor in agent.executors.values() {
+            let role = roles.entry(&executor.role).or_default();
+            add(&mut role.allocated, &executor.resources);
+            let unreserved = executor
+                .resources
+                .filter(|entry| entry.key.reservations.is_empty());
+            add(&mut role.allocated_unreserved, &unreserved);
+        }
+    }
     for offer in view.state.offers() {
         add(
             &mut roles.entry(&offer.role).or_default().offered,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use regency_resources::Resources;
 use regency_state::State;
-use regency_state::model::{Agent, Framework, Offer, Task};
+use regency_state::model::{Agent, Executor, Framework, Offer, Task};
 use regency_types::TaskState;
 
 /// Resources by the role they are allocated to.
@@ -13,7 +13,7 @@ pub(crate) type ByRole<'a> = BTreeMap<&'a str, Resources>;
 /// What is used and what is offered.
 #[derive(Debug, Default)]
 pub(crate) struct Usage<'a> {
-    /// By tasks that run or are about to.
+    /// By executors, and by tasks that run or are about to.
     pub(crate) used: ByRole<'a>,
     /// By outstanding offers.
     pub(crate) offered: ByRole<'a>,
@@ -25,6 +25,11 @@ impl<'a> Usage<'a> {
         let mut usage = Self::default();
         for task in state.tasks_of(framework) {
             usage.add_task(task);
+        }
+        for (agent, executor) in state.executors_of(&framework.id) {
+            if state.agent(agent).is_some_and(|a| a.is_registered()) {
+                usage.add_executor(executor);
+            }
         }
         for offer in &framework.offers {
             if let Some(offer) = state.offer(*offer) {
@@ -42,6 +47,9 @@ impl<'a> Usage<'a> {
                 usage.add_task(task);
             }
         }
+        for executor in agent.executors.values().filter(|_| agent.is_registered()) {
+            usage.add_executor(executor);
+        }
         for offer in &agent.offers {
             if let Some(offer) = state.offer(*offer) {
                 usage.add_offer(offer);
@@ -54,6 +62,10 @@ impl<'a> Usage<'a> {
         if uses_resources(task) {
             *self.used.entry(&task.role).or_default() += &task.resources;
         }
+    }
+
+    fn add_executor(&mut self, executor: &'a Executor) {
+        *self.used.entry(&executor.role).or_default() += &executor.resources;
     }
 
     fn add_offer(&mut self, offer: &'a Offer) {

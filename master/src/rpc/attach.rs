@@ -12,20 +12,23 @@ use regency_rpc::proto::regency::agent::v1::master_message::Message as ToAgent;
 use regency_rpc::proto::regency::agent::v1::refused::Reason;
 use regency_state::model::Agent;
 use regency_state::{
-    ApplyReports, Command, Outcome, Refusal, RegisterAgent, ReregisterAgent, ResyncAgent,
-    TakeInventory,
+    ApplyReports, Command, EndExecutors, Outcome, Refusal, RegisterAgent, ReregisterAgent,
+    ResyncAgent, ResyncExecutors, TakeInventory,
 };
 use regency_types::{AgentEpoch, AgentId};
+use regency_wire::v1::scheduler::Event;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert;
+use super::{convert, executor};
 use crate::leader::{Leader, LeaderWatch, PING_INTERVAL, PING_TIMEOUT, Signal};
 use crate::metrics;
 
 /// Messages to an agent that may wait for it to read.
 const OUTGOING_MAX: usize = 64;
+/// Messages of frameworks to executors that may wait; more of them are dropped.
+const MESSAGES_MAX: usize = 64;
 /// Commands in one message.
 const COMMANDS_MAX: usize = 256;
 /// Reports of one agent in one entry.
@@ -194,11 +197,12 @@ impl Session<'_> {
             return Ok(());
         };
         let (signals, mut signalled) = mpsc::channel(4);
+        let (messages, mut spoken) = mpsc::channel(MESSAGES_MAX);
         let now_ms = self.leader.clock.monotonic_ms();
-        let Some(generation) = self
-            .leader
-            .attachments
-            .attach(agent.clone(), signals, now_ms)
+        let Some(generation) =
+            self.leader
+                .attachments
+                .attach(agent.clone(), signals, messages, now_ms)
         else {
             return Ok(());
         };
@@ -273,6 +277,14 @@ impl Session<'_> {
                     }
                     Some(Signal::Over) => return Ok(()),
                 },
+                Some(message) = spoken.recv() => {
+                    let message = wire::ExecutorMessage {
+                        framework_id: message.executor.framework.to_string(),
+                        executor_id: message.executor.executor.to_string(),
+                        data: message.data,
+                    };
+                    self.outbox.send(ToAgent::ExecutorMessage(message)).await?;
+                }
                 _ = ping.tick() => {
                     let age = self.leader.consensus.last_quorum_ack();
                     let quorum_ack_age_ms =
@@ -457,6 +469,36 @@ impl Session<'_> {
                 }
                 Ok(goes_on)
             }
+            FromAgent::ExecutorExits(exits) => {
+                let command_seq = exits.command_seq;
+                let parsed: Result<_, _> = exits.exits.into_iter().map(executor::exit).collect();
+                let exits = match parsed {
+                    Ok(exits) => exits,
+                    Err(error) => {
+                        self.outbox.refuse(Reason::BadInfo, error, None).await;
+                        return Ok(ends);
+                    }
+                };
+                let command = EndExecutors {
+                    agent: agent.clone(),
+                    epoch,
+                    command_seq,
+                    exits,
+                };
+                self.commit(Command::EndExecutors(command)).await
+            }
+            FromAgent::ExecutorMessage(message) => {
+                self.pass_on(agent, message);
+                Ok(goes_on)
+            }
+            FromAgent::Resync(resync)
+                if self
+                    .resync_executors(agent, epoch, &resync)
+                    .await?
+                    .is_break() =>
+            {
+                Ok(ends)
+            }
             FromAgent::Resync(resync) if resync.inventory => {
                 let state = self.leader.state();
                 let tasks = resync.tasks.into_iter();
@@ -506,6 +548,47 @@ impl Session<'_> {
         }
     }
 
+    /// An executor speaks to its framework: sent at once or never, as in Mesos.
+    fn pass_on(&self, agent: &AgentId, message: wire::ExecutorMessage) {
+        let Ok(speaker) = executor::speaker(&message) else {
+            return;
+        };
+        if let Some(stream) = self.leader.streams.get(&speaker.framework) {
+            let executor = (&speaker.executor).into();
+            stream.send(&Event::message(agent.into(), executor, message.data));
+        }
+    }
+
+    /// Commits which executors the agent has. Without any on either side there is nothing to say.
+    async fn resync_executors(
+        &self,
+        agent: &AgentId,
+        epoch: AgentEpoch,
+        resync: &wire::Resync,
+    ) -> Result<std::ops::ControlFlow<()>, Gone> {
+        let state = self.leader.state();
+        let record = state.state.agent(agent);
+        if resync.executors.is_empty() && record.is_none_or(|a| a.executors.is_empty()) {
+            return Ok(std::ops::ControlFlow::Continue(()));
+        }
+        let reported = resync.executors.iter().cloned();
+        let reported = reported.map(|one| executor::reported(one, resync.inventory));
+        let executors = match reported.collect() {
+            Ok(executors) => executors,
+            Err(error) => {
+                self.outbox.refuse(Reason::BadInfo, error, None).await;
+                return Ok(std::ops::ControlFlow::Break(()));
+            }
+        };
+        let command = ResyncExecutors {
+            agent: agent.clone(),
+            epoch,
+            command_seq: resync.command_seq,
+            executors,
+        };
+        self.commit(Command::ResyncExecutors(command)).await
+    }
+
     /// Commits what the agent said, then tells it how far it is committed.
     async fn commit(&self, command: Command) -> Result<std::ops::ControlFlow<()>, Gone> {
         match self.leader.consensus.propose(command).await {
@@ -545,7 +628,7 @@ impl Session<'_> {
         };
         let mut commands = Vec::new();
         for (seq, command) in record.outbox.range(*sent + 1..) {
-            let Some(command) = convert::command(&applied.state, *seq, command) else {
+            let Some(command) = convert::command(&applied.state, record, *seq, command) else {
                 tracing::error!(agent_id = %agent, command_seq = seq, "a command names nothing");
                 break;
             };

@@ -12,6 +12,8 @@ use regency_types::{
 use regency_wire::v1;
 use regency_wire::{ContentType, resources};
 
+use super::executor::instance;
+
 /// Why an agent's message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MessageError {
@@ -25,7 +27,7 @@ pub(crate) enum MessageError {
     },
 }
 
-fn wrong(field: &'static str, reason: impl ToString) -> MessageError {
+pub(super) fn wrong(field: &'static str, reason: impl ToString) -> MessageError {
     MessageError::Field {
         field,
         reason: reason.to_string(),
@@ -185,13 +187,19 @@ fn launched(
         name: task.name,
         resources: allocated.resources,
         info: info.to_vec().into(),
+        executor: task.executor.as_ref().and_then(super::executor::spec),
     };
     Some((spec, allocated.role))
 }
 
 /// A command of the agent's stream, with everything the agent needs for it. `None` when the state
 /// does not hold what it names, which an invariant excludes.
-pub(crate) fn command(state: &State, seq: u64, command: &AgentCommand) -> Option<wire::Command> {
+pub(crate) fn command(
+    state: &State,
+    agent: &Agent,
+    seq: u64,
+    command: &AgentCommand,
+) -> Option<wire::Command> {
     use wire::command::Command;
     let command = match command {
         AgentCommand::Launch { task, generation } => {
@@ -202,6 +210,10 @@ pub(crate) fn command(state: &State, seq: u64, command: &AgentCommand) -> Option
                 generation: generation.0,
                 framework_info: framework.spec.info.clone(),
                 task_info: record.info.clone(),
+                executor: record
+                    .executor
+                    .as_ref()
+                    .map(|runs| instance(&task.framework, &runs.executor, runs.instance)),
             })
         }
         AgentCommand::DropLaunch { task, generation } => Command::DropLaunch(wire::DropLaunch {
@@ -243,6 +255,31 @@ pub(crate) fn command(state: &State, seq: u64, command: &AgentCommand) -> Option
                 volume: volume.encode_to_vec().into(),
             })
         }
+        AgentCommand::LaunchExecutor {
+            executor,
+            instance: n,
+        } => {
+            let there = agent.executors.get(executor);
+            let name = instance(&executor.framework, &executor.executor, *n);
+            match there.filter(|there| there.instance == *n) {
+                Some(there) => Command::LaunchExecutor(wire::LaunchExecutor {
+                    executor: Some(name),
+                    framework_info: state.framework(&executor.framework)?.spec.info.clone(),
+                    executor_info: there.info.clone(),
+                }),
+                // It went with its framework. The agent shuts down what it does not know of without
+                // more ado.
+                None => Command::ShutdownExecutor(wire::ShutdownExecutor {
+                    executor: Some(name),
+                }),
+            }
+        }
+        AgentCommand::ShutdownExecutor {
+            executor,
+            instance: n,
+        } => Command::ShutdownExecutor(wire::ShutdownExecutor {
+            executor: Some(instance(&executor.framework, &executor.executor, *n)),
+        }),
     };
     Some(wire::Command {
         command_seq: seq,
@@ -262,6 +299,9 @@ pub(crate) fn digest(state: &State, agent: &Agent) -> Digest {
                 task.unacked.as_ref().map(|u| u.uuid),
             );
         }
+    }
+    for (key, executor) in &agent.executors {
+        digest.executor(&key.framework, &key.executor, executor.instance);
     }
     digest.finish()
 }

@@ -2,5 +2,6 @@
 
 mod attach;
 mod convert;
+mod executor;
 
 pub(crate) use attach::AttachService;

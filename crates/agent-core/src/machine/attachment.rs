@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use regency_types::{AgentId, DurationMs};
 
-use crate::durable::Record;
+use crate::durable::{Record, Task};
+use crate::executor::{Executor, ExecutorPhase};
 use crate::launch::LaunchId;
 use crate::message::{Adoption, AgentMessage, Fence, MasterMessage, Refusal, Report};
 use crate::step::{Action, Cx, StopReason, StreamNo};
 
-use super::{Core, commands, processes};
+use super::{Core, commands, executors, processes};
 
 /// Most reports in one message; the rest goes into the next one.
 pub(super) const REPORTS_PER_MESSAGE_MAX: usize = 256;
@@ -167,10 +168,15 @@ pub(super) fn received(
     match message {
         MasterMessage::Commands(batch) => commands::follow(core, batch, cx),
         // Kept nowhere: the next attachment names the committed number again.
-        MasterMessage::ReportsCommitted(_) => {}
+        MasterMessage::ReportsCommitted(seq) => executors::forget_committed(core, seq, cx),
         MasterMessage::Ping { quorum_ack_age } => ping(core, quorum_ack_age, cx),
         MasterMessage::ResyncRequest { inventory } => resync(core, stream, inventory, cx),
         MasterMessage::Shutdown(why) => removed(core, why, cx),
+        MasterMessage::ExecutorMessage {
+            framework,
+            executor,
+            data,
+        } => executors::message(core, &framework, &executor, data, cx),
         MasterMessage::Attached { .. } | MasterMessage::Refused { .. } => {}
     }
 }
@@ -220,6 +226,8 @@ fn attach(
     core.connection = Connection::Attached(attached);
     if applied > core.durable.report_seq {
         renumber(core, applied, cx);
+    } else {
+        executors::forget_committed(core, applied, cx);
     }
 }
 
@@ -330,11 +338,9 @@ pub(super) fn stop_when_empty(core: &mut Core, cx: &mut Cx<'_>) {
     let Some(why) = &core.removed else {
         return;
     };
-    let runs = core
-        .durable
-        .tasks
-        .values()
-        .any(super::super::durable::Task::is_started);
+    let durable = &core.durable;
+    let runs = durable.tasks.values().any(Task::is_started)
+        || durable.executors.values().any(Executor::is_started);
     if !core.stopped && !runs {
         let reason = StopReason::Removed(why.clone());
         stop(core, reason, cx);
@@ -368,7 +374,14 @@ fn resync(core: &mut Core, stream: StreamNo, inventory: bool, cx: &mut Cx<'_>) {
             Some(report)
         })
         .collect();
+    let executors = durable
+        .executors
+        .iter()
+        .filter(|(_, executor)| !executor.silent && !executor.is_ended())
+        .map(|(id, executor)| (id.clone(), executor.info.clone()))
+        .collect();
     let resync = AgentMessage::Resync {
+        executors,
         report_seq: durable.report_seq,
         command_seq: durable.command_seq,
         tasks,
@@ -389,6 +402,7 @@ fn report(core: &Core, id: &LaunchId, report_seq: u64) -> Option<Report> {
         id: id.clone(),
         container: task.launch.container,
         executor_pid: task.executor_pid,
+        executor: task.launch.executor.clone(),
         head: task.updates.front().cloned(),
         latest_state: task.latest_state,
         task_info: Bytes::new(),
@@ -410,27 +424,53 @@ pub(super) fn flush(core: &mut Core, cx: &mut Cx<'_>) {
         return;
     };
     let stream = attached.stream;
-    let news: Vec<Report> = core
+    let command_seq = core.durable.command_seq;
+    let mut messages = Vec::new();
+    let mut reports = Vec::new();
+    for (report_seq, id) in core
         .reports
         .range(attached.sent_report_seq.saturating_add(1)..)
-        .filter_map(|(report_seq, id)| report(core, id, *report_seq))
+    {
+        // In the order of the numbers, or the masters would take the lower ones for old news.
+        if let Some(exit) = executor_exit(core, id, *report_seq) {
+            messages.extend(reports_message(&mut reports, command_seq));
+            messages.push(exit);
+            continue;
+        }
         // Everything acknowledged: the masters know more of it than a report could say.
-        .filter(|report| report.head.is_some())
-        .collect();
-    let command_seq = core.durable.command_seq;
+        let report = report(core, id, *report_seq);
+        reports.extend(report.filter(|report| report.head.is_some()));
+        if reports.len() == REPORTS_PER_MESSAGE_MAX {
+            messages.extend(reports_message(&mut reports, command_seq));
+        }
+    }
+    messages.extend(reports_message(&mut reports, command_seq));
     let report_seq = core.durable.report_seq;
     if let Some(attached) = core.connection.attached_mut() {
         attached.sent_report_seq = attached.sent_report_seq.max(report_seq);
     }
-    let mut news = news.into_iter().peekable();
-    while news.peek().is_some() {
-        let reports = news.by_ref().take(REPORTS_PER_MESSAGE_MAX).collect();
-        cx.act(Action::Send(
-            stream,
-            AgentMessage::Reports {
-                reports,
-                command_seq,
-            },
-        ));
+    for message in messages {
+        cx.act(Action::Send(stream, message));
+    }
+}
+
+/// A message with these reports, when there are any.
+fn reports_message(reports: &mut Vec<Report>, command_seq: u64) -> Option<AgentMessage> {
+    let reports = std::mem::take(reports);
+    (!reports.is_empty()).then_some(AgentMessage::Reports {
+        reports,
+        command_seq,
+    })
+}
+
+fn executor_exit(core: &Core, id: &LaunchId, report_seq: u64) -> Option<AgentMessage> {
+    match core.durable.executors.get(id)?.phase {
+        ExecutorPhase::Ended(exit) => Some(AgentMessage::ExecutorExit {
+            report_seq,
+            executor: id.clone(),
+            exit,
+            command_seq: core.durable.command_seq,
+        }),
+        ExecutorPhase::Intended | ExecutorPhase::Started(_) => None,
     }
 }

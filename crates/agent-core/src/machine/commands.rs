@@ -9,7 +9,7 @@ use crate::message::{Command, Numbered};
 use crate::step::{Action, Cx};
 use crate::update::Reason;
 
-use super::{Core, News, attachment, processes};
+use super::{Core, News, attachment, executors, processes};
 
 /// Follows a batch in order. What was noted before is skipped; a gap means that this stream and
 /// the agent disagree on what was said, so the attachment is made anew from the cursors.
@@ -39,6 +39,7 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
             health,
             check,
             max_completion,
+            executor,
             defect,
         } => {
             let launch = Launch {
@@ -50,6 +51,7 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
                 health,
                 check,
                 max_completion,
+                executor,
             };
             start(core, launch, framework_info, defect, cx);
         }
@@ -57,6 +59,13 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
         Command::Acknowledge { id, uuid } => acknowledge(core, &id, uuid, cx),
         Command::ShutdownFramework(framework) => shutdown_framework(core, &framework, cx),
         Command::DestroyVolume(volume) => cx.step.destroy(volume),
+        Command::LaunchExecutor {
+            id,
+            framework_info,
+            executor_info,
+            shutdown_grace,
+        } => executors::launch(core, id, executor_info, framework_info, shutdown_grace, cx),
+        Command::ShutdownExecutor(id) => executors::shutdown(core, &id, None, cx),
         Command::DropLaunch(id) => {
             let news = News::agent(
                 TaskState::Dropped,
@@ -64,6 +73,7 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
                 "Launch was withdrawn before it reached the agent",
             );
             bury(core, id, news, cx);
+            executors::end_when_all_idle(core, cx);
         }
     }
 }
@@ -76,6 +86,7 @@ fn start(
     cx: &mut Cx<'_>,
 ) {
     let id = launch.id.clone();
+    let executor = launch.executor.clone();
     // A launch in the table was started, or buried; either way it is not started now.
     if core.durable.tasks.contains_key(&id) {
         return;
@@ -100,7 +111,10 @@ fn start(
             );
             core.update(&id, news, cx);
         }
-        None => cx.act(Action::Prepare(id)),
+        None => match executor {
+            Some(instance) => executors::queue(core, &id, &instance, cx),
+            None => cx.act(Action::Prepare(id)),
+        },
     }
 }
 
@@ -126,6 +140,7 @@ fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
         health: None,
         check: None,
         max_completion: None,
+        executor: None,
     };
     let framework_info = bytes::Bytes::new();
     core.record(
@@ -152,8 +167,18 @@ fn kill(core: &mut Core, id: &LaunchId, grace: Option<DurationMs>, cx: &mut Cx<'
     match task.phase {
         Phase::Ended => {}
         Phase::Intended => {
+            let executor = task.launch.executor.clone();
             core.update(id, during_launch(), cx);
-            cx.act(Action::Abort(id.clone()));
+            match executor {
+                Some(instance) => executors::end_when_idle(core, &instance, cx),
+                None => cx.act(Action::Abort(id.clone())),
+            }
+        }
+        Phase::HandedOver => {
+            let grace = grace.unwrap_or(task.launch.kill_grace);
+            if let Some(instance) = task.launch.executor.clone() {
+                executors::kill(core, id, &instance, grace, cx);
+            }
         }
         Phase::Started(_) => {
             let grace = grace.unwrap_or(task.launch.kill_grace);
@@ -204,7 +229,18 @@ fn shutdown_framework(core: &mut Core, framework: &FrameworkId, cx: &mut Cx<'_>)
             )
         })
         .collect();
+    let aborted: Vec<_> = core
+        .durable
+        .executors
+        .iter()
+        .filter(|(id, executor)| id.key.framework == *framework && !executor.is_started())
+        .map(|(id, executor)| (id.clone(), executor.report_seq, executor.container))
+        .collect();
     core.record(Record::FrameworkGone(framework.clone(), grace), cx);
+    for (id, report_seq, container) in aborted {
+        cx.act(Action::Abort(id.clone()));
+        core.forgotten(&id, report_seq, container, cx);
+    }
     for (id, phase, report_seq, container) in mine {
         core.reports.remove(&report_seq);
         match phase {
@@ -213,7 +249,9 @@ fn shutdown_framework(core: &mut Core, framework: &FrameworkId, cx: &mut Cx<'_>)
                 cx.act(Action::Abort(id.clone()));
                 core.forgotten(&id, report_seq, container, cx);
             }
-            Phase::Ended => core.forgotten(&id, report_seq, container, cx),
+            // They go with their executor.
+            Phase::HandedOver | Phase::Ended => core.forgotten(&id, report_seq, container, cx),
         }
     }
+    executors::shutdown_all(core, Some(framework), cx);
 }

@@ -3,23 +3,27 @@
 //! * `attachment`: which master is listened to, and what it is told.
 //! * `commands`: what a command does to the table of launches.
 //! * `checks`: what checks find, and what runs too long.
+//! * `executors`: what happens to executors, and between them and their tasks.
 //! * `processes`: what the life of a process does to it, and the timers of kills.
 //! * `recovery`: what a restart makes of the table.
 
 mod attachment;
 mod checks;
 mod commands;
+mod executors;
 mod processes;
 mod recovery;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use regency_types::{BootId, DurationMs, TaskState};
 
 use crate::check::{CheckStatus, Finding};
 use crate::durable::{Durable, ProcessRef, Record};
+use crate::executor::{ExecutorUpdate, InstanceId, Subscription};
 use crate::exit::Exit;
 use crate::launch::LaunchId;
 use crate::message::{Fence, MasterMessage};
@@ -39,14 +43,21 @@ pub struct Timing {
     pub shutdown_grace: DurationMs,
     /// Until a SIGKILL that showed no effect is repeated.
     pub destroy_retry: DurationMs,
+    /// Until an executor that was started must have subscribed.
+    pub registration_timeout: DurationMs,
+    /// Until an executor must have subscribed again after a restart of the agent.
+    pub reregistration_timeout: DurationMs,
 }
 
 impl Timing {
     /// Five seconds of grace for the tasks of a framework that is gone (Mesos), five seconds
-    /// between two SIGKILLs.
+    /// between two SIGKILLs, a minute for an executor to subscribe (Mesos), twenty seconds for one
+    /// to come back: some wait fifteen between two tries.
     pub const STANDARD: Self = Self {
         shutdown_grace: DurationMs(5_000),
         destroy_retry: DurationMs(5_000),
+        registration_timeout: DurationMs(60_000),
+        reregistration_timeout: DurationMs(20_000),
     };
 }
 
@@ -69,6 +80,14 @@ pub enum Input {
     Found(LaunchId, Finding),
     /// The command's process is gone.
     Ended(LaunchId, Exit),
+    /// The executor subscribed; an earlier stream of it is over.
+    ExecutorSubscribed(InstanceId, Subscription),
+    /// The stream of the executor ended.
+    ExecutorUnsubscribed(InstanceId),
+    /// The executor has news of a task.
+    ExecutorUpdated(InstanceId, ExecutorUpdate),
+    /// The executor says something to its framework.
+    ExecutorSpoke(InstanceId, Bytes),
     /// Time passed.
     Tick,
 }
@@ -82,6 +101,10 @@ pub struct Core {
     reports: BTreeMap<u64, LaunchId>,
     connection: Connection,
     kills: BTreeMap<LaunchId, KillTimer>,
+    /// Executors with a stream.
+    subscribed: BTreeSet<InstanceId>,
+    /// Executors that must subscribe by then, and what their tasks are told when they do not.
+    awaited: BTreeMap<InstanceId, (u64, Reason)>,
     /// Health checks that go on.
     healths: BTreeMap<LaunchId, Health>,
     /// When launches have run too long.
@@ -99,14 +122,21 @@ impl Core {
             .tasks
             .iter()
             .filter(|(_, task)| task.report_seq > 0 && !task.silent)
-            .map(|(id, task)| (task.report_seq, id.clone()))
-            .collect();
+            .map(|(id, task)| (task.report_seq, id.clone()));
+        let ends = durable
+            .executors
+            .iter()
+            .filter(|(_, executor)| executor.is_ended())
+            .map(|(id, executor)| (executor.report_seq, id.clone()));
+        let reports = reports.chain(ends).collect();
         Self {
             durable,
             timing,
             reports,
             connection: Connection::Closed,
             kills: BTreeMap::new(),
+            subscribed: BTreeSet::new(),
+            awaited: BTreeMap::new(),
             healths: BTreeMap::new(),
             time_limits: BTreeMap::new(),
             removed: None,
@@ -151,8 +181,15 @@ impl Core {
             Input::Running(id) => processes::running(self, &id, cx),
             Input::Found(id, finding) => checks::found(self, &id, finding, cx),
             Input::Ended(id, exit) => processes::ended(self, &id, exit, cx),
+            Input::ExecutorSubscribed(id, subscription) => {
+                executors::subscribed(self, &id, subscription, cx);
+            }
+            Input::ExecutorUnsubscribed(id) => executors::unsubscribed(self, &id),
+            Input::ExecutorUpdated(id, update) => executors::update(self, &id, update, cx),
+            Input::ExecutorSpoke(id, data) => executors::spoke(self, &id, data, cx),
             Input::Tick => {
                 attachment::tick(self, cx);
+                executors::tick(self, cx);
                 checks::tick(self, cx);
                 processes::tick(self, cx);
             }
@@ -174,7 +211,9 @@ impl Core {
             .map(Attached::silence_deadline_ms);
         let kill = self.kills.values().map(|timer| timer.at_ms).min();
         let limit = self.time_limits.values().copied().min();
-        silence.into_iter().chain(kill).chain(limit).min()
+        let awaited = self.awaited.values().map(|(until, _)| *until).min();
+        let timers = silence.into_iter().chain(kill).chain(limit);
+        timers.chain(awaited).min()
     }
 
     /// Makes `record` part of this step and follows it.
@@ -212,6 +251,7 @@ impl Core {
             healthy,
             check_status,
             timestamp: cx.wall,
+            status: Bytes::new(),
         };
         let report_seq = self.next_report_seq(id);
         let id = id.clone();
@@ -229,6 +269,8 @@ impl Core {
     fn next_report_seq(&mut self, id: &LaunchId) -> u64 {
         if let Some(task) = self.durable.tasks.get(id) {
             self.reports.remove(&task.report_seq);
+        } else if let Some(executor) = self.durable.executors.get(id) {
+            self.reports.remove(&executor.report_seq);
         }
         let report_seq = self.durable.report_seq + 1;
         self.reports.insert(report_seq, id.clone());

@@ -9,7 +9,7 @@ use crate::launch::LaunchId;
 use crate::step::{Action, Cx};
 use crate::update::Reason;
 
-use super::{Core, News, attachment, checks};
+use super::{Core, News, attachment, checks, executors};
 
 /// When a kill goes on to the next, or the same, SIGKILL.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,9 @@ pub(super) struct KillTimer {
 }
 
 pub(super) fn prepared(core: &mut Core, id: &LaunchId, process: ProcessRef, cx: &mut Cx<'_>) {
+    if core.durable.executors.contains_key(id) {
+        return executors::prepared(core, id, process, cx);
+    }
     let waits = core
         .durable
         .tasks
@@ -33,6 +36,9 @@ pub(super) fn prepared(core: &mut Core, id: &LaunchId, process: ProcessRef, cx: 
 }
 
 pub(super) fn launch_failed(core: &mut Core, id: &LaunchId, message: String, cx: &mut Cx<'_>) {
+    if core.durable.executors.contains_key(id) {
+        return executors::launch_failed(core, id, &message, cx);
+    }
     let waits = core
         .durable
         .tasks
@@ -63,13 +69,16 @@ fn tell_running(core: &mut Core, id: &LaunchId, cx: &mut Cx<'_>) {
 }
 
 pub(super) fn ended(core: &mut Core, id: &LaunchId, exit: Exit, cx: &mut Cx<'_>) {
+    if core.durable.executors.contains_key(id) {
+        return executors::ended(core, id, exit, cx);
+    }
     core.kills.remove(id);
     checks::end(core, id);
     let Some(task) = core.durable.tasks.get(id) else {
         return;
     };
     match task.phase {
-        Phase::Ended => return,
+        Phase::HandedOver | Phase::Ended => return,
         // The process went before anybody could tell it to run the command.
         Phase::Intended => {
             return launch_failed(
@@ -176,7 +185,8 @@ pub(super) fn kill_everything(core: &mut Core, cx: &mut Cx<'_>) {
         .collect();
     for (id, phase, grace) in all {
         match phase {
-            Phase::Ended => {}
+            // Ended, or it ends with its executor.
+            Phase::HandedOver | Phase::Ended => {}
             Phase::Intended => {
                 let news = News::agent(
                     TaskState::Killed,
@@ -192,6 +202,7 @@ pub(super) fn kill_everything(core: &mut Core, cx: &mut Cx<'_>) {
             }
         }
     }
+    executors::shutdown_all(core, None, cx);
 }
 
 pub(super) fn tick(core: &mut Core, cx: &mut Cx<'_>) {

@@ -31,13 +31,21 @@ pub(super) fn recover(
     if core.durable.boot != Some(boot) {
         core.record(Record::Booted(boot), cx);
     }
+    // They first: what becomes of their tasks depends on them.
+    let executors: Vec<LaunchId> = core.durable.executors.keys().cloned().collect();
+    for id in executors {
+        super::executors::recover(core, &id, facts.get(&id).copied(), rebooted, cx);
+    }
     let ids: Vec<LaunchId> = core.durable.tasks.keys().cloned().collect();
     for id in ids {
         let Some(task) = core.durable.tasks.get(&id) else {
             continue;
         };
+        if task.launch.executor.is_some() {
+            continue;
+        }
         match task.phase {
-            Phase::Ended => {}
+            Phase::HandedOver | Phase::Ended => {}
             // Without a record of its process nobody can have let the command run.
             Phase::Intended => {
                 let message = "Agent restarted before the task was started";
@@ -71,7 +79,10 @@ fn gone(core: &mut Core, id: &LaunchId, cx: &mut Cx<'_>) {
     if silent {
         return processes::ended(core, id, Exit::Lost, cx);
     }
+    core.update(id, machine_restarted(), cx);
+}
+
+pub(super) fn machine_restarted() -> News {
     let message = "Agent's machine was restarted";
-    let news = News::agent(TaskState::Gone, Reason::ExecutorTerminated, message);
-    core.update(id, news, cx);
+    News::agent(TaskState::Gone, Reason::ExecutorTerminated, message)
 }

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use regency_agent_core::{Command, Durable, Exit, Input, LaunchId, Reason, Record, Task, Update};
+use regency_agent_core::{
+    Command, Durable, Executor, Exit, Input, LaunchId, Reason, Record, Task, Update,
+};
 use regency_types::TaskState;
 
 use super::{Known, Process, World};
@@ -15,7 +17,11 @@ impl World {
         }
         for id in self.processes_that(Process::Running) {
             let task = self.core.durable().tasks.get(&id);
-            assert!(task.is_some_and(Task::is_started), "{id} runs unnoticed");
+            let executor = self.core.durable().executors.get(&id);
+            assert!(
+                task.is_some_and(Task::is_started) || executor.is_some_and(Executor::is_started),
+                "{id} runs unnoticed"
+            );
         }
         // What a restart would rebuild is what the agent has.
         let mut durable = Durable::default();
@@ -41,6 +47,12 @@ impl World {
                 if self.kill_was_noted(&id) {
                     self.killed.insert(id.clone());
                 }
+                if self.is_executor(&id) {
+                    self.executor_finishes(&id);
+                    if self.processes.get(&id) != Some(&Process::Running) {
+                        continue;
+                    }
+                }
                 self.end(id, Exit::Exited(0));
             }
             let heads: VecDeque<_> = self.heads().into();
@@ -60,6 +72,11 @@ impl World {
             self.core.durable().tasks.is_empty(),
             "{:?}",
             self.core.durable().tasks
+        );
+        assert!(
+            self.core.durable().executors.is_empty(),
+            "{:?}",
+            self.core.durable().executors
         );
         assert!(self.core.durable().frameworks.is_empty());
         for id in &self.launched {

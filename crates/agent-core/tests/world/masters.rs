@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use regency_agent_core::message::Report;
 use regency_agent_core::{
-    AgentMessage, Command, Fence, Input, LaunchId, MasterMessage, Numbered, Record, StreamNo,
-    Update,
+    AgentMessage, Command, Fence, Input, InstanceId, LaunchId, MasterMessage, Numbered, Record,
+    StreamNo, Update,
 };
 use regency_agent_core::{CheckStatus, HealthRule};
 use regency_types::{
@@ -61,8 +61,14 @@ impl World {
                 );
             }
             AgentMessage::Resync {
-                report_seq, tasks, ..
+                report_seq,
+                command_seq,
+                tasks,
+                executors,
+                ..
             } => {
+                let named = executors.into_iter().map(|(id, _)| id).collect();
+                self.hear_all(&named, command_seq);
                 assert!(report_seq >= self.applied_report_seq);
                 self.applied_report_seq = report_seq;
                 self.sent_report_seq = report_seq;
@@ -71,8 +77,24 @@ impl World {
                         self.learn(&report, head);
                     }
                 }
+                self.say(stream, MasterMessage::ReportsCommitted(report_seq));
             }
             AgentMessage::Pong { .. } => {}
+            AgentMessage::ExecutorExit {
+                report_seq,
+                executor,
+                ..
+            } => {
+                assert!(report_seq > self.sent_report_seq, "{executor}");
+                self.sent_report_seq = report_seq;
+                self.applied_report_seq = report_seq;
+                self.hear_end(&executor);
+                self.say(
+                    stream,
+                    MasterMessage::ReportsCommitted(self.applied_report_seq),
+                );
+            }
+            AgentMessage::ExecutorMessage { .. } => panic!("no executor said anything"),
         }
     }
 
@@ -145,6 +167,10 @@ impl World {
     }
 
     pub(super) fn launch(id: LaunchId, defect: bool) -> Command {
+        Self::launch_in(id, defect, None)
+    }
+
+    pub(super) fn launch_in(id: LaunchId, defect: bool, executor: Option<InstanceId>) -> Command {
         let killing_state = id.key.framework.as_str() == "f0";
         let task = id.key.task.as_str().to_owned();
         Command::Launch {
@@ -160,6 +186,7 @@ impl World {
             }),
             check: (task == "t0").then_some(CheckStatus::Tcp(None)),
             max_completion: (task == "t1").then_some(DurationMs(2_000)),
+            executor,
             defect: defect.then(|| "cannot run".to_owned()),
         }
     }

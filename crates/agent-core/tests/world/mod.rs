@@ -2,13 +2,14 @@
 //! what was not synced, and crashes between any two of the driver's steps.
 
 mod checks;
+mod executors;
 mod masters;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use regency_agent_core::{
-    Action, CheckStatus, Command, ContainerId, Core, Cx, Durable, Exit, Finding, Input, LaunchId,
-    MasterMessage, Mint, ProcessFact, ProcessRef, Record, Step, StreamNo, Timing, Update,
+    Action, CheckStatus, Command, ContainerId, Core, Cx, Durable, Exit, Finding, Input, InstanceId,
+    LaunchId, MasterMessage, Mint, ProcessFact, ProcessRef, Record, Step, StreamNo, Timing, Update,
 };
 use regency_types::{
     BootId, ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid, WallTime,
@@ -26,6 +27,11 @@ pub(crate) enum Op {
     },
     Kill(u8),
     KillUnseen(u8, u8),
+    /// A task that an executor shall run.
+    LaunchInside(u8, u8),
+    ExecutorSubscribes(u8),
+    ExecutorBreaks(u8),
+    ExecutorTells(u8, u8),
     /// A launch that came before, or was buried, under a new number.
     LaunchAgain(u8),
     /// An acknowledgement that does not name the head.
@@ -123,6 +129,9 @@ pub(crate) struct World {
     delivered: usize,
     known: BTreeMap<LaunchId, Known>,
     launched: BTreeSet<LaunchId>,
+    /// The executor of each framework that the masters know of, with the number of its command.
+    instances: BTreeMap<FrameworkId, (InstanceId, u64)>,
+    memories: BTreeMap<InstanceId, executors::Memory>,
     gone: BTreeSet<FrameworkId>,
     applied_report_seq: u64,
     sent_report_seq: u64,
@@ -151,6 +160,8 @@ impl World {
             delivered: 0,
             known: BTreeMap::new(),
             launched: BTreeSet::new(),
+            instances: BTreeMap::new(),
+            memories: BTreeMap::new(),
             gone: BTreeSet::new(),
             applied_report_seq: 0,
             sent_report_seq: 0,
@@ -201,6 +212,7 @@ impl World {
     fn restart(&mut self) {
         self.run += 1;
         self.stream = None;
+        self.executors_lose_their_streams();
         for process in self.processes.values_mut() {
             // Whoever waits for its go sees the pipe close and ends without running.
             if matches!(process, Process::Preparing | Process::Ready) {
@@ -211,11 +223,13 @@ impl World {
         for record in self.disk.iter().flatten() {
             durable.apply(record);
         }
-        let facts = durable
-            .tasks
-            .iter()
-            .filter(|(_, task)| task.is_started())
-            .map(|(id, _)| {
+        let tasks = durable.tasks.iter().filter(|(_, task)| task.is_started());
+        let executors = durable.executors.iter();
+        let executors = executors.filter(|(_, executor)| executor.is_started());
+        let facts = tasks
+            .map(|(id, _)| id)
+            .chain(executors.map(|(id, _)| id))
+            .map(|id| {
                 let fact = match self.processes.get(id) {
                     Some(Process::Running) => ProcessFact::Alive,
                     Some(Process::Over(exit)) => ProcessFact::Ended(*exit),
@@ -284,12 +298,13 @@ impl World {
                     process != Some(&Process::Running),
                     "{id} runs and is forgotten"
                 );
-                let done = self.settled(&id);
+                let done = self.settled(&id) || self.is_executor(&id);
                 assert!(
                     gone || done,
                     "{id} is forgotten before its end was acknowledged"
                 );
             }
+            Action::Tell(id, event) => self.told(&id, event),
             Action::Stop(reason) => panic!("nobody removed the agent: {reason}"),
         }
     }
@@ -356,6 +371,10 @@ impl World {
                     self.log.push(Command::DropLaunch(id));
                 }
             }
+            Op::LaunchInside(framework, task) => self.launch_inside(framework, task),
+            Op::ExecutorSubscribes(index) => self.executor_subscribes(index),
+            Op::ExecutorBreaks(index) => self.executor_breaks(index),
+            Op::ExecutorTells(index, what) => self.executor_tells(index, what),
             Op::LaunchAgain(index) => {
                 let unsettled: Vec<_> = self
                     .launched
@@ -397,6 +416,7 @@ impl World {
             Op::ShutdownFramework(framework) => {
                 let framework = Self::key(framework, 0).framework;
                 if self.gone.insert(framework.clone()) {
+                    self.instances.remove(&framework);
                     self.log.push(Command::ShutdownFramework(framework));
                 }
             }

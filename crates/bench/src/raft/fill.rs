@@ -171,6 +171,7 @@ async fn launch(
             name: format!("service-{}", task % 500),
             resources: cpus(1),
             info: description("task", task),
+            executor: None,
         }));
     }
     let n_tasks = specs.len() as u64;

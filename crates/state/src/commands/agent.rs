@@ -63,6 +63,7 @@ pub(crate) fn register(state: &mut State, command: &RegisterAgent) -> Applied {
             command_seq: 0,
             confirmed_seq: 0,
             outbox: OrdMap::new(),
+            executors: OrdMap::new(),
             allocated: Resources::default(),
             offered: Resources::default(),
             tasks: OrdSet::new(),

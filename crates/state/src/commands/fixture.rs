@@ -152,6 +152,7 @@ impl Given {
             name: id.into(),
             resources: resources(what),
             info: Bytes::new(),
+            executor: None,
         })
     }
 

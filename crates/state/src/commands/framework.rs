@@ -13,6 +13,7 @@ use crate::command::{
     TeardownFramework,
 };
 use crate::commands::agent::withdraw_launches;
+use crate::commands::executor;
 use crate::effect::{CloseReason, Effect};
 use crate::model::{AgentCommand, CompletedFramework, Consumption, Framework, FrameworkPhase};
 use crate::outcome::{Outcome, Refusal};
@@ -250,6 +251,7 @@ fn remove(state: &mut State, id: &FrameworkId) -> Vec<Effect> {
         }
         state.complete_task(&key);
     }
+    agents.extend(executor::remove_all_of(state, id));
     for agent in agents {
         if let Some(record) = state.agent_mut(&agent) {
             withdraw_launches(record, |task| &task.framework == id);

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use regency_types::{AgentId, TaskState};
 
 use crate::apply::Applied;
-use crate::command::{InventoryTask, TakeInventory};
+use crate::command::{InventoryTask, TakeInventory, TaskReport, TaskSpec};
 use crate::commands::agent::{known, lose};
 use crate::commands::operation::make_room;
 use crate::commands::report::{acknowledge_stale, apply_one};
 use crate::effect::Effect;
-use crate::model::{AgentCommand, Framework, StatusReason, StatusRecord, Task};
+use crate::model::{
+    Agent, AgentCommand, ExecutorKey, Framework, StatusReason, StatusRecord, Task, TaskExecutor,
+};
 use crate::outcome::Outcome;
 use crate::state::State;
 
@@ -114,9 +116,10 @@ fn add(state: &mut State, agent: &AgentId, task: &InventoryTask) -> bool {
     {
         return false;
     }
-    let (role, launch_seq) = (
+    let (role, launch_seq, executor) = (
         role.clone().unwrap_or_else(|| role_of(framework)),
         record.confirmed_seq,
+        executor_of(record, report, spec),
     );
     if !make_room(state, agent, &spec.resources) {
         return false;
@@ -129,6 +132,7 @@ fn add(state: &mut State, agent: &AgentId, task: &InventoryTask) -> bool {
         name: spec.name.clone(),
         info: spec.info.clone(),
         resources: spec.resources.clone(),
+        executor,
         launch_seq,
         state: TaskState::Staging,
         state_before_unreachable: None,
@@ -148,6 +152,19 @@ fn add(state: &mut State, agent: &AgentId, task: &InventoryTask) -> bool {
     true
 }
 
+/// The executor that runs it, if it is one of those that were just taken over.
+fn executor_of(agent: &Agent, report: &TaskReport, spec: &TaskSpec) -> Option<TaskExecutor> {
+    let key = ExecutorKey {
+        framework: report.task.framework.clone(),
+        executor: spec.executor.as_ref()?.executor.clone(),
+    };
+    let executor = agent.executors.get(&key)?;
+    Some(TaskExecutor {
+        executor: key.executor,
+        instance: executor.instance,
+    })
+}
+
 /// Tasks of a framework with one role need not name it.
 fn role_of(framework: &Arc<Framework>) -> String {
     let first = framework.spec.roles.first();
@@ -159,7 +176,7 @@ mod tests {
     use regency_types::{AgentEpoch, ClusterId, FrameworkId, Generation, TaskKey};
 
     use super::*;
-    use crate::command::{ApplyReports, ChangeCluster, Command, TaskReport, TaskSpec};
+    use crate::command::{ApplyReports, ChangeCluster, Command};
     use crate::commands::fixture::{Given, resources, statuses};
 
     fn change(given: &mut Given) {
@@ -176,6 +193,7 @@ mod tests {
             agent: agent.clone(),
             name: "t".into(),
             resources: resources(what),
+            executor: None,
             info: Bytes::from_static(b"info"),
         }
     }

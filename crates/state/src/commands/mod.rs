@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod ancestry;
+pub(crate) mod executor;
 pub(crate) mod framework;
 pub(crate) mod hash;
 pub(crate) mod inventory;

@@ -16,6 +16,7 @@ use crate::command::{
     RescindOffers, TaskSpec,
 };
 use crate::commands::agent::launch_command;
+use crate::commands::executor;
 use crate::commands::operation;
 use crate::effect::Effect;
 use crate::model::{
@@ -368,16 +369,21 @@ fn why_not(
     if spec.resources.is_empty() {
         return Some("Task uses no resources".to_owned());
     }
-    if !cx.remaining.contains(&spec.resources) {
+    let left = match executor::left_for(state, framework, cx, spec) {
+        Ok(left) => left,
+        Err(reason) => return Some(reason),
+    };
+    if !left.contains(&spec.resources) {
         return Some(format!(
-            "Task uses more resources {} than available {}",
-            spec.resources, cx.remaining
+            "Task uses more resources {} than available {left}",
+            spec.resources
         ));
     }
     None
 }
 
 fn launch(state: &mut State, framework: &FrameworkId, cx: &mut AcceptCx, spec: &TaskSpec) {
+    let executor = executor::of_task(state, framework, cx, spec);
     cx.remaining = cx
         .remaining
         .checked_sub(&spec.resources)
@@ -394,6 +400,7 @@ fn launch(state: &mut State, framework: &FrameworkId, cx: &mut AcceptCx, spec: &
         name: spec.name.clone(),
         info: spec.info.clone(),
         resources: spec.resources.clone(),
+        executor,
         launch_seq: 0,
         state: TaskState::Staging,
         state_before_unreachable: None,

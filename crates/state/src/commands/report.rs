@@ -1,6 +1,7 @@
 //! What agents report of their tasks.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use regency_types::{AgentId, TaskKey, TaskState};
 
@@ -116,6 +117,15 @@ pub(crate) fn renumber(state: &mut State, id: &AgentId, noted: u64) {
                     task.launch_seq = noted;
                 }
             }
+            AgentCommand::LaunchExecutor { executor, instance } => {
+                // As with a launch.
+                if let Some(agent) = state.agent_mut(id)
+                    && let Some(executor) = agent.executors.get_mut(executor)
+                    && executor.instance == *instance
+                {
+                    Arc::make_mut(executor).launch_seq = noted;
+                }
+            }
             AgentCommand::Kill { task, .. } => {
                 let key = task.clone();
                 let seq = state.agent_mut(id).map(|agent| agent.push(command));
@@ -126,7 +136,8 @@ pub(crate) fn renumber(state: &mut State, id: &AgentId, noted: u64) {
             }
             AgentCommand::Acknowledge { .. }
             | AgentCommand::ShutdownFramework { .. }
-            | AgentCommand::DestroyVolume { .. } => {
+            | AgentCommand::DestroyVolume { .. }
+            | AgentCommand::ShutdownExecutor { .. } => {
                 if let Some(agent) = state.agent_mut(id) {
                     agent.push(command);
                 }

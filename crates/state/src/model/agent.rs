@@ -1,5 +1,7 @@
 //! An agent, and the durable stream of commands for it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 use regency_resources::Resources;
@@ -7,6 +9,8 @@ use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterTime, DurationMs, FrameworkId, Generation, OfferId,
     TaskKey, UpdateUuid, WallTime,
 };
+
+use super::executor::{Executor, ExecutorKey};
 
 /// How an agent describes itself: what a registration carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +88,21 @@ pub enum AgentCommand {
         /// The volume, one.
         volume: Resources,
     },
+    /// Start the executor, once. Comes right before the first launch of one of its tasks. When the
+    /// instance is gone meanwhile there is nothing to start.
+    LaunchExecutor {
+        /// Which executor.
+        executor: ExecutorKey,
+        /// Which instance of it.
+        instance: Generation,
+    },
+    /// The framework wants the executor to end.
+    ShutdownExecutor {
+        /// Which executor.
+        executor: ExecutorKey,
+        /// Which instance of it.
+        instance: Generation,
+    },
 }
 
 /// A registered agent.
@@ -120,7 +139,9 @@ pub struct Agent {
     pub confirmed_seq: u64,
     /// Commands above `confirmed_seq`, without gaps.
     pub outbox: OrdMap<u64, AgentCommand>,
-    /// Sum over its tasks that have not ended.
+    /// Executors on it, until it told that they are gone.
+    pub executors: OrdMap<ExecutorKey, Arc<Executor>>,
+    /// Sum over its executors and its tasks that have not ended.
     pub allocated: Resources,
     /// Sum over its outstanding offers.
     pub offered: Resources,

@@ -2,6 +2,7 @@
 
 mod agent;
 mod ancestor;
+mod executor;
 mod framework;
 mod offer;
 mod operation;
@@ -9,6 +10,7 @@ mod task;
 
 pub use agent::{Agent, AgentCommand, AgentPhase, AgentSpec};
 pub use ancestor::Ancestor;
+pub use executor::{Executor, ExecutorKey, TaskExecutor};
 pub use framework::{
     Capabilities, CompletedFramework, Filter, Framework, FrameworkPhase, FrameworkSpec,
 };

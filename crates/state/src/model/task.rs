@@ -6,6 +6,8 @@ use regency_types::{
     AgentId, ClusterTime, DurationMs, Generation, TaskKey, TaskState, UpdateUuid, WallTime,
 };
 
+use super::executor::TaskExecutor;
+
 /// The oldest update of a task that its framework has not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnackedUpdate {
@@ -52,6 +54,8 @@ pub struct Task {
     pub info: Bytes,
     /// What it uses until it ends.
     pub resources: Resources,
+    /// The executor that runs it; `None` for a task with a command.
+    pub executor: Option<TaskExecutor>,
     /// Number of its launch in the agent's command stream.
     pub launch_seq: u64,
     /// The newest state the masters know, in its partition-aware form.

@@ -45,6 +45,7 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::SendUpdate { .. } => "SendUpdate",
         Effect::SendStatus { .. } => "SendStatus",
         Effect::SendFailure { .. } => "SendFailure",
+        Effect::SendExecutorExit { .. } => "SendExecutorExit",
         Effect::SyncAgent { .. } => "SyncAgent",
         Effect::DetachAgent { .. } => "DetachAgent",
         Effect::CloseStream { .. } => "CloseStream",
@@ -84,7 +85,7 @@ fn histories_meet_every_command_refusal_effect_and_state() {
     // All but Internal, which no history may meet.
     assert_eq!(met.refused.len(), 16, "{:?}", met.refused);
     assert!(!met.refused.contains("Internal"));
-    assert_eq!(met.effects.len(), 11, "{:?}", met.effects);
+    assert_eq!(met.effects.len(), 12, "{:?}", met.effects);
     for state in [
         TaskState::Staging,
         TaskState::Starting,

@@ -1,7 +1,7 @@
 //! I1, the part that the masters decide: a launch is put into a command stream once, and what is
 //! in a stream changes in one way only: a launch that was not confirmed is withdrawn for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regency_state::model::{Agent, AgentCommand};
 use regency_types::{Generation, TaskKey};
@@ -12,6 +12,8 @@ use crate::Step;
 #[derive(Default)]
 pub(crate) struct Launches {
     newest: BTreeMap<TaskKey, Generation>,
+    /// Every executor ever launched.
+    executors: BTreeSet<Generation>,
 }
 
 impl Launches {
@@ -32,6 +34,11 @@ impl Launches {
             for (_, command) in agent.outbox.range(minted + 1..) {
                 if let AgentCommand::Launch { task, generation } = command {
                     self.launched(task, *generation)?;
+                }
+                if let AgentCommand::LaunchExecutor { executor, instance } = command
+                    && !self.executors.insert(*instance)
+                {
+                    return Err(format!("{executor} is launched twice as {instance}"));
                 }
             }
             given_up_launches_nothing(agent)?;

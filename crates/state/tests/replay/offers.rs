@@ -50,7 +50,8 @@ impl Offers {
             .iter()
             .flatten()
             .any(|id| step.before.offer(*id).is_some());
-        let launched = step.after.counters().generation - step.before.counters().generation;
+        let numbered = step.after.counters().generation - step.before.counters().generation;
+        let launched = numbered - n_new_executors(step);
         match &step.applied.verdict {
             Ok(Outcome::Accepted { n_launched, .. }) if fresh => {
                 if *n_launched != launched {
@@ -120,4 +121,12 @@ impl Offers {
         }
         Ok(())
     }
+}
+
+/// Executors that came with this entry; they have numbers of launches, too.
+fn n_new_executors(step: &Step<'_>) -> u64 {
+    let newest = step.before.counters().generation;
+    let agents = step.after.agents();
+    let executors = agents.flat_map(|agent| agent.executors.values());
+    executors.filter(|e| e.instance.0 > newest).count() as u64
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod ancestry;
+mod executor;
 mod framework;
 mod hash;
 mod inventory;
@@ -13,11 +14,11 @@ mod task;
 
 use regency_state::{
     AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, ApplyOperation, ApplyReports, BeginTerm,
-    ChangeCluster, ClearSuspicion, Command, DeclineOffers, ExpireFilters, ExpireFramework,
-    ExpireOffers, FrameworkDisconnected, IssueOffers, KillTask, MarkAgentUnreachable,
-    RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReregisterAgent, RescindOffers, ResyncAgent,
-    ReviveOffers, SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory,
-    TeardownFramework,
+    ChangeCluster, ClearSuspicion, Command, DeclineOffers, EndExecutors, ExpireFilters,
+    ExpireFramework, ExpireOffers, FrameworkDisconnected, IssueOffers, KillTask,
+    MarkAgentUnreachable, RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReregisterAgent,
+    RescindOffers, ResyncAgent, ResyncExecutors, ReviveOffers, ShutdownExecutor,
+    SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory, TeardownFramework,
 };
 
 use crate::StoredError;
@@ -55,6 +56,9 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::RaiseFeatureLevel(c) => Choice::RaiseFeatureLevel(c.store()),
         Command::ApplyOperation(c) => Choice::ApplyOperation(c.store()),
         Command::AcknowledgeOperation(c) => Choice::AcknowledgeOperation(c.store()),
+        Command::EndExecutors(c) => Choice::EndExecutors(c.store()),
+        Command::ResyncExecutors(c) => Choice::ResyncExecutors(c.store()),
+        Command::ShutdownExecutor(c) => Choice::ShutdownExecutor(c.store()),
     }
 }
 
@@ -94,5 +98,8 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::AcknowledgeOperation(m) => {
             Command::AcknowledgeOperation(AcknowledgeOperation::load(m)?)
         }
+        Choice::EndExecutors(m) => Command::EndExecutors(EndExecutors::load(m)?),
+        Choice::ResyncExecutors(m) => Command::ResyncExecutors(ResyncExecutors::load(m)?),
+        Choice::ShutdownExecutor(m) => Command::ShutdownExecutor(ShutdownExecutor::load(m)?),
     })
 }

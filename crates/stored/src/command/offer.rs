@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use regency_resources::Resources;
 use regency_state::{
-    AcceptOffers, ConversionSpec, DeclineOffers, ExpireOffers, IssueOffers, LaunchSpec, OfferPlan,
-    Operation, RescindOffers, TaskSpec,
+    AcceptOffers, ConversionSpec, DeclineOffers, ExecutorSpec, ExpireOffers, IssueOffers,
+    LaunchSpec, OfferPlan, Operation, RescindOffers, TaskSpec,
 };
 use regency_types::{AgentId, DurationMs, FrameworkId, OfferId};
 
@@ -202,6 +202,7 @@ impl Stored for TaskSpec {
             name: self.name.clone(),
             resources: Some(self.resources.store()),
             info: self.info.clone(),
+            executor: self.executor.as_ref().map(Stored::store),
         }
     }
 
@@ -212,6 +213,7 @@ impl Stored for TaskSpec {
             name: message.name,
             resources: Resources::load(required(message.resources, "TaskSpec.resources")?)?,
             info: message.info,
+            executor: message.executor.map(ExecutorSpec::load).transpose()?,
         })
     }
 }

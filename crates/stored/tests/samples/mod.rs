@@ -187,6 +187,7 @@ pub(crate) fn commands() -> Vec<Command> {
                     name: "one".into(),
                     resources: resources("cpus:0.1;mem:32"),
                     info: Bytes::from_static(b"task info"),
+                    executor: None,
                 }),
                 LaunchSpec::Invalid {
                     task_id: "a/b".into(),
@@ -253,6 +254,7 @@ pub(crate) fn commands() -> Vec<Command> {
                         name: "one".into(),
                         resources: resources("cpus:1;mem:32"),
                         info: Bytes::from_static(b"task info"),
+                        executor: None,
                     }),
                     role: role.map(Into::into),
                 })
@@ -267,6 +269,48 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::AcknowledgeOperation(AcknowledgeOperation {
             operation: operation_key("op-1"),
             uuid: UpdateUuid(79),
+        }),
+        Command::EndExecutors(EndExecutors {
+            agent: CLUSTER.agent_id(0),
+            epoch: AgentEpoch(101),
+            command_seq: 17,
+            exits: vec![
+                ExecutorExit {
+                    report_seq: 43,
+                    executor: executor_key(1),
+                    instance: Generation(6),
+                    status: Some(-9),
+                },
+                ExecutorExit {
+                    report_seq: 44,
+                    executor: executor_key(2),
+                    instance: Generation(7),
+                    status: None,
+                },
+            ],
+        }),
+        Command::ResyncExecutors(ResyncExecutors {
+            agent: CLUSTER.agent_id(0),
+            epoch: AgentEpoch(101),
+            command_seq: 17,
+            executors: vec![
+                ReportedExecutor {
+                    key: executor_key(1),
+                    instance: Generation(6),
+                    spec: Some(executor_spec()),
+                    role: Some("eng".into()),
+                },
+                ReportedExecutor {
+                    key: executor_key(2),
+                    instance: Generation(7),
+                    spec: None,
+                    role: None,
+                },
+            ],
+        }),
+        Command::ShutdownExecutor(ShutdownExecutor {
+            executor: executor_key(1),
+            agent: CLUSTER.agent_id(0),
         }),
     ]
 }
@@ -346,6 +390,40 @@ pub(crate) fn conversions() -> Command {
     })
 }
 
+fn executor_key(framework: u64) -> ExecutorKey {
+    ExecutorKey {
+        framework: CLUSTER.framework_id(framework),
+        executor: ExecutorId::new("e-1").expect("a sample's id is valid"),
+    }
+}
+
+fn executor_spec() -> ExecutorSpec {
+    ExecutorSpec {
+        executor: executor_key(1).executor,
+        resources: resources("cpus:0.1;mem:32"),
+        info: Bytes::from_static(b"executor info"),
+    }
+}
+
+/// An ACCEPT with a task that has an executor.
+fn accept_with_executor() -> Command {
+    let task = TaskSpec {
+        task: TaskId::new("t-1").expect("a sample's id is valid"),
+        agent: CLUSTER.agent_id(0),
+        name: "one".into(),
+        resources: resources("cpus:0.1;mem:32"),
+        info: Bytes::from_static(b"task info"),
+        executor: Some(executor_spec()),
+    };
+    Command::AcceptOffers(AcceptOffers {
+        framework: CLUSTER.framework_id(1),
+        offers: vec![Some(OfferId(1))],
+        operations: vec![Operation::Launch(vec![LaunchSpec::Valid(task)])],
+        refuse: DurationMs(5000),
+        content: 3,
+    })
+}
+
 /// The entry a command is stored in.
 pub(crate) fn proposal(command: Command) -> Proposal {
     Proposal {
@@ -364,6 +442,7 @@ fn task(key: TaskKey, generation: u64, state: TaskState) -> Task {
         name: "one".into(),
         info: Bytes::from_static(b"task info"),
         resources: resources("cpus:0.1;mem:32"),
+        executor: None,
         launch_seq: generation,
         state,
         state_before_unreachable: None,
@@ -428,6 +507,7 @@ fn agent(n: u64) -> Agent {
         command_seq: 12,
         confirmed_seq: 7,
         outbox: (8u64..).zip(commands).collect::<OrdMap<_, _>>(),
+        executors: OrdMap::new(),
         allocated: Resources::new(),
         offered: Resources::new(),
         tasks: OrdSet::new(),
@@ -642,6 +722,45 @@ pub(crate) fn operated() -> State {
     State::from_parts(parts).expect("the sample's records fit together")
 }
 
+/// A state with an executor that runs a task, and the commands about it.
+pub(crate) fn executing() -> State {
+    let mut parts = state().to_parts();
+    let instance = Generation(5);
+    parts.agents[0].executors = OrdMap::unit(
+        executor_key(1),
+        Arc::new(Executor {
+            key: executor_key(1),
+            instance,
+            role: "eng".into(),
+            info: Bytes::from_static(b"executor info"),
+            resources: resources("cpus:0.1;mem:32"),
+            launch_seq: 13,
+            shutdown: true,
+            launched: ClusterTime(5),
+        }),
+    );
+    parts.agents[0].command_seq = 14;
+    let executor = executor_key(1);
+    for (seq, command) in (13..).zip([
+        AgentCommand::LaunchExecutor {
+            executor: executor.clone(),
+            instance,
+        },
+        AgentCommand::ShutdownExecutor { executor, instance },
+    ]) {
+        parts.agents[0].outbox.insert(seq, command);
+    }
+    parts.tasks[0].executor = Some(TaskExecutor {
+        executor: executor_key(1).executor,
+        instance,
+    });
+    State::from_parts(Parts {
+        feature_level: 3,
+        ..parts
+    })
+    .expect("the sample's records fit together")
+}
+
 /// Everything a version of the format has a fixture of: file name and content.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = commands()
@@ -666,6 +785,14 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-descended.bin".to_owned(),
         regency_stored::encode_state(&descended()),
+    ));
+    all.push((
+        "command-accept_offers-executor.bin".to_owned(),
+        regency_stored::encode_proposal(&proposal(accept_with_executor())),
+    ));
+    all.push((
+        "state-executing.bin".to_owned(),
+        regency_stored::encode_state(&executing()),
     ));
     all.push((
         "state-raised.bin".to_owned(),

@@ -3,16 +3,17 @@
 use regency_resources::Milli;
 use regency_state::{
     AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, ApplyOperation, ApplyReports, BeginTerm,
-    ChangeCluster, ClearSuspicion, Command, ConversionSpec, DeclineOffers, ExpireFilters,
-    ExpireFramework, ExpireOffers, Feedback, FrameworkDisconnected, InventoryTask, IssueOffers,
-    KillTask, LaunchSpec, MarkAgentUnreachable, OfferPlan, Operation, RaiseFeatureLevel,
-    RegisterAgent, ReportStateHash, ReportedUpdate, ReregisterAgent, RescindOffers,
-    ResourceOperation, ResyncAgent, ReviveOffers, SubscribeFramework, SuppressOffers,
+    ChangeCluster, ClearSuspicion, Command, ConversionSpec, DeclineOffers, EndExecutors,
+    ExecutorExit, ExecutorSpec, ExpireFilters, ExpireFramework, ExpireOffers, Feedback,
+    FrameworkDisconnected, InventoryTask, IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable,
+    OfferPlan, Operation, RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReportedExecutor,
+    ReportedUpdate, ReregisterAgent, RescindOffers, ResourceOperation, ResyncAgent,
+    ResyncExecutors, ReviveOffers, ShutdownExecutor, SubscribeFramework, SuppressOffers,
     SuspectAgents, TakeInventory, TaskReport, TaskSpec, TeardownFramework,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
-use super::record::{agent_spec, framework_spec, master_info};
+use super::record::{agent_spec, executor_key, framework_spec, master_info};
 use super::{
     agent_id, bytes, duration, framework_id, generation, operation_key, resources, task_id,
     task_key, task_state, text, time, uuid,
@@ -20,7 +21,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 28;
+pub const N_COMMANDS: usize = 31;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -54,6 +55,9 @@ pub const fn place_of(command: &Command) -> usize {
         Command::RaiseFeatureLevel(_) => 25,
         Command::ApplyOperation(_) => 26,
         Command::AcknowledgeOperation(_) => 27,
+        Command::EndExecutors(_) => 28,
+        Command::ResyncExecutors(_) => 29,
+        Command::ShutdownExecutor(_) => 30,
     }
 }
 
@@ -141,7 +145,48 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
             operation: operation_key(rng),
             uuid: uuid(rng),
         }),
+        28..=30 => of_executor(rng, place),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
+    }
+}
+
+fn of_executor(rng: &mut Rng, place: usize) -> Command {
+    let agent = agent_id(rng);
+    match place {
+        28 => Command::EndExecutors(EndExecutors {
+            agent,
+            epoch: AgentEpoch(rng.wide_number()),
+            command_seq: rng.any_size(),
+            exits: rng.several(3, |rng| ExecutorExit {
+                report_seq: rng.any_size(),
+                executor: executor_key(rng),
+                instance: generation(rng),
+                status: rng.maybe(|rng| rng.any_size() as i32),
+            }),
+        }),
+        29 => Command::ResyncExecutors(ResyncExecutors {
+            agent,
+            epoch: AgentEpoch(rng.wide_number()),
+            command_seq: rng.any_size(),
+            executors: rng.several(3, |rng| ReportedExecutor {
+                key: executor_key(rng),
+                instance: generation(rng),
+                spec: rng.maybe(executor_spec),
+                role: rng.maybe(text),
+            }),
+        }),
+        _ => Command::ShutdownExecutor(ShutdownExecutor {
+            executor: executor_key(rng),
+            agent,
+        }),
+    }
+}
+
+fn executor_spec(rng: &mut Rng) -> ExecutorSpec {
+    ExecutorSpec {
+        executor: executor_key(rng).executor,
+        resources: resources(rng),
+        info: bytes(rng),
     }
 }
 
@@ -281,6 +326,7 @@ fn task_spec(rng: &mut Rng) -> TaskSpec {
         name: text(rng),
         resources: resources(rng),
         info: bytes(rng),
+        executor: rng.maybe(executor_spec),
     }
 }
 

@@ -8,15 +8,15 @@ use imbl::{OrdMap, OrdSet};
 use regency_resources::Resources;
 use regency_state::model::{
     Agent, AgentCommand, AgentPhase, AgentSpec, Ancestor, Capabilities, CompletedFramework,
-    ConsumedOffer, Consumption, Filter, FinishedOperation, Framework, FrameworkPhase,
-    FrameworkSpec, MasterStatus, Offer, PendingKill, RefusedOperation, StatusReason, StatusRecord,
-    Task, UnackedUpdate,
+    ConsumedOffer, Consumption, Executor, ExecutorKey, Filter, FinishedOperation, Framework,
+    FrameworkPhase, FrameworkSpec, MasterStatus, Offer, PendingKill, RefusedOperation,
+    StatusReason, StatusRecord, Task, TaskExecutor, UnackedUpdate,
 };
 use regency_state::{
     Counters, MasterInfo, Outcome, Parts, Refusal, ReportStateHash, TermRecord, Verdict,
 };
 use regency_types::{
-    AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Incarnation, NodeId, OfferId,
+    AgentEpoch, AgentId, BootId, ClusterId, ExecutorId, FrameworkId, Incarnation, NodeId, OfferId,
     OperationKey, StreamId, TaskKey, Term,
 };
 
@@ -196,6 +196,11 @@ fn agent(rng: &mut Rng) -> Agent {
         command_seq: confirmed_seq + waiting,
         confirmed_seq,
         outbox,
+        executors: rng
+            .several(3, executor)
+            .into_iter()
+            .map(|e| (e.key.clone(), Arc::new(e)))
+            .collect(),
         allocated: Resources::new(),
         offered: Resources::new(),
         tasks: OrdSet::new(),
@@ -203,13 +208,33 @@ fn agent(rng: &mut Rng) -> Agent {
     }
 }
 
+pub(super) fn executor_key(rng: &mut Rng) -> ExecutorKey {
+    ExecutorKey {
+        framework: framework_id(rng),
+        executor: ExecutorId::new(task_id(rng).as_str()).expect("ids of both kinds look alike"),
+    }
+}
+
+fn executor(rng: &mut Rng) -> Executor {
+    Executor {
+        key: executor_key(rng),
+        instance: generation(rng),
+        role: text(rng),
+        info: bytes(rng),
+        resources: resources(rng),
+        launch_seq: rng.any_size(),
+        shutdown: rng.chance(50),
+        launched: time(rng),
+    }
+}
+
 fn agent_command(rng: &mut Rng) -> AgentCommand {
     let (task, generation) = (task_key(rng), generation(rng));
-    match rng.below(6) {
+    match rng.below(8) {
         0 => AgentCommand::DestroyVolume {
             volume: resources(rng),
         },
-        5 => AgentCommand::Launch { task, generation },
+        6 => AgentCommand::Launch { task, generation },
         1 => AgentCommand::DropLaunch { task, generation },
         2 => AgentCommand::Kill {
             task,
@@ -220,6 +245,14 @@ fn agent_command(rng: &mut Rng) -> AgentCommand {
             task,
             generation,
             uuid: uuid(rng),
+        },
+        4 => AgentCommand::LaunchExecutor {
+            executor: executor_key(rng),
+            instance: generation,
+        },
+        5 => AgentCommand::ShutdownExecutor {
+            executor: executor_key(rng),
+            instance: generation,
         },
         _ => AgentCommand::ShutdownFramework {
             framework: framework_id(rng),
@@ -313,6 +346,10 @@ fn task(rng: &mut Rng) -> Task {
         name: text(rng),
         info: bytes(rng),
         resources: resources(rng),
+        executor: rng.maybe(|rng| TaskExecutor {
+            executor: executor_key(rng).executor,
+            instance: generation(rng),
+        }),
         launch_seq: rng.any_size(),
         state: task_state(rng),
         state_before_unreachable: rng.maybe(task_state),

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use regency_resources::{Milli, Resources};
-use regency_state::model::{AgentCommand, AgentSpec};
+use regency_state::model::{AgentCommand, AgentSpec, ExecutorKey};
 use regency_state::{
-    Applied, ApplyReports, Command, InventoryTask, Outcome, RegisterAgent, ReportedUpdate,
-    ReregisterAgent, ResyncAgent, State, TakeInventory, TaskReport, TaskSpec,
+    Applied, ApplyReports, Command, EndExecutors, ExecutorExit, ExecutorSpec, InventoryTask,
+    Outcome, RegisterAgent, ReportedExecutor, ReportedUpdate, ReregisterAgent, ResyncAgent,
+    ResyncExecutors, State, TakeInventory, TaskReport, TaskSpec,
 };
 use regency_types::{AgentEpoch, AgentId, BootId, Generation, TaskKey, TaskState};
 
@@ -25,6 +26,8 @@ pub(super) struct ImaginedAgent {
     noted_seq: u64,
     report_seq: u64,
     launches: BTreeMap<LaunchKey, ImaginedLaunch>,
+    /// Executors, with the number of the report of their end.
+    executors: BTreeMap<(ExecutorKey, Generation), Option<u64>>,
     /// Whether its picture differs from the masters' for all it knows.
     wants_resync: bool,
     /// A picture that was proposed, or will be, later than it was true.
@@ -50,6 +53,7 @@ impl ImaginedAgent {
             noted_seq: 0,
             report_seq: 0,
             launches: BTreeMap::new(),
+            executors: BTreeMap::new(),
             wants_resync: false,
             old_picture: None,
         }
@@ -94,12 +98,73 @@ impl ImaginedAgent {
         })
     }
 
-    /// Everything above `applied`, in the order of the numbers.
+    /// The first end of an executor above `applied`.
+    fn next_exit(&self, applied: u64) -> Option<ExecutorExit> {
+        let exits = self
+            .executors
+            .iter()
+            .filter_map(|(key, end)| Some((key, (*end)?)));
+        exits
+            .filter(|(_, report_seq)| *report_seq > applied)
+            .min_by_key(|(_, report_seq)| *report_seq)
+            .map(|((executor, instance), report_seq)| ExecutorExit {
+                report_seq,
+                executor: executor.clone(),
+                instance: *instance,
+                status: Some(0),
+            })
+    }
+
+    /// The first end of an executor above `applied`, when nothing comes before it.
+    fn end_executor(&self, id: &AgentId, applied: u64) -> Option<Command> {
+        let exit = self.next_exit(applied)?;
+        self.reports(applied).is_empty().then(|| {
+            Command::EndExecutors(EndExecutors {
+                agent: id.clone(),
+                epoch: self.epoch,
+                command_seq: self.noted_seq,
+                exits: vec![exit],
+            })
+        })
+    }
+
+    fn resync_executors(&self, id: AgentId) -> Command {
+        let living = self.executors.iter().filter(|(_, end)| end.is_none());
+        Command::ResyncExecutors(ResyncExecutors {
+            agent: id,
+            epoch: self.epoch,
+            command_seq: self.noted_seq,
+            executors: living
+                .map(|((key, instance), _)| ReportedExecutor {
+                    key: key.clone(),
+                    instance: *instance,
+                    spec: Some(ExecutorSpec {
+                        executor: key.executor.clone(),
+                        resources: Resources::of_scalar("cpus", Milli(250)),
+                        info: Bytes::new(),
+                    }),
+                    role: None,
+                })
+                .collect(),
+        })
+    }
+
+    fn executor_ends(&mut self, key: &(ExecutorKey, Generation)) {
+        if let Some(end @ None) = self.executors.get_mut(key) {
+            self.report_seq += 1;
+            *end = Some(self.report_seq);
+        }
+    }
+
+    /// Everything above `applied` and before the next end of an executor, in the order of the numbers.
     fn reports(&self, applied: u64) -> Vec<TaskReport> {
+        let end = self
+            .next_exit(applied)
+            .map_or(u64::MAX, |exit| exit.report_seq);
         let mut reports: Vec<TaskReport> = self
             .launches
             .iter()
-            .filter(|(_, l)| l.report_seq > applied && !l.updates.is_empty())
+            .filter(|(_, l)| l.report_seq > applied && l.report_seq < end && !l.updates.is_empty())
             .filter_map(|(key, l)| self.report_of(key, l.report_seq))
             .collect();
         reports.sort_by_key(|r| r.report_seq);
@@ -145,6 +210,9 @@ impl Workload {
             _ => {}
         }
         if known.inventory_due && known.is_registered() {
+            if self.rng.chance(50) {
+                return Some(self.agents[at].resync_executors(id));
+            }
             return Some(self.adopt(at, id, known.confirmed_seq));
         }
         if !known.is_registered() {
@@ -161,11 +229,21 @@ impl Workload {
         if self.rng.chance(60) {
             self.progress(at);
         }
+        if self.rng.chance(10) {
+            let executors: Vec<_> = self.agents[at].executors.keys().cloned().collect();
+            if let Some(key) = self.rng.pick(&executors) {
+                self.agents[at].executor_ends(key);
+            }
+        }
+        if self.rng.chance(4) {
+            return Some(self.agents[at].resync_executors(id));
+        }
         if self.agents[at].wants_resync {
             self.agents[at].wants_resync = false;
             return Some(self.agents[at].resync(id));
         }
-        self.report(at, id, known.report_seq)
+        let end = self.agents[at].end_executor(&id, known.report_seq);
+        end.or_else(|| self.report(at, id, known.report_seq))
     }
 
     /// Its reports, often not all of them, so that others come in between.
@@ -299,8 +377,18 @@ impl Workload {
             // Its data; the masters hear nothing of that.
             AgentCommand::DestroyVolume { .. } => {}
             AgentCommand::ShutdownFramework { framework } => {
-                let launches = &mut self.agents[at].launches;
-                launches.retain(|key, _| key.0.framework != framework);
+                let agent = &mut self.agents[at];
+                agent.launches.retain(|key, _| key.0.framework != framework);
+                agent
+                    .executors
+                    .retain(|key, _| key.0.framework != framework);
+            }
+            AgentCommand::LaunchExecutor { executor, instance } => {
+                let known = self.agents[at].executors.insert((executor, instance), None);
+                assert_eq!(known, None, "an executor is launched once");
+            }
+            AgentCommand::ShutdownExecutor { executor, instance } => {
+                self.agents[at].executor_ends(&(executor, instance));
             }
         }
     }
@@ -391,6 +479,7 @@ impl Workload {
                         name: "taken over".to_owned(),
                         resources: Resources::of_scalar("cpus", Milli::from_units(1)),
                         info: Bytes::new(),
+                        executor: None,
                     }),
                     report,
                     role: None,
@@ -437,6 +526,9 @@ impl Workload {
             }
             let agent = &self.agents[at];
             let reports = agent.reports(known.report_seq);
+            if let Some(end) = agent.end_executor(&known.id, known.report_seq) {
+                return Some(end);
+            }
             if !reports.is_empty() || agent.noted_seq > known.confirmed_seq {
                 return Some(Command::ApplyReports(ApplyReports {
                     agent: known.id.clone(),

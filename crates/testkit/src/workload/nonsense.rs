@@ -50,6 +50,22 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
                 garble_report(rng, &mut task.report);
             }
         }
+        Command::EndExecutors(c) => {
+            c.command_seq = number(rng, c.command_seq);
+            for exit in &mut c.exits {
+                exit.report_seq = number(rng, exit.report_seq);
+                exit.instance = Generation(number(rng, exit.instance.0));
+            }
+        }
+        Command::ResyncExecutors(c) => {
+            c.command_seq = number(rng, c.command_seq);
+            for executor in &mut c.executors {
+                executor.instance = Generation(number(rng, executor.instance.0));
+                if let Some(spec) = &mut executor.spec {
+                    spec.resources = arbitrary::resources(rng);
+                }
+            }
+        }
         Command::RegisterAgent(c) => c.spec.total = arbitrary::resources(rng),
         Command::ReregisterAgent(c) => c.spec.total = arbitrary::resources(rng),
         Command::SubscribeFramework(c) => garble_id(rng, &mut c.framework, state),
@@ -150,6 +166,9 @@ fn garble_tasks(rng: &mut Rng, tasks: &mut Vec<LaunchSpec>) {
             && rng.chance(30)
         {
             spec.resources = arbitrary::resources(rng);
+            if let Some(executor) = &mut spec.executor {
+                executor.resources = arbitrary::resources(rng);
+            }
         }
     }
 }

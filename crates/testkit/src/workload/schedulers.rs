@@ -6,12 +6,12 @@ use bytes::Bytes;
 use regency_resources::{Milli, Resources};
 use regency_state::model::{Capabilities, FrameworkSpec};
 use regency_state::{
-    AcceptOffers, AcknowledgeUpdate, Applied, Command, DeclineOffers, KillTask, LaunchSpec,
-    Operation, Outcome, ReviveOffers, State, SubscribeFramework, SuppressOffers, TaskSpec,
-    TeardownFramework,
+    AcceptOffers, AcknowledgeUpdate, Applied, Command, DeclineOffers, ExecutorSpec, KillTask,
+    LaunchSpec, Operation, Outcome, ReviveOffers, ShutdownExecutor, State, SubscribeFramework,
+    SuppressOffers, TaskSpec, TeardownFramework,
 };
 use regency_types::{
-    AgentId, DurationMs, FrameworkId, OfferId, StreamId, TaskId, TaskKey, UpdateUuid,
+    AgentId, DurationMs, ExecutorId, FrameworkId, OfferId, StreamId, TaskId, TaskKey, UpdateUuid,
 };
 
 use super::Workload;
@@ -95,6 +95,7 @@ impl Workload {
             })),
             60..=67 => Some(self.kill(id, state)),
             68..=71 => self.acknowledge_operation(&id, state),
+            72..=75 => self.shutdown(&id, state),
             _ => self.acknowledge(&id, state),
         }
     }
@@ -211,7 +212,31 @@ impl Workload {
             name: format!("task {n}"),
             resources,
             info: Bytes::from_static(b"task"),
+            executor: self.executor(),
         })
+    }
+
+    fn executor(&mut self) -> Option<ExecutorSpec> {
+        let n = self.rng.below(12);
+        (n < 3).then(|| ExecutorSpec {
+            executor: ExecutorId::new(format!("e{n}"))
+                .expect("a letter with a digit is a valid id"),
+            resources: Resources::of_scalar("cpus", Milli(250)),
+            // Seldom another one under the same id.
+            info: Bytes::from(if self.rng.chance(5) { "other" } else { "" }),
+        })
+    }
+
+    fn shutdown(&mut self, framework: &FrameworkId, state: &State) -> Option<Command> {
+        let there: Vec<_> = state
+            .executors_of(framework)
+            .map(|(agent, e)| (agent.clone(), e.key.clone()))
+            .collect();
+        let (agent, executor) = self.rng.pick(&there)?.clone();
+        Some(Command::ShutdownExecutor(ShutdownExecutor {
+            executor,
+            agent,
+        }))
     }
 
     fn decline(&mut self, framework: FrameworkId, offers: &[OfferId]) -> Command {

@@ -6,13 +6,14 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode, Uri};
 use prost::Message;
 use regency_runtime::IdMint;
+use regency_state::model::ExecutorKey;
 use regency_state::{
     AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, Command, DeclineOffers, KillTask,
-    Outcome, ReviveOffers, State, SuppressOffers, TeardownFramework, bounds,
+    Outcome, ReviveOffers, ShutdownExecutor, State, SuppressOffers, TeardownFramework, bounds,
 };
 use regency_types::{
-    AgentId, DurationMs, FrameworkId, OfferId, OperationId, OperationKey, TaskId, TaskKey,
-    UpdateUuid,
+    AgentId, DurationMs, ExecutorId, FrameworkId, OfferId, OperationId, OperationKey, TaskId,
+    TaskKey, UpdateUuid,
 };
 use regency_wire::v1::scheduler::Call;
 use regency_wire::v1::scheduler::Event;
@@ -22,7 +23,7 @@ use regency_wire::v1::{self, Filters, KillPolicy};
 use super::launch;
 use crate::api::answer;
 use crate::api::cx::ApiCx;
-use crate::leader::Leader;
+use crate::leader::{Leader, ToExecutor};
 use crate::query::{operation, reconcile};
 
 /// What a call comes to.
@@ -34,6 +35,8 @@ enum Decision {
     Reconcile(Vec<reconcile::Item>),
     /// It is answered by statuses of these operations; of all, when there are none.
     ReconcileOperations(Vec<operation::Item>),
+    /// It is passed on to an executor, as far as that can be done now.
+    PassOn(AgentId, ToExecutor),
     /// There is nothing to do, as in Mesos.
     Nothing,
     /// This version does not know how.
@@ -52,6 +55,10 @@ pub(super) async fn carry_out(
     let decision = decide(&leader.state().state, &*cx.ids, &framework, call, call_type);
     match decision {
         Decision::Nothing => answer::accepted(),
+        Decision::PassOn(agent, message) => {
+            leader.attachments.pass_on(&agent, message);
+            answer::accepted()
+        }
         Decision::NotImplemented(what) => answer::text(
             StatusCode::NOT_IMPLEMENTED,
             format!("{what} is not implemented by this version"),
@@ -196,6 +203,8 @@ fn decide(
                 .map(|task| (task.task_id.value, task.agent_id.map(|id| id.value)))
                 .collect(),
         ),
+        Type::Shutdown => shutdown(framework, call.shutdown),
+        Type::Message => message(framework, call.message),
         // Mesos' own allocator ignores it.
         Type::Request => Decision::Nothing,
         other => Decision::NotImplemented(other.as_str_name().to_owned()),
@@ -219,7 +228,7 @@ fn accept(
         .flatten()
         .find_map(|id| state.offer(*id))
         .map_or_else(|| "*".to_owned(), |offer| offer.role.clone());
-    match launch::operations(accept.operations, &role, ids) {
+    match launch::operations(accept.operations, &framework, &role, ids) {
         Ok(operations) => Decision::Propose(Command::AcceptOffers(AcceptOffers {
             framework,
             offers,
@@ -277,6 +286,37 @@ fn kill(framework: FrameworkId, kill: call::Kill) -> Decision {
 fn grace(policy: &KillPolicy) -> Option<DurationMs> {
     let nanoseconds = policy.grace_period.as_ref()?.nanoseconds;
     Some(DurationMs(u64::try_from(nanoseconds).ok()? / 1_000_000))
+}
+
+/// An executor's name; `None` when no executor can have it.
+fn executor(framework: FrameworkId, id: &v1::ExecutorId) -> Option<ExecutorKey> {
+    let executor = ExecutorId::new(&id.value).ok()?;
+    Some(ExecutorKey {
+        framework,
+        executor,
+    })
+}
+
+fn shutdown(framework: FrameworkId, shutdown: Option<call::Shutdown>) -> Decision {
+    let command = shutdown.and_then(|call| {
+        Some(Command::ShutdownExecutor(ShutdownExecutor {
+            executor: executor(framework, &call.executor_id)?,
+            agent: AgentId::new(&call.agent_id.value).ok()?,
+        }))
+    });
+    // Void where there is no such executor, as in Mesos.
+    command.map_or(Decision::Nothing, Decision::Propose)
+}
+
+fn message(framework: FrameworkId, message: Option<call::Message>) -> Decision {
+    let told = message.and_then(|call| {
+        let to = ToExecutor {
+            executor: executor(framework, &call.executor_id)?,
+            data: call.data,
+        };
+        Some((AgentId::new(&call.agent_id.value).ok()?, to))
+    });
+    told.map_or(Decision::Nothing, |(agent, to)| Decision::PassOn(agent, to))
 }
 
 fn acknowledge(framework: FrameworkId, acknowledge: call::Acknowledge) -> Decision {

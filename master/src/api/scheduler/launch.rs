@@ -6,13 +6,14 @@ use prost::Message;
 use regency_resources::{Milli, Value};
 use regency_runtime::IdMint;
 use regency_state::{ConversionSpec, Feedback, LaunchSpec, Operation, TaskSpec};
-use regency_types::{AgentId, TaskId};
+use regency_types::{AgentId, FrameworkId, TaskId};
 use regency_wire::resources;
 use regency_wire::v1::offer::Operation as WireOperation;
 use regency_wire::v1::offer::operation::Type;
 use regency_wire::v1::{CommandInfo, TaskInfo};
 use regency_wire::validate::task as validate;
 
+use super::executor;
 use crate::api::resource_operation;
 
 /// The operations of an ACCEPT, or the name of the first one that is not supported.
@@ -20,12 +21,13 @@ use crate::api::resource_operation;
 /// `ids` gives the statuses of operations that the framework wants to hear of their identity.
 pub(super) fn operations(
     wire: Vec<WireOperation>,
+    framework: &FrameworkId,
     role: &str,
     ids: &dyn IdMint,
 ) -> Result<Vec<Operation>, String> {
     wire.into_iter()
         .map(|operation| match operation.r#type() {
-            Type::Launch => Ok(Operation::Launch(launch(operation, role))),
+            Type::Launch => Ok(Operation::Launch(launch(operation, framework, role))),
             other @ (Type::Unknown | Type::LaunchGroup) => Err(other.as_str_name().to_owned()),
             _ => Ok(Operation::Convert(ConversionSpec {
                 feedback: operation.id.as_ref().map(|id| Feedback {
@@ -40,12 +42,12 @@ pub(super) fn operations(
 }
 
 /// The tasks of a LAUNCH. What becomes of them is told by their own statuses (Mesos 1.11).
-fn launch(operation: WireOperation, role: &str) -> Vec<LaunchSpec> {
+fn launch(operation: WireOperation, framework: &FrameworkId, role: &str) -> Vec<LaunchSpec> {
     let has_id = operation.id.is_some();
     let tasks = operation.launch.unwrap_or_default().task_infos;
     tasks
         .into_iter()
-        .map(|task| match spec(task, role) {
+        .map(|task| match spec(task, framework, role) {
             LaunchSpec::Valid(task) if has_id => LaunchSpec::Invalid {
                 task_id: task.task.to_string(),
                 agent: Some(task.agent),
@@ -56,10 +58,10 @@ fn launch(operation: WireOperation, role: &str) -> Vec<LaunchSpec> {
         .collect()
 }
 
-/// A task of an ACCEPT whose offers are for `role`.
-fn spec(info: TaskInfo, role: &str) -> LaunchSpec {
+/// A task of an ACCEPT of `framework` whose offers are for `role`.
+fn spec(info: TaskInfo, framework: &FrameworkId, role: &str) -> LaunchSpec {
     let agent = AgentId::new(&info.agent_id.value).ok();
-    match check(&info, role) {
+    match check(&info, framework, role) {
         Ok(spec) => LaunchSpec::Valid(spec),
         Err(message) => LaunchSpec::Invalid {
             task_id: info.task_id.value,
@@ -69,16 +71,17 @@ fn spec(info: TaskInfo, role: &str) -> LaunchSpec {
     }
 }
 
-fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
+fn check(info: &TaskInfo, framework: &FrameworkId, role: &str) -> Result<TaskSpec, String> {
     let task = TaskId::new(&info.task_id.value)
         .map_err(|error| format!("'TaskInfo.task_id' is invalid: {error}"))?;
     let agent = AgentId::new(&info.agent_id.value)
         .map_err(|error| format!("'TaskInfo.agent_id' is invalid: {error}"))?;
-    match (&info.command, &info.executor) {
-        (Some(command), None) => check_command(command)?,
-        (None, Some(_)) => {
-            return Err("Task uses a custom executor, which this version does not run".to_owned());
+    let executor = match (&info.command, &info.executor) {
+        (Some(command), None) => {
+            check_command(command)?;
+            None
         }
+        (None, Some(info)) => Some(executor::spec(info, framework, role)?),
         _ => {
             return Err(
                 "Task should have at least one (but not both) of CommandInfo or \
@@ -86,7 +89,7 @@ fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
                     .to_owned(),
             );
         }
-    }
+    };
     if info.container.as_ref().is_some_and(|c| c.docker.is_some()) {
         return Err("Task uses a Docker container, which this version does not run".to_owned());
     }
@@ -118,10 +121,11 @@ fn check(info: &TaskInfo, role: &str) -> Result<TaskSpec, String> {
         name: info.name.clone(),
         resources: allocated.resources,
         info: Bytes::from(info.encode_to_vec()),
+        executor,
     })
 }
 
-fn check_command(command: &CommandInfo) -> Result<(), String> {
+pub(super) fn check_command(command: &CommandInfo) -> Result<(), String> {
     validate::command(command)?;
     Ok(())
 }
@@ -166,7 +170,7 @@ mod tests {
             ..TaskInfo::default()
         };
         change(&mut info);
-        spec(info, "*")
+        spec(info, &FrameworkId::new("f").expect("an id"), "*")
     }
 
     fn refusal(change: impl FnOnce(&mut TaskInfo)) -> String {

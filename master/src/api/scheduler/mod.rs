@@ -5,6 +5,7 @@
 //! its call is told by events.
 
 mod calls;
+mod executor;
 mod framework_info;
 mod launch;
 mod subscribe;

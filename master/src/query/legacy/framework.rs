@@ -8,6 +8,7 @@ use regency_wire::v1::resource::AllocationInfo;
 use regency_wire::v1::{FrameworkInfo, Label};
 use serde::Serialize;
 
+use super::executor::ExecutorJson;
 use super::resources::Model;
 use super::task::TaskJson;
 use super::{Empty, List};
@@ -68,7 +69,7 @@ impl<'a> FrameworkShort<'a> {
 }
 
 #[derive(Serialize)]
-struct FrameworkFull<'a, T, U, C, O> {
+struct FrameworkFull<'a, T, U, C, O, E> {
     #[serde(flatten)]
     short: FrameworkShort<'a>,
     user: &'a str,
@@ -91,7 +92,7 @@ struct FrameworkFull<'a, T, U, C, O> {
     unreachable_tasks: U,
     completed_tasks: C,
     offers: O,
-    executors: [(); 0],
+    executors: E,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<Vec<Label>>,
     offer_constraints: Empty,
@@ -139,7 +140,10 @@ fn full<'a>(
         unreachable_tasks: List(move || live(state, framework, true).map(json)),
         completed_tasks: List(move || framework.completed_tasks.iter().map(move |t| json(t))),
         offers: List(move || offers(state, framework)),
-        executors: [],
+        executors: List(move || {
+            let executors = state.executors_of(&framework.id);
+            executors.map(|(agent, executor)| ExecutorJson::new(agent, executor))
+        }),
         labels: info.labels.map(|labels| labels.labels),
         offer_constraints: Empty {},
     }

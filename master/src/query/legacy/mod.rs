@@ -9,6 +9,7 @@
 //! of the whole answer is built.
 
 mod agent;
+mod executor;
 mod framework;
 mod master;
 mod resources;

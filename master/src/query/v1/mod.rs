@@ -2,6 +2,7 @@
 
 mod agents;
 pub mod events;
+mod executors;
 mod frameworks;
 mod master;
 mod roles;
@@ -92,15 +93,14 @@ pub fn answer(view: &View<'_>, what: Type) -> Response {
         Type::GetState => {
             answer.get_state = Some(GetState {
                 get_tasks: Some(tasks::get(view)),
-                get_executors: Some(response::GetExecutors::default()),
+                get_executors: Some(executors::get(view)),
                 get_frameworks: Some(frameworks::get(view)),
                 get_agents: Some(agents::get(view)),
             });
         }
         Type::GetAgents => answer.get_agents = Some(agents::get(view)),
         Type::GetFrameworks => answer.get_frameworks = Some(frameworks::get(view)),
-        // Executors of command tasks are not shown, in Mesos neither, and there are no others.
-        Type::GetExecutors => answer.get_executors = Some(response::GetExecutors::default()),
+        Type::GetExecutors => answer.get_executors = Some(executors::get(view)),
         Type::GetOperations => answer.get_operations = Some(operation::get(view)),
         Type::GetTasks => answer.get_tasks = Some(tasks::get(view)),
         Type::GetRoles => answer.get_roles = Some(roles::get(view)),

@@ -2,6 +2,7 @@
 
 mod attachments;
 mod checks;
+mod executors;
 mod kills;
 
 use std::collections::BTreeMap;
@@ -184,6 +185,7 @@ fn launch(id: &LaunchId) -> Command {
         health: None,
         check: None,
         max_completion: None,
+        executor: None,
         defect: None,
     }
 }
