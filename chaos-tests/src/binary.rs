@@ -13,6 +13,9 @@ use anyhow::Context;
 /// Names another binary to test, such as a release build.
 pub const BINARY_VARIABLE: &str = "REGENCY_BINARY";
 
+/// A test of the package that the binary belongs to.
+const OWN_TEST: &str = "help";
+
 /// The binary `regency`, up to date.
 ///
 /// # Panics
@@ -61,8 +64,10 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 fn build(profile: &Path) -> anyhow::Result<()> {
     let mut cargo = Command::new(env!("CARGO"));
+    // As `cargo test --workspace` builds it, for a test of its own package. Built alone it would get other
+    // features of its dependencies, and most of them would be compiled once more.
     cargo
-        .args(["build", "-p", "regency"])
+        .args(["test", "--workspace", "--test", OWN_TEST, "--no-run"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.ends_with("release") {
         cargo.arg("--release");
@@ -71,6 +76,6 @@ fn build(profile: &Path) -> anyhow::Result<()> {
         cargo.arg("--target-dir").arg(target);
     }
     let status = cargo.status().context("cannot run cargo")?;
-    anyhow::ensure!(status.success(), "cargo build failed: {status}");
+    anyhow::ensure!(status.success(), "it cannot be built: {status}");
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Real masters on disks that fill up. Needs to mount file systems, so root, and is asked for:
-//! `cargo test -p regency-chaos-tests --test disk_full -- --ignored`.
+//! `cargo test --workspace --test disk_full -- --ignored`.
 
 use std::collections::BTreeSet;
 use std::fs::File;
