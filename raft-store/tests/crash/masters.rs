@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ use crate::member::Arm;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Writes that are under way at once.
 const IN_FLIGHT_MAX: usize = 8;
+/// Ports of masters are looked for among these.
+const FIRST_PORT: u32 = 10_000;
+const PORTS: u32 = 20_000;
 /// Pause between two looks of whoever sends writes.
 const PACE: Duration = Duration::from_millis(3);
 
@@ -253,14 +256,29 @@ pub(crate) struct Masters {
     over: Arc<AtomicBool>,
 }
 
+/// Listeners on free ports below those that the system gives to outgoing connections: one of these
+/// could have the port of a master that is about to come back.
+fn hold_ports(n: usize) -> anyhow::Result<Vec<TcpListener>> {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(37);
+    let mut held = Vec::new();
+    for _ in 0..PORTS {
+        if held.len() == n {
+            return Ok(held);
+        }
+        let nth = first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = u16::try_from(FIRST_PORT + nth)?;
+        held.extend(TcpListener::bind(("127.0.0.1", port)));
+    }
+    bail!("no {n} free ports from {FIRST_PORT} on")
+}
+
 impl Masters {
     /// Directories and ports for `n` masters, none of which runs, and someone who sends writes to
     /// whoever leads.
     pub(crate) fn new(dir: &Path, n: usize, engine: &str) -> anyhow::Result<Self> {
         // One more for a master that takes the place of another one.
-        let held: Vec<TcpListener> = (0..=n)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<Result<_, _>>()?;
+        let held = hold_ports(n + 1)?;
         let mut ports = Vec::new();
         for listener in &held {
             ports.push(listener.local_addr()?.port());
