@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Cluster, DEADLINE, eventually, register_with};
-use regency_raft_store::{Profile, ProposeError};
+use regency_raft_store::{EngineKind, Profile, ProposeError};
 use regency_testkit::Rng;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -50,6 +50,8 @@ impl Away {
         let alone = ONE_AT_A_TIME.lock().await;
         let mut cluster = Cluster::linked(3);
         cluster.log.keep_entries = KEEP_ENTRIES;
+        // Filling the log is most of what these tests do; here it is the faster one.
+        cluster.log.engine = EngineKind::Segment;
         // Only when a test says so.
         cluster.log.snapshot_every_entries = 1_000_000;
         cluster.limits.propose_timeout = Duration::from_secs(10);
@@ -85,9 +87,8 @@ impl Away {
 
     /// Writes a large state, and more entries than are purged at once.
     async fn fill(&self, from: u128) {
-        for epoch in from..from + AGENTS {
-            self.register(epoch, noise(epoch as u64)).await;
-        }
+        let large = (from..from + AGENTS).map(|epoch| self.register(epoch, noise(epoch as u64)));
+        futures::future::join_all(large).await;
         let small = (0..SMALL).map(|n| self.register(from * 1_000_000 + n, Bytes::new()));
         futures::future::join_all(small).await;
     }
