@@ -93,6 +93,12 @@ pub struct MasterFlags {
     #[arg(long, default_value = "30secs", value_name = "DURATION|off", value_parser = StallAbort::parse)]
     pub stall_abort_timeout: StallAbort,
 
+    /// How long the start may make no progress (no entry of the log read, none applied) before this
+    /// process is aborted, to be started again by its supervisor; `off` for never. A large log may
+    /// take longer than this as long as it gets on.
+    #[arg(long, default_value = "10mins", value_name = "DURATION|off", value_parser = StallAbort::parse)]
+    pub start_abort_timeout: StallAbort,
+
     /// Nice value of the threads of replication, where the system permits it, so that heartbeats
     /// are in time on a busy machine; 0 treats them like all others.
     #[arg(
@@ -165,7 +171,7 @@ pub struct MasterFlags {
     pub zk_facade: ZkFacadeFlags,
 }
 
-/// The value of `--stall-abort-timeout`.
+/// The value of `--stall-abort-timeout` and `--start-abort-timeout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallAbort(pub Option<Duration>);
 

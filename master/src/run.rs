@@ -85,6 +85,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         limits: Limits {
             disk_stall_max: flags.disk_stall_timeout,
             stall_abort_after: flags.stall_abort_timeout.0,
+            start_abort_after: flags.start_abort_timeout.0,
             raft_nice: flags.raft_nice,
             ..flags.limits.limits()?
         },
@@ -282,13 +283,13 @@ fn shown_flags(flags: &MasterFlags, timing: &Timing) -> BTreeMap<String, String>
         "disk_stall_timeout".to_owned(),
         duration(flags.disk_stall_timeout),
     );
-    shown.insert(
-        "stall_abort_timeout".to_owned(),
-        flags
-            .stall_abort_timeout
-            .0
-            .map_or_else(|| "off".to_owned(), duration),
-    );
+    for (name, after) in [
+        ("stall_abort_timeout", flags.stall_abort_timeout),
+        ("start_abort_timeout", flags.start_abort_timeout),
+    ] {
+        let after = after.0.map_or_else(|| "off".to_owned(), duration);
+        shown.insert(name.to_owned(), after);
+    }
     shown.insert("raft_nice".to_owned(), flags.raft_nice.to_string());
     if let Some(cluster) = &flags.cluster {
         shown.insert("cluster".to_owned(), cluster.clone());

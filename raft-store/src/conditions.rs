@@ -1,25 +1,17 @@
 //! How the other members are, in their own words: what a leader has to know before it promises
-//! anything in their name.
+//! anything in their name. Whoever calls the roll writes it here (`roll_call`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use openraft::ServerState;
-use openraft::async_runtime::watch::WatchReceiver as _;
 use regency_types::NodeId;
 
 use crate::consensus::Consensus;
-use crate::convert;
 use crate::level::Program;
-use crate::network::{PeerNetworks, identify};
 use crate::space::{Room, RoomLevel, Space};
 use crate::status::MemberStatus;
-use crate::types::{Member, Raft};
 
-/// How often a leader asks everybody.
-const ASK_EVERY: Duration = Duration::from_millis(500);
-const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// What was said longer ago is not known any more.
 const BELIEVED: Duration = Duration::from_secs(5);
 
@@ -28,8 +20,8 @@ const BELIEVED: Duration = Duration::from_secs(5);
 pub(crate) struct Condition {
     /// `None` when its version does not tell.
     pub(crate) room: Option<Room>,
-    program: Program,
-    heard: Instant,
+    pub(crate) program: Program,
+    pub(crate) heard: Instant,
 }
 
 /// The newest [`Condition`] of each member; this master's own program and room are always known.
@@ -138,15 +130,16 @@ impl Conditions {
         !lacks(self.space.room()) && !others.values().any(|other| other.room.is_some_and(lacks))
     }
 
-    fn note(&self, node: NodeId, condition: Condition) {
+    /// What a member said just now.
+    pub(crate) fn note(&self, node: NodeId, condition: Condition) {
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         others.insert(node, condition);
     }
 }
 
 impl Consensus {
-    /// What an operator must do about the disks of the members, in words; as leader only those of
-    /// others are known. Empty when all have room.
+    /// What an operator must do about the disks of the members that are known, in words. Empty when all
+    /// have room.
     #[must_use]
     pub fn disk_alarms(&self) -> Vec<String> {
         let members = self.status().members.into_iter();
@@ -163,68 +156,6 @@ impl Consensus {
             })
         };
         members.filter_map(alarm).collect()
-    }
-}
-
-/// The task of a leader that asks.
-pub(crate) struct Survey {
-    pub(crate) raft: Raft,
-    pub(crate) own: Member,
-    pub(crate) networks: PeerNetworks,
-    pub(crate) conditions: Arc<Conditions>,
-}
-
-impl Survey {
-    /// Runs until the core stops.
-    pub(crate) async fn run(self) {
-        let mut server = self.raft.server_metrics();
-        let mut tick = tokio::time::interval(ASK_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => self.ask().await,
-                // Only to see that the core stopped.
-                changed = server.changed() => if changed.is_err() { return },
-            }
-        }
-    }
-
-    async fn ask(&self) {
-        let others: Vec<(Member, String)> = {
-            let server = self.raft.server_metrics();
-            let server = server.borrow_watched();
-            if server.state != ServerState::Leader {
-                return;
-            }
-            let nodes = server.membership_config.membership().nodes();
-            nodes
-                .filter(|(node, _)| **node != self.own.node.0)
-                .map(|(node, info)| {
-                    let member = Member {
-                        node: NodeId(*node),
-                        incarnation: info.incarnation,
-                    };
-                    (member, self.networks.peers.raft_address(member.node, info))
-                })
-                .collect()
-        };
-        let asked = others.iter().map(|(member, address)| async move {
-            let peers = &self.networks.peers;
-            let Ok(answer) = identify(peers, self.own, address, ASK_TIMEOUT).await else {
-                return;
-            };
-            let who = answer.member.as_ref().map(convert::member_from_proto);
-            if !matches!(who, Some(Ok(who)) if who == *member) {
-                return;
-            }
-            let condition = Condition {
-                room: answer.disk_room.as_ref().and_then(convert::room_from_proto),
-                program: Program::of(&answer),
-                heard: Instant::now(),
-            };
-            self.conditions.note(member.node, condition);
-        });
-        futures::future::join_all(asked).await;
     }
 }
 

@@ -167,6 +167,8 @@ pub struct Limits {
     /// How long replication or one write of the log may stand still before the process is aborted;
     /// `None` for ever.
     pub stall_abort_after: Option<Duration>,
+    /// How long a start may make no progress before the process is aborted; `None` for ever.
+    pub start_abort_after: Option<Duration>,
     /// Nice value of the threads of replication, where the system permits it; one above that of the
     /// process changes nothing.
     pub raft_nice: i32,
@@ -183,6 +185,7 @@ impl Default for Limits {
             effect_batches_max: 16 * 1024,
             disk_stall_max: Duration::from_secs(1),
             stall_abort_after: Some(Duration::from_secs(30)),
+            start_abort_after: Some(Duration::from_secs(600)),
             raft_nice: -10,
         }
     }

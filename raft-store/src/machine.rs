@@ -28,6 +28,7 @@ use crate::priority;
 use crate::reader::AppliedState;
 use crate::snapshot::{self, Loaded, Outgoing, SnapshotFile, SnapshotStore};
 use crate::types::{Answer, EntryPayload, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::watchdog::start::Progress;
 
 /// Entries applied between two publications of the state, when that many are waiting.
 const PUBLISH_EVERY: usize = 256;
@@ -56,6 +57,8 @@ pub(crate) struct Machine {
     audit: Arc<Audit>,
     /// Entries that raise the level above it stop this master.
     feature_level_max: u32,
+    /// Told how many entries were applied.
+    progress: Progress,
     /// [`State::apply`], but for tests of what happens when it panics.
     apply: fn(&mut State, &Proposal) -> Applied,
 }
@@ -89,6 +92,7 @@ impl Machine {
             identity,
             audit,
             feature_level_max: regency_state::FEATURE_LEVEL,
+            progress: Progress::UNWATCHED,
             apply: State::apply,
         };
         if let Some((loaded, file)) = newest {
@@ -106,6 +110,12 @@ impl Machine {
     /// The same, with the place where the state after each entry is put.
     pub(crate) fn with_entries(mut self, entries: EntrySink) -> Self {
         self.entries = entries;
+        self
+    }
+
+    /// The same, watched while it starts.
+    pub(crate) fn with_progress(mut self, progress: Progress) -> Self {
+        self.progress = progress;
         self
     }
 
@@ -270,6 +280,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     }
                 }
                 self.applied = Some(at);
+                self.progress.made(1);
                 self.audit.look(at.index, &self.state);
                 if all_wanted {
                     states.push((at.index, self.state.clone()));

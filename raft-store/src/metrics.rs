@@ -80,6 +80,12 @@ pub const GATE_CLOSED: &str = "regency_raft_serving_gate_closed_total";
 pub const CORE_SILENCE_SECONDS: &str = "regency_raft_core_silence_seconds";
 /// Gauge: how long the oldest write of the log waits for its sync.
 pub const DISK_BUSY_SECONDS: &str = "regency_raft_disk_busy_seconds";
+/// Gauge with label [`STEP`]: how long that step of this master's start took, or takes already.
+pub const START_STEP_SECONDS: &str = "regency_raft_start_step_seconds";
+/// Label of [`START_STEP_SECONDS`]: `threads`, `directory`, `log`, `snapshot`, `peers`, `core`.
+pub const STEP: &str = "step";
+/// Gauge: how long this master's start makes no progress; 0 when it has started.
+pub const START_STALLED_SECONDS: &str = "regency_raft_start_stalled_seconds";
 /// Gauge: size of the log's files.
 pub const LOG_DISK_BYTES: &str = "regency_raft_log_disk_bytes";
 /// Gauge: size of the entries in the log that were not purged.
@@ -181,6 +187,14 @@ pub fn describe() {
     describe_counter!(
         FAST_ELECTIONS,
         "Campaigns because the leader's sockets broke"
+    );
+    describe_gauge!(
+        START_STEP_SECONDS,
+        "How long a step of this master's start took"
+    );
+    describe_gauge!(
+        START_STALLED_SECONDS,
+        "How long this master's start makes no progress"
     );
     describe_gauge!(LOG_DISK_BYTES, "Size of the log's files");
     describe_gauge!(LOG_LIVE_BYTES, "Size of the entries that were not purged");
@@ -493,6 +507,15 @@ pub(crate) fn gate_closed(reason: &'static str) {
 pub(crate) fn stalls(core: Duration, disk: Duration) {
     gauge!(CORE_SILENCE_SECONDS).set(core.as_secs_f64());
     gauge!(DISK_BUSY_SECONDS).set(disk.as_secs_f64());
+}
+
+pub(crate) fn starting(step: &'static str, in_step: Duration, still: Duration) {
+    gauge!(START_STEP_SECONDS, STEP => step).set(in_step.as_secs_f64());
+    gauge!(START_STALLED_SECONDS).set(still.as_secs_f64());
+}
+
+pub(crate) fn start_over() {
+    gauge!(START_STALLED_SECONDS).set(0.0);
 }
 
 pub(crate) fn halted() {

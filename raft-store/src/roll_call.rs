@@ -1,29 +1,32 @@
-//! Whether all members run with the same timing.
+//! One question to every other member, again and again: who it is, and how.
 //!
-//! Every master asks every other one now and then who it is, and compares the times it is told with
-//! its own. One that differs is no reason to refuse it: times can then be changed by restarting one
-//! master after the other, and no answer depends on them, only how soon and how needlessly leaders
-//! are replaced. So it is said, counted, and shown until it is mended.
+//! What it says about its disk and its program goes to [`Conditions`]. The times it runs with are
+//! compared with our own. One that differs is no reason to refuse it: times can then be changed by
+//! restarting one master after the other, and no answer depends on them, only how soon and how
+//! needlessly leaders are replaced. So it is said, counted, and shown until it is mended.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use regency_rpc::proto::regency::raft::v1 as proto;
 use regency_types::NodeId;
 
+use crate::conditions::{Condition, Conditions};
 use crate::convert;
+use crate::level::Program;
 use crate::metrics;
 use crate::network::{PeerNetworks, identify};
 use crate::timing::Timing;
 use crate::types::{Member, Raft};
 
-/// How often everybody is asked.
-const ASK_EVERY: Duration = Duration::from_secs(2);
-const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a leader asks everybody: it decides by the answers.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// The others ask at each fourth of these times.
+const FOLLOWER_ASKS_EACH: u64 = 4;
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Members whose times differ from ours, as they were heard last.
 #[derive(Debug, Default)]
@@ -72,6 +75,7 @@ pub(crate) struct RollCall {
     pub(crate) networks: PeerNetworks,
     pub(crate) timing: Timing,
     pub(crate) disagreements: Arc<Disagreements>,
+    pub(crate) conditions: Arc<Conditions>,
 }
 
 impl RollCall {
@@ -80,13 +84,23 @@ impl RollCall {
         let mut server = self.raft.server_metrics();
         let mut tick = tokio::time::interval(ASK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = 0u64;
         loop {
             tokio::select! {
-                _ = tick.tick() => self.ask().await,
+                _ = tick.tick() => {
+                    if ticks.is_multiple_of(FOLLOWER_ASKS_EACH) || self.leads() {
+                        self.ask().await;
+                    }
+                    ticks += 1;
+                }
                 // Only to see that the core stopped.
                 changed = server.changed() => if changed.is_err() { return },
             }
         }
+    }
+
+    fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
     }
 
     /// All other members and where they are reached.
@@ -109,24 +123,29 @@ impl RollCall {
     async fn ask(&self) {
         let others = self.others();
         self.disagreements.retain(&others);
-        let mut answers: FuturesUnordered<_> = others
-            .iter()
-            .map(|(member, address)| async move {
-                let peers = &self.networks.peers;
-                let answer = identify(peers, self.own, address, IDENTIFY_TIMEOUT).await;
-                (*member, answer)
-            })
-            .collect();
-        while let Some((member, answer)) = answers.next().await {
+        let asked = others.iter().map(|(member, address)| async move {
+            let peers = &self.networks.peers;
             // Who does not answer is missed by others.
-            let Ok(answer) = answer else { continue };
-            if !is(&answer, member) {
-                continue;
+            if let Ok(answer) = identify(peers, self.own, address, ASK_TIMEOUT).await {
+                self.hear(*member, &answer);
             }
-            let Some(theirs) = timing_from_proto(answer.timing.as_ref()) else {
-                // An older version: it does not say.
-                continue;
-            };
+        });
+        futures::future::join_all(asked).await;
+    }
+
+    fn hear(&self, member: Member, answer: &proto::IdentifyResponse) {
+        let who = answer.member.as_ref().map(convert::member_from_proto);
+        if !matches!(who, Some(Ok(who)) if who == member) {
+            return;
+        }
+        let condition = Condition {
+            room: answer.disk_room.as_ref().and_then(convert::room_from_proto),
+            program: Program::of(answer),
+            heard: Instant::now(),
+        };
+        self.conditions.note(member.node, condition);
+        // An older version does not say.
+        if let Some(theirs) = timing_from_proto(answer.timing.as_ref()) {
             self.compare(member.node, theirs);
         }
     }
@@ -151,11 +170,6 @@ impl RollCall {
             tracing::info!(peer = %node, timing = %ours, "a member runs with the same timing again");
         }
     }
-}
-
-fn is(answer: &proto::IdentifyResponse, member: Member) -> bool {
-    let theirs = answer.member.as_ref().map(convert::member_from_proto);
-    matches!(theirs, Some(Ok(theirs)) if theirs == member)
 }
 
 pub(crate) fn timing_to_proto(timing: &Timing) -> proto::Timing {

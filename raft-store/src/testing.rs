@@ -195,6 +195,7 @@ impl Sizes {
                     factor: 2,
                     bytes_min,
                 }),
+            ..usual
         }
     }
 }

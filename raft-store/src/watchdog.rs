@@ -1,42 +1,30 @@
 //! A thread that needs nobody: it sees when replication stands still, closes the gate to clients,
-//! and ends a process that does not recover.
+//! and ends a process that does not recover. [`start`] does the same for a start.
 //!
 //! It reads atomics and the clock, and never waits for anything but time: what it has to say is
 //! said by another thread, which may hang on a full pipe as long as it likes. How long something
 //! stands still is counted while this thread itself runs, so that a process that was frozen as a
 //! whole, or a starved machine, is not mistaken for a part that is stuck.
 
-use std::io::Write as _;
+mod looking;
+mod speaker;
+pub(crate) mod start;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::metrics;
-use crate::vitals::{Ailment, Vitals, now};
+use self::looking::Looking;
+use self::speaker::{Saying, Speaker};
+use crate::vitals::{Vitals, now};
 
-/// Things to say that may wait.
-const SAYINGS_MAX: usize = 64;
-/// How long the last words may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Figures are told this often.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Something to say.
-enum Saying {
-    Closed(Ailment),
-    Opened,
-    Figures { core: Duration, disk: Duration },
-    LastWords(String),
-}
-
 /// The thread; it stops when this is dropped.
 pub(crate) struct Watchdog {
-    stop: Arc<AtomicBool>,
-    thread: Thread,
+    _looking: Looking,
 }
 
 impl Watchdog {
@@ -48,70 +36,44 @@ impl Watchdog {
         every: Duration,
         abort_after: Option<Duration>,
     ) -> std::io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (say, sayings) = sync_channel(SAYINGS_MAX);
-        speaker(sayings)?;
-        let watch = Watch {
+        let mut watch = Watch {
             vitals,
             gate,
-            every,
             abort_after,
-            say,
-            stop: Arc::clone(&stop),
+            speaker: Speaker::start()?,
+            stalls: Stalls::default(),
+            told: now(),
         };
-        let thread: JoinHandle<()> = std::thread::Builder::new()
-            .name("watchdog".to_owned())
-            .spawn(move || watch.run())?;
-        Ok(Self {
-            stop,
-            thread: thread.thread().clone(),
-        })
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        self.thread.unpark();
+        let looking = Looking::start("watchdog", every, move |awake| watch.look(awake))?;
+        Ok(Self { _looking: looking })
     }
 }
 
 struct Watch {
     vitals: Arc<Vitals>,
     gate: watch::Sender<bool>,
-    every: Duration,
     abort_after: Option<Duration>,
-    say: SyncSender<Saying>,
-    stop: Arc<AtomicBool>,
+    speaker: Speaker,
+    stalls: Stalls,
+    told: Duration,
 }
 
 impl Watch {
-    fn run(self) {
-        let mut stalls = Stalls::default();
-        let mut told = now();
-        let mut looked = now();
-        loop {
-            std::thread::park_timeout(self.every);
-            if self.stop.load(Ordering::Acquire) {
-                return;
-            }
-            let now = now();
-            let awake = now.saturating_sub(looked).min(self.every * 2);
-            looked = now;
-            self.look_at_gate(now);
-            stalls.look(&self.vitals, awake);
-            if now.saturating_sub(told) >= TELL_EVERY {
-                told = now;
-                self.say(Saying::Figures {
-                    core: self.vitals.core_age(now),
-                    disk: self.vitals.disk().busy_for(),
-                });
-            }
-            if let Some(limit) = self.abort_after
-                && let Some(why) = stalls.beyond(limit)
-            {
-                self.abort(why);
-            }
+    fn look(&mut self, awake: Duration) {
+        let now = now();
+        self.look_at_gate(now);
+        self.stalls.look(&self.vitals, awake);
+        if now.saturating_sub(self.told) >= TELL_EVERY {
+            self.told = now;
+            self.speaker.say(Saying::Figures {
+                core: self.vitals.core_age(now),
+                disk: self.vitals.disk().busy_for(),
+            });
+        }
+        if let Some(limit) = self.abort_after
+            && let Some(why) = self.stalls.beyond(limit)
+        {
+            self.speaker.abort(why);
         }
     }
 
@@ -125,20 +87,9 @@ impl Watch {
             changed
         });
         if changed {
-            self.say(ailment.map_or(Saying::Opened, Saying::Closed));
+            self.speaker
+                .say(ailment.map_or(Saying::Opened, Saying::Closed));
         }
-    }
-
-    fn say(&self, saying: Saying) {
-        // The other thread may hang: what it cannot say is lost.
-        let _ = self.say.try_send(saying);
-    }
-
-    fn abort(&self, why: String) -> ! {
-        self.say(Saying::LastWords(why));
-        // The speaker aborts when it has spoken.
-        std::thread::sleep(LAST_WORDS);
-        std::process::abort();
     }
 }
 
@@ -192,38 +143,6 @@ impl Stalls {
             None
         }
     }
-}
-
-/// Starts the thread that says things.
-fn speaker(sayings: Receiver<Saying>) -> std::io::Result<()> {
-    let speak = move || {
-        for saying in sayings {
-            match saying {
-                Saying::Closed(ailment) => {
-                    metrics::gate_closed(ailment.name());
-                    tracing::error!(
-                        reason = ailment.name(),
-                        "this leader serves nobody until it is well again"
-                    );
-                }
-                Saying::Opened => tracing::info!("this leader serves again"),
-                Saying::Figures { core, disk } => metrics::stalls(core, disk),
-                Saying::LastWords(why) => {
-                    tracing::error!(why, "the watchdog aborts this master");
-                    // Also where logs go elsewhere: the supervisor keeps this.
-                    let _ = writeln!(
-                        std::io::stderr(),
-                        "the watchdog aborts this master: {why}; it has to be started again"
-                    );
-                    std::process::abort();
-                }
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("watchdog-log".to_owned())
-        .spawn(speak)
-        .map(drop)
 }
 
 #[cfg(test)]

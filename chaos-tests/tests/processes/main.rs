@@ -14,6 +14,7 @@ mod members;
 mod restore;
 mod snapshots;
 mod stalled;
+mod starts;
 mod starved;
 mod too_large;
 mod upgrade;

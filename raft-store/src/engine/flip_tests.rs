@@ -41,7 +41,11 @@ impl Log {
         if self == Self::Sled {
             return open(EngineKind::Sled, dir);
         }
-        let (engine, recovered) = SegmentEngine::open_sized(dir, 2048)?;
+        let options = Options {
+            segment_bytes: 2048,
+            ..Options::default()
+        };
+        let (engine, recovered) = SegmentEngine::open(dir, &options)?;
         Ok((Box::new(engine), recovered))
     }
 

@@ -16,6 +16,7 @@ use crate::config::EngineKind;
 use crate::record::{Position, Record, RecordError};
 use crate::space::synced;
 use crate::types::Vote;
+use crate::watchdog::start::Progress;
 
 /// Keeps log, vote and commit index on disk.
 ///
@@ -69,12 +70,14 @@ pub(crate) struct LogBytes {
 }
 
 /// What an engine can be told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// Size of a segment file.
     pub(crate) segment_bytes: u64,
     /// When a sled database is replaced by a smaller one.
     pub(crate) rebuild: RebuildWhen,
+    /// Told what was read when the log is opened.
+    pub(crate) progress: Progress,
 }
 
 impl Default for Options {
@@ -82,6 +85,7 @@ impl Default for Options {
         Self {
             segment_bytes: segment::SEGMENT_BYTES,
             rebuild: RebuildWhen::NEVER,
+            progress: Progress::UNWATCHED,
         }
     }
 }
@@ -167,13 +171,12 @@ pub(crate) fn open_with(
     refuse_other_engine(kind, dir)?;
     let (engine, recovered): (Box<dyn LogEngine>, _) = match kind {
         EngineKind::Sled => {
-            let (engine, recovered) = sled::SledEngine::open(dir, options.rebuild)?;
+            let (engine, recovered) = sled::SledEngine::open(dir, options)?;
             let engine = witness::Witnessed::open(&dir.join("witness"), engine, &recovered)?;
             (Box::new(engine), recovered)
         }
         EngineKind::Segment => {
-            let (engine, recovered) =
-                segment::SegmentEngine::open_sized(dir, options.segment_bytes)?;
+            let (engine, recovered) = segment::SegmentEngine::open(dir, options)?;
             (Box::new(engine), recovered)
         }
     };

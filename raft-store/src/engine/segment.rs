@@ -30,12 +30,13 @@ use std::time::Instant;
 use self::file::{HEADER_BYTES, SegmentFile};
 use self::frame::{Chain, FRAME_BYTES_MIN, PREFIX_BYTES};
 use super::meta::{self, Durable, MARK_EVERY, Meta, MetaFile};
-use super::{EngineError, LogBytes, LogEngine, LogRead, Recovered, damaged, sync_dir};
+use super::{EngineError, LogBytes, LogEngine, LogRead, Options, Recovered, damaged, sync_dir};
 use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Position, Record};
 use crate::space::synced;
 use crate::types::Vote;
+use crate::watchdog::start::Progress;
 
 /// Size of a segment; an entry that is larger makes its own segment longer. In tests it is small, so
 /// that all of them go from segment to segment.
@@ -95,12 +96,8 @@ impl Segments {
 }
 
 impl SegmentEngine {
-    /// Opens or makes the log in `dir`, with segments of `segment_bytes`, and checks every record in
-    /// it.
-    pub(super) fn open_sized(
-        dir: &Path,
-        segment_bytes: u64,
-    ) -> Result<(Self, Recovered), EngineError> {
+    /// Opens or makes the log in `dir`, and checks every record in it.
+    pub(super) fn open(dir: &Path, options: &Options) -> Result<(Self, Recovered), EngineError> {
         std::fs::create_dir_all(dir).map_err(EngineError::io("make", dir))?;
         let aside = dir.join(file::ASIDE);
         match std::fs::remove_file(&aside) {
@@ -128,7 +125,7 @@ impl SegmentEngine {
         };
         let mut engine = Self {
             dir: dir.to_path_buf(),
-            segment_bytes,
+            segment_bytes: options.segment_bytes,
             meta_file,
             meta,
             saved: meta,
@@ -146,7 +143,7 @@ impl SegmentEngine {
         };
         let mut unfinished = None;
         if !files.is_empty() {
-            unfinished = engine.load(files)?;
+            unfinished = engine.load(files, &options.progress)?;
         } else if engine.meta_file.is_new() {
             engine
                 .begin()
@@ -180,7 +177,11 @@ impl SegmentEngine {
     }
 
     /// Loads what is there. Gives the index of an entry at the end that was cut off.
-    fn load(&mut self, files: Vec<(u64, PathBuf)>) -> Result<Option<u64>, EngineError> {
+    fn load(
+        &mut self,
+        files: Vec<(u64, PathBuf)>,
+        progress: &Progress,
+    ) -> Result<Option<u64>, EngineError> {
         let wanted = self.first_wanted();
         let durable = self
             .meta
@@ -213,6 +214,7 @@ impl SegmentEngine {
                 return damage(0, first, detail);
             }
             let (end, next) = (loaded.segment.end, loaded.segment.next());
+            progress.made(next - first);
             if let Some(fault) = loaded.fault {
                 if let Some(proof) = fault.proof {
                     let detail = format!(

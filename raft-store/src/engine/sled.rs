@@ -47,13 +47,14 @@ use self::open::open_db;
 pub(crate) use self::rebuild::RebuildWhen;
 use self::rebuild::{Rebuild, SharedDb};
 use super::ahead::Ahead;
-use super::{EngineError, LogBytes, LogEngine, LogRead, Recovered, damaged};
+use super::{EngineError, LogBytes, LogEngine, LogRead, Options, Recovered, damaged};
 use crate::convert;
 use crate::failpoint::failpoint;
 use crate::metrics;
 use crate::record::{Kind, Position, Record};
 use crate::space::synced;
 use crate::types::Vote;
+use crate::watchdog::start::Progress;
 
 /// Largest value.
 const PIECE_BYTES_MAX: usize = 2 * 1024;
@@ -101,21 +102,22 @@ pub(crate) struct SledEngine {
 
 impl SledEngine {
     /// Opens or makes the log in `dir` and checks every record in it.
-    pub(crate) fn open(dir: &Path, when: RebuildWhen) -> Result<(Self, Recovered), EngineError> {
+    pub(crate) fn open(dir: &Path, options: &Options) -> Result<(Self, Recovered), EngineError> {
         let number = place::current(dir)?;
-        let (mut engine, recovered) = Self::open_plain(&place::path(dir, number))?;
+        let (mut engine, recovered) =
+            Self::open_plain(&place::path(dir, number), &options.progress)?;
         place::sweep(dir, number).map_err(EngineError::io("tidy up", dir))?;
         engine.dir = dir.to_path_buf();
         engine.number = number;
-        engine.rebuild = Rebuild::new(when);
+        engine.rebuild = Rebuild::new(options.rebuild);
         Ok((engine, recovered))
     }
 
     /// The same for the one database in `dir`.
-    fn open_plain(dir: &Path) -> Result<(Self, Recovered), EngineError> {
+    fn open_plain(dir: &Path, progress: &Progress) -> Result<(Self, Recovered), EngineError> {
         std::fs::create_dir_all(dir).map_err(EngineError::io("make", dir))?;
-        place::configure(dir, |aside| open_db(aside).map(drop))?;
-        let db = open_db(dir)?;
+        place::configure(dir, |aside| open_db(aside, progress).map(drop))?;
+        let db = open_db(dir, progress)?;
         sync_created(dir)?;
         let path = dir.join("db");
         let file = File::options()
@@ -143,11 +145,11 @@ impl SledEngine {
             number: 0,
             rebuild: Rebuild::new(RebuildWhen::NEVER),
         };
-        let recovered = engine.recover(dir)?;
+        let recovered = engine.recover(dir, progress)?;
         Ok((engine, recovered))
     }
 
-    fn recover(&mut self, dir: &Path) -> Result<Recovered, EngineError> {
+    fn recover(&mut self, dir: &Path, progress: &Progress) -> Result<Recovered, EngineError> {
         let damage = |detail: String| EngineError::Damaged {
             path: dir.to_path_buf(),
             detail,
@@ -194,6 +196,7 @@ impl SledEngine {
             last = Some(record.at);
             next += 1;
             sizes.push_back(size_of(&record));
+            progress.made(1);
         }
         drop(entries);
         self.live_bytes = sizes.iter().map(|size| u64::from(*size)).sum();

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::{Group, Writer};
+use super::group::Group;
+use super::writer::Writer;
 use crate::engine::{EngineError, LogEngine, Recovered};
 use crate::metrics;
 use crate::record::{Position, Record};

@@ -1,15 +1,17 @@
 //! A disk that is full now and then, under each engine.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use openraft::RaftLogReader as _;
 use openraft::storage::RaftLogStorageExt as _;
 use openraft::type_config::TypeConfigExt as _;
 
 use super::tests::proposal;
 use super::*;
 use crate::config::EngineKind;
-use crate::engine::{self, EngineError, LogBytes};
+use crate::engine::{self, EngineError, LogBytes, LogRead};
+use crate::record::Record;
 use crate::space::Space;
 
 /// An engine whose writes find no room when its turn comes, after they did half of what was asked.

@@ -1,19 +1,24 @@
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use openraft::StorageError;
 use openraft::storage::RaftLogStorageExt as _;
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt as _;
+use openraft::{RaftLogReader as _, StorageError};
 use regency_runtime::RandomIds;
 use regency_types::{ClusterId, NodeId};
 
+use super::memory::ENTRY_OVERHEAD_BYTES;
 use super::*;
 use crate::config::EngineKind;
 use crate::effects::EffectSink;
-use crate::engine::{self, LogBytes};
+use crate::engine::{self, LogBytes, LogRead};
 use crate::identity::Identity;
 use crate::machine::Machine;
+use crate::record::Record;
 use crate::snapshot::SnapshotStore;
+use crate::types::{EncodedProposal, EntryPayload};
 
 struct Builder(EngineKind);
 

@@ -19,7 +19,11 @@ fn entry(term: u64, index: u64) -> Record {
 }
 
 fn open(dir: &Path) -> Result<(SegmentEngine, Recovered), EngineError> {
-    SegmentEngine::open_sized(dir, SMALL)
+    let options = Options {
+        segment_bytes: SMALL,
+        ..Options::default()
+    };
+    SegmentEngine::open(dir, &options)
 }
 
 fn opened(dir: &Path) -> (SegmentEngine, Recovered) {

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use sled::Db;
 
 use crate::engine::{EngineError, sync_dir};
+use crate::watchdog::start::Progress;
 
 /// Memory of the database's own cache. Its default is 1 GiB.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -37,13 +38,16 @@ pub(super) const COPY_ASIDE: &str = "index.new";
 const STOP: &str = "9223372036854775807";
 
 /// Opens or makes the database in `dir`.
-pub(super) fn open_db(dir: &Path) -> Result<Db, EngineError> {
+pub(super) fn open_db(dir: &Path, progress: &Progress) -> Result<Db, EngineError> {
     let failed = |error| EngineError::io("open the log in", dir)(error);
     let there = std::fs::metadata(dir.join("db")).is_ok_and(|db| db.len() > 0);
     if there && let Some(db) = recover_index(dir)? {
         return Ok(db);
     }
-    open_once(dir)?.map_err(failed)
+    progress.made(1);
+    let db = open_once(dir)?.map_err(failed)?;
+    progress.made(1);
+    Ok(db)
 }
 
 /// Opens it as far as its new index, and makes that durable. The database, when there was nothing to

@@ -21,7 +21,7 @@ fn copy_of(dir: &Path) -> tempfile::TempDir {
 /// the end of its file.
 fn written(value: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let db = open_db(dir.path()).expect("opens");
+    let db = open_db(dir.path(), &Progress::UNWATCHED).expect("opens");
     for n in 0..=value {
         let value = [n.to_be_bytes().as_slice(), &[7; 1000]].concat();
         db.insert(b"k", value).expect("written");
@@ -34,7 +34,7 @@ fn written(value: u32) -> tempfile::TempDir {
 }
 
 fn check(dir: &Path, value: u32) {
-    let db = open_db(dir).expect("opens");
+    let db = open_db(dir, &Progress::UNWATCHED).expect("opens");
     let found = db.get(b"k").expect("read").expect("there");
     assert_eq!(found[..4], value.to_be_bytes());
 }
@@ -73,7 +73,7 @@ fn an_opening_that_is_cut_short_at_any_step_can_be_repeated() {
     for earlier in [false, true] {
         let mut killed = written(1500);
         if earlier {
-            let db = open_db(killed.path()).expect("opens");
+            let db = open_db(killed.path(), &Progress::UNWATCHED).expect("opens");
             for n in 1501..=3000_u32 {
                 let value = [n.to_be_bytes().as_slice(), &[7; 1000]].concat();
                 db.insert(b"k", value).expect("written");
@@ -104,7 +104,7 @@ fn an_opening_that_is_cut_short_at_any_step_can_be_repeated() {
         only_index(dir.path());
         assert_eq!(cleared(dir.path()), cleared(killed.path()));
         check(copy_of(dir.path()).path(), value);
-        drop(open_db(dir.path()).expect("opens"));
+        drop(open_db(dir.path(), &Progress::UNWATCHED).expect("opens"));
         if !earlier {
             assert_ne!(cleared(dir.path()), cleared(killed.path()));
         }
@@ -118,8 +118,8 @@ fn an_opening_that_is_cut_short_at_any_step_can_be_repeated() {
 #[test]
 fn without_the_index_of_its_opening_a_database_is_lost() {
     let dir = written(1500);
-    drop(open_db(dir.path()).expect("opens"));
+    drop(open_db(dir.path(), &Progress::UNWATCHED).expect("opens"));
     std::fs::remove_file(dir.path().join(only_index(dir.path()))).expect("removed");
-    let db = open_db(dir.path()).expect("opens");
+    let db = open_db(dir.path(), &Progress::UNWATCHED).expect("opens");
     assert_eq!(db.get(b"k").expect("read"), None);
 }

@@ -15,6 +15,7 @@ use sled::Db;
 use super::{COMMITTED_KEY, PURGED_KEY, SledEngine, VOTE_KEY, place, sled_error, value_of};
 use crate::engine::LogEngine as _;
 use crate::metrics;
+use crate::watchdog::start::Progress;
 
 /// How long the copying may keep the writer from other work, apart from the sync it is at. In tests
 /// every sync is a step.
@@ -169,8 +170,8 @@ impl SledEngine {
         let number = self.number + 1;
         // What a failed try left behind.
         place::sweep(&self.dir, self.number)?;
-        let (engine, _) =
-            Self::open_plain(&place::path(&self.dir, number)).map_err(io::Error::other)?;
+        let (engine, _) = Self::open_plain(&place::path(&self.dir, number), &Progress::UNWATCHED)
+            .map_err(io::Error::other)?;
         tracing::info!(
             live_bytes = self.live_bytes,
             "the log is much larger on disk than what is in it: it is rebuilt"

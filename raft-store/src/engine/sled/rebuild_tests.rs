@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::config::EngineKind;
-use crate::engine::{self, Options};
+use crate::engine;
 
 const ALWAYS: Options = Options {
     segment_bytes: 0,
@@ -10,6 +10,7 @@ const ALWAYS: Options = Options {
         factor: 2,
         bytes_min: 0,
     },
+    progress: Progress::UNWATCHED,
 };
 
 fn entries(range: Range<u64>) -> Vec<Record> {
@@ -188,11 +189,14 @@ fn readers_are_served_while_the_database_is_replaced() {
 #[test]
 fn a_log_that_is_small_or_full_is_left_alone() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let when = RebuildWhen {
-        factor: 4,
-        bytes_min: 1 << 40,
+    let options = Options {
+        rebuild: RebuildWhen {
+            factor: 4,
+            bytes_min: 1 << 40,
+        },
+        ..Options::default()
     };
-    let (mut log, _) = SledEngine::open(dir.path(), when).expect("opens");
+    let (mut log, _) = SledEngine::open(dir.path(), &options).expect("opens");
     log.append(&entries(0..500)).expect("appended");
     log.sync().expect("synced");
     log.purge_upto(at(480)).expect("purged");

@@ -10,7 +10,7 @@ fn entry(term: u64, index: u64, payload_bytes: usize) -> Record {
 }
 
 fn open(dir: &Path) -> (SledEngine, Recovered) {
-    SledEngine::open(dir, RebuildWhen::NEVER).expect("opens")
+    SledEngine::open(dir, &Options::default()).expect("opens")
 }
 
 fn filled(dir: &Path, n: u64) -> SledEngine {
@@ -218,7 +218,7 @@ fn damage(dir: &Path, change: impl FnOnce(&Db)) -> String {
     change(&engine.db);
     engine.db.flush().expect("flushed");
     drop(engine);
-    match SledEngine::open(dir, RebuildWhen::NEVER) {
+    match SledEngine::open(dir, &Options::default()) {
         Err(EngineError::Damaged { detail, .. }) => detail,
         Err(other) => panic!("another error: {other}"),
         Ok(_) => panic!("the damage was not noticed"),
@@ -271,7 +271,7 @@ fn damage_among_entries_that_share_a_value_is_noticed() {
         engine.db.insert(entry_key(0, 0), value).expect("written");
         engine.db.flush().expect("flushed");
         drop(engine);
-        match SledEngine::open(&path, RebuildWhen::NEVER) {
+        match SledEngine::open(&path, &Options::default()) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("the damage was not noticed"),
         }
@@ -305,7 +305,7 @@ fn files_that_are_no_database_are_damage_and_not_a_panic() {
         *byte ^= 0x5a;
     }
     std::fs::write(&db, bytes).expect("writable");
-    match SledEngine::open(dir.path(), RebuildWhen::NEVER) {
+    match SledEngine::open(dir.path(), &Options::default()) {
         Err(_) => {}
         // The database may call all of it "never written"; then everything is gone, and the
         // identity beside it is what tells that this was a voter.
