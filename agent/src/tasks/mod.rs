@@ -279,10 +279,16 @@ impl Tasks {
     /// When the data may still be there. The agent must end then, rather than let a later volume
     /// begin with it.
     pub(crate) fn destroy_volume(&mut self, volume: &[u8], mark: u128) -> Result<(), VolumeError> {
-        if let Some(aside) = volumes::destroy(self.ground.paths.root(), volume, mark)? {
-            self.waiting.spawn_blocking(move || volumes::remove(&aside));
-        }
         self.collect();
+        match volumes::destroy(self.ground.paths.root(), volume, mark) {
+            Ok(None) => {}
+            Ok(Some(aside)) => {
+                self.waiting.spawn_blocking(move || volumes::remove(&aside));
+            }
+            // It has no place here, so no task was ever shown it.
+            Err(VolumeError::NoVolume(why)) => tracing::warn!(why, "nothing to destroy"),
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
