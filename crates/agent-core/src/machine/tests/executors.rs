@@ -219,7 +219,7 @@ fn a_kill_reaches_the_executor_and_is_told_again() {
         id: task.clone(),
         grace: None,
     });
-    assert_eq!(bench.take_told(&instance), [kill.clone()]);
+    assert_eq!(bench.take_told(&instance), std::slice::from_ref(&kill));
     bench.input(Input::ExecutorUnsubscribed(instance.clone()));
     bench.input(Input::ExecutorSubscribed(
         instance.clone(),
