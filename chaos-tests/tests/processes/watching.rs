@@ -60,6 +60,10 @@ async fn a_watcher_goes_on_at_another_master_and_all_masters_tell_the_same() {
     let offer = scheduler.take_offer().await;
     let tasks = ["a", "b"].map(|id| ledger.waiting_task(id).on(&offer));
     scheduler.launch(offer.id, tasks.to_vec()).await;
+    // It acknowledges what comes before.
+    scheduler
+        .until_all_are(TaskState::TaskRunning, &["a", "b"])
+        .await;
     for task in ["a", "b"] {
         let runs = updated(task, "TASK_RUNNING");
         if !traveller.told.iter().any(|(_, event)| runs(event)) {

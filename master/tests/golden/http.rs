@@ -275,7 +275,6 @@ async fn calls_that_are_not_there_yet_are_not_taken() {
     );
     for call in [
         gone.as_str(),
-        r#"{"type":"SUBSCRIBE"}"#,
         r#"{"type":"UNKNOWN"}"#,
         r#"{"type":"UPDATE_QUOTA","update_quota":{}}"#,
     ] {

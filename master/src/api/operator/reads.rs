@@ -113,15 +113,17 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 fn tasks_query(parameters: &Parameters) -> Result<TasksQuery, String> {
     let number = |name: &str, default: usize| match parameters.get(name) {
         None => Ok(default),
-        // As large as can be: Mesos reads it so, and its own command line asks for all tasks by it.
-        Some(text) if text == "-1" => Ok(usize::MAX),
         Some(text) => text
             .parse()
             .map_err(|_| format!("'{name}' is a number of tasks, not '{text}'")),
     };
     let default = TasksQuery::default();
     Ok(TasksQuery {
-        limit: number("limit", default.limit)?,
+        limit: match parameters.get("limit").map(String::as_str) {
+            // As large as can be: Mesos reads it so, and its own command line asks for all tasks by it.
+            Some("-1") => usize::MAX,
+            _ => number("limit", default.limit)?,
+        },
         offset: number("offset", default.offset)?,
         order: match parameters.get("order").map(String::as_str) {
             None => default.order,

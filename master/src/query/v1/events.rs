@@ -185,6 +185,14 @@ fn news(old: &Task, new: &Task, after: &State) -> Option<News> {
         TaskState::Killed if framework.is_none() => Some(StatusReason::FrameworkRemoved),
         TaskState::Lost | TaskState::Gone | TaskState::GoneByOperator | TaskState::Unknown => None,
         _ if old.state == TaskState::Unreachable => Some(StatusReason::AgentReregistered),
+        // The agent is ahead of its updates.
+        TaskState::Staging
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Killing
+        | TaskState::Finished
+        | TaskState::Failed
+        | TaskState::Killed => return None,
         _ if new.unacked.is_some() => return None,
         _ => None,
     };
