@@ -79,11 +79,12 @@ class Sleeper(object):
 
 
 def mesos(config, *words):
-    """What `mesos-cli` prints."""
-    run = subprocess.run(['mesos-cli'] + list(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    """What `mesos-cli` prints. Its client of ZooKeeper notes on stderr which master it did not reach."""
+    run = subprocess.run(['mesos-cli'] + list(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                          env=dict(os.environ, MESOS_CLI_CONFIG=config), timeout=LIMIT_SECONDS)
     text = run.stdout.decode()
-    check(run.returncode == 0, 'mesos-cli %s: %s' % (' '.join(words), text))
+    check(run.returncode == 0,
+          'mesos-cli %s: %s%s' % (' '.join(words), text, run.stderr.decode()))
     return text
 
 

@@ -10,6 +10,20 @@ from urllib.request import urlopen
 PATIENCE_SECONDS = 60
 
 
+def await_end(pid):
+    """Until a process that was killed has let go of its ports and files. Its parent is another."""
+    deadline = time.time() + PATIENCE_SECONDS
+    while time.time() < deadline:
+        try:
+            with open('/proc/%d/stat' % pid) as stat:
+                if stat.read().rpartition(')')[2].split()[0] in 'ZX':
+                    return
+        except OSError:
+            return
+        time.sleep(0.01)
+    raise RuntimeError('process %d does not end' % pid)
+
+
 class Cluster(object):
     """Three masters and two agents; ends with the `with` block."""
 
@@ -85,6 +99,7 @@ class Cluster(object):
             process.wait()
         else:
             os.kill(master['pid'], signal.SIGKILL)
+            await_end(master['pid'])
         self.masters = [other for other in self.masters if other['id'] != master['id']]
 
     def restart(self, master):
@@ -105,6 +120,7 @@ class Cluster(object):
     def restart_agent(self, agent):
         """kill -9 of an agent, which is started again at once."""
         os.kill(agent['pid'], signal.SIGKILL)
+        await_end(agent['pid'])
         with open(agent['log'], 'ab') as log:
             self._restarted['agent', agent['id']] = subprocess.Popen(
                 agent['argv'], stdout=log, stderr=log)
