@@ -113,7 +113,10 @@ class Cluster(object):
             if status and status['leader'] and status['applied_index'] >= status['committed_index']:
                 break
             if time.time() > deadline:
-                raise RuntimeError('master %d did not come back' % master['id'])
+                with open(master['log']) as log:
+                    end = log.read()[-4000:]
+                raise RuntimeError('master %d did not come back; exit status %s, it says %s; its log ends:\n%s' % (
+                    master['id'], self._restarted[master['id']].poll(), status, end))
             time.sleep(0.05)
         self.masters = sorted(self.masters + [master], key=lambda one: one['id'])
 

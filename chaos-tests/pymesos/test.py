@@ -1,6 +1,6 @@
 """pymesos, unmodified, against masters that redirect, and against masters that die.
 
-usage: test.py <regency binary>
+usage: test.py <regency binary> [scenario...]
 """
 
 import logging
@@ -230,11 +230,11 @@ def custom_executors(cluster, ledger):
         N_EXECUTOR_TASKS, LEADERS_KILLED), flush=True)
 
 
-def main(binary):
+def main(binary, names):
     # The driver logs every lost connection with a traceback; losing them is the point here.
     logging.disable(logging.CRITICAL)
-    for test in (any_master_will_do, the_leader_dies, zookeeper_is_not_missed,
-                 custom_executors):
+    tests = (any_master_will_do, the_leader_dies, zookeeper_is_not_missed, custom_executors)
+    for test in [test for test in tests if not names or test.__name__ in names]:
         print('== %s' % test.__name__, flush=True)
         descriptor, ledger = tempfile.mkstemp()
         os.close(descriptor)
@@ -246,6 +246,6 @@ def main(binary):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])
