@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prost::Message;
-use regency_allocator::{
-    AgentCapabilities, AgentView, ClusterView, Cycle, DeclineFilter, FrameworkCapabilities,
-    FrameworkRole, FrameworkView, RoleView, allocate,
-};
-use regency_resources::{Milli, Resources};
-use regency_state::model::{Agent, Framework};
-use regency_state::{Command, IssueOffers, OfferPlan, Outcome, State, bounds};
+use regency_allocator::{ClusterView, Cycle, RoleView, allocate};
+use regency_leader_core::allocation;
+use regency_resources::Milli;
+use regency_state::model::Agent;
+use regency_state::{Command, OfferPlan, Outcome, State};
 use regency_types::{AgentId, DurationMs, FrameworkId};
 use regency_wire::v1::DomainInfo;
 
@@ -19,11 +17,7 @@ use super::Leader;
 use crate::flags::RoleWeight;
 use crate::metrics;
 
-/// About how many bytes of offers one entry may carry; the log accepts four times as much.
-const ENTRY_BYTES_MAX: usize = 200 * 1024;
-
-/// The cluster as the allocator is to see it: offers come from agents attached to this leader
-/// only, and go to frameworks whose stream is open here.
+/// The cluster as the allocator is to see it, with what this master's flags say.
 pub(crate) fn view(
     state: &State,
     attached: &BTreeSet<AgentId>,
@@ -32,29 +26,6 @@ pub(crate) fn view(
     domain: Option<&DomainInfo>,
 ) -> ClusterView {
     let region = domain.and_then(regency_wire::flags::region);
-    let agents = state
-        .agents()
-        .filter(|agent| agent.is_registered())
-        .map(|agent| {
-            let usable = attached.contains(&agent.id) && agent.suspect_since.is_none();
-            AgentView {
-                id: agent.id.clone(),
-                candidate: usable,
-                total: agent.total.clone(),
-                available: if usable {
-                    agent.available()
-                } else {
-                    Resources::default()
-                },
-                capabilities: AgentCapabilities::default(),
-                remote: region.is_some_and(|region| is_remote(agent, region)),
-            }
-        })
-        .collect();
-    let frameworks = state
-        .frameworks()
-        .map(|framework| framework_view(state, framework, connected.contains(&framework.id)))
-        .collect();
     let roles = weights
         .iter()
         .map(|weight| RoleView {
@@ -62,11 +33,9 @@ pub(crate) fn view(
             ..RoleView::new(&weight.role)
         })
         .collect();
-    ClusterView {
-        agents,
-        frameworks,
-        roles,
-    }
+    allocation::view(state, attached, connected, roles, |agent| {
+        region.is_some_and(|region| is_remote(agent, region))
+    })
 }
 
 /// All of an `AgentInfo` that counts here.
@@ -82,104 +51,6 @@ fn is_remote(agent: &Agent, region: &str) -> bool {
     let domain = whereabouts.and_then(|whereabouts| whereabouts.domain);
     let its = domain.as_ref().and_then(regency_wire::flags::region);
     its.is_some_and(|its| its != region)
-}
-
-fn framework_view(state: &State, framework: &Framework, connected: bool) -> FrameworkView {
-    let capabilities = framework.spec.capabilities;
-    let mut roles: Vec<FrameworkRole> = framework
-        .spec
-        .roles
-        .iter()
-        .map(|role| FrameworkRole {
-            active: !framework.suppressed.contains(role),
-            ..FrameworkRole::new(role)
-        })
-        .collect();
-    let mut charge = |role: &str, resources: &Resources| {
-        let index = roles
-            .iter()
-            .position(|r| r.role == role)
-            .unwrap_or_else(|| {
-                // A role it left while tasks run in it.
-                roles.push(FrameworkRole {
-                    active: false,
-                    ..FrameworkRole::new(role)
-                });
-                roles.len() - 1
-            });
-        roles[index].charge(resources);
-    };
-    for task in state.tasks_of(framework).filter(|t| !t.is_terminal()) {
-        charge(&task.role, &task.resources);
-    }
-    for (_, executor) in state.executors_of(&framework.id) {
-        charge(&executor.role, &executor.resources);
-    }
-    for offer in framework.offers.iter().filter_map(|id| state.offer(*id)) {
-        charge(&offer.role, &offer.resources);
-    }
-    FrameworkView {
-        id: framework.id.clone(),
-        active: connected
-            && framework.is_subscribed()
-            && framework.n_unacked <= bounds::UNACKED_UPDATES_MAX,
-        capabilities: FrameworkCapabilities {
-            gpu_resources: capabilities.gpu_resources,
-            revocable_resources: capabilities.revocable_resources,
-            shared_resources: capabilities.shared_resources,
-            reservation_refinement: capabilities.reservation_refinement,
-            multi_role: capabilities.multi_role,
-            region_aware: capabilities.region_aware,
-        },
-        roles,
-        filters: framework
-            .filters
-            .iter()
-            .flat_map(|(agent, filters)| filters.iter().map(move |filter| (agent, filter)))
-            .map(|(agent, filter)| DeclineFilter {
-                role: filter.role.clone(),
-                agent: agent.clone(),
-                refused: filter.refused.clone(),
-                expires_at: filter.until,
-            })
-            .collect(),
-        new_offers_max: None,
-    }
-}
-
-/// Cuts a round into entries of bounded size.
-pub(crate) fn entries(plans: Vec<OfferPlan>, timeout: Option<DurationMs>) -> Vec<IssueOffers> {
-    let mut entries = Vec::new();
-    let mut current = Vec::new();
-    let mut bytes = 0;
-    for plan in plans {
-        let size = size(&plan);
-        if bytes + size > ENTRY_BYTES_MAX && !current.is_empty() {
-            entries.push(IssueOffers {
-                plans: std::mem::take(&mut current),
-                timeout,
-            });
-            bytes = 0;
-        }
-        bytes += size;
-        current.push(plan);
-    }
-    if !current.is_empty() {
-        entries.push(IssueOffers {
-            plans: current,
-            timeout,
-        });
-    }
-    entries
-}
-
-/// About how many bytes a plan takes in the log; the text form is never the shorter one.
-fn size(plan: &OfferPlan) -> usize {
-    plan.framework.as_str().len()
-        + plan.agent.as_str().len()
-        + plan.role.len()
-        + 2 * plan.resources.to_string().len()
-        + 32
 }
 
 /// Until the term ends: allocates when woken, and once per interval.
@@ -235,7 +106,7 @@ async fn round(leader: &Leader, cycle: u64) {
         .config
         .offer_timeout
         .map(|t| DurationMs(u64::try_from(t.as_millis()).unwrap_or(u64::MAX)));
-    for entry in entries(plans, timeout) {
+    for entry in allocation::entries(plans, timeout) {
         match leader.consensus.propose(Command::IssueOffers(entry)).await {
             Ok(Ok(Outcome::OffersIssued { offers, n_skipped })) => {
                 ::metrics::counter!(metrics::OFFERS_ISSUED).increment(offers.len() as u64);
@@ -257,6 +128,7 @@ async fn round(leader: &Leader, cycle: u64) {
 mod tests {
     use super::*;
     use crate::query::fixture::{Cluster, resources};
+    use regency_leader_core::allocation::{ENTRY_BYTES_MAX, entries, size};
     use regency_state::model::Capabilities;
 
     #[test]

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use regency_state::model::FrameworkPhase;
-use regency_state::{Command, ExpireFilters, ExpireFramework, ExpireOffers, State};
-use regency_types::{ClusterTime, OfferId};
+use regency_leader_core::expiry::{due, filters_due};
+use regency_state::{Command, ExpireFilters};
 
 use super::Leader;
 
@@ -13,43 +12,6 @@ use super::Leader;
 const PERIOD: Duration = Duration::from_millis(250);
 /// How often filters are: they end by themselves in the allocator, this only frees their memory.
 const FILTER_PERIODS: u32 = 20;
-/// Offers in one entry.
-const OFFERS_MAX: usize = 1000;
-
-/// What is due at `now`.
-pub(crate) fn due(state: &State, now: ClusterTime) -> Vec<Command> {
-    let mut commands = Vec::new();
-    for framework in state.frameworks() {
-        if let FrameworkPhase::Disconnected { deadline, .. } = framework.phase
-            && deadline <= now
-        {
-            commands.push(Command::ExpireFramework(ExpireFramework {
-                framework: framework.id.clone(),
-            }));
-        }
-    }
-    let offers: Vec<OfferId> = state
-        .offers()
-        .filter(|o| o.deadline.is_some_and(|d| d <= now))
-        .map(|o| o.id)
-        .collect();
-    for offers in offers.chunks(OFFERS_MAX) {
-        commands.push(Command::ExpireOffers(ExpireOffers {
-            offers: offers.to_vec(),
-        }));
-    }
-    commands
-}
-
-/// Whether any decline filter is over.
-pub(crate) fn filters_due(state: &State, now: ClusterTime) -> bool {
-    state.frameworks().any(|f| {
-        f.filters
-            .values()
-            .flatten()
-            .any(|filter| filter.until <= now)
-    })
-}
 
 /// Until the term ends.
 pub(crate) async fn run(leader: Arc<Leader>) {
@@ -78,8 +40,11 @@ pub(crate) async fn run(leader: Arc<Leader>) {
 mod tests {
     use super::*;
     use crate::query::fixture::Cluster;
-    use regency_state::model::Capabilities;
-    use regency_state::{FrameworkDisconnected, IssueOffers, OfferPlan};
+    use regency_state::model::{Capabilities, FrameworkPhase};
+    use regency_state::{
+        ExpireFramework, ExpireOffers, FrameworkDisconnected, IssueOffers, OfferPlan,
+    };
+    use regency_types::ClusterTime;
 
     #[test]
     fn only_what_is_due_is_proposed() {

@@ -1,11 +1,11 @@
 //! Frameworks that leave, and frameworks that are awaited after a change of leader.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use regency_state::model::{Framework, FrameworkPhase};
-use regency_state::{Command, ExpireFramework, FrameworkDisconnected, RescindOffers, State};
+use regency_leader_core::awaited::Awaited;
+use regency_state::model::FrameworkPhase;
+use regency_state::{Command, ExpireFramework, FrameworkDisconnected};
 use regency_types::{FrameworkId, StreamId};
 use regency_wire::events::HEARTBEAT_INTERVAL_SECONDS;
 use regency_wire::v1::scheduler::Event;
@@ -78,57 +78,6 @@ async fn expire_if_due(leader: &Leader, framework: &FrameworkId) {
     }
 }
 
-/// Frameworks that are subscribed in the state and have no stream here: which subscription is
-/// missing, and since when in monotonic milliseconds.
-///
-/// Counted per subscription, so that one which was committed a moment ago, and whose stream is about
-/// to be opened, is not taken for one that has been awaited since this leader's beginning.
-#[derive(Debug, Default)]
-pub(crate) struct Awaited(BTreeMap<FrameworkId, (StreamId, u64)>);
-
-impl Awaited {
-    /// Looks at the state again, and says what to do about who is missing for too long.
-    pub(crate) fn look(
-        &mut self,
-        state: &State,
-        streams: &BTreeSet<FrameworkId>,
-        now_ms: u64,
-        offer_grace: Duration,
-        framework_grace: Duration,
-    ) -> Vec<Command> {
-        let before = std::mem::take(&mut self.0);
-        let mut commands = Vec::new();
-        for framework in state.frameworks() {
-            let Some(stream) = missing(framework, streams) else {
-                continue;
-            };
-            let since_ms = match before.get(&framework.id) {
-                Some((known, since_ms)) if *known == stream => *since_ms,
-                _ => now_ms,
-            };
-            self.0.insert(framework.id.clone(), (stream, since_ms));
-            let missed = Duration::from_millis(now_ms.saturating_sub(since_ms));
-            if missed >= framework_grace {
-                commands.push(Command::FrameworkDisconnected(FrameworkDisconnected {
-                    framework: framework.id.clone(),
-                    stream,
-                }));
-            } else if missed >= offer_grace && !framework.offers.is_empty() {
-                commands.push(Command::RescindOffers(RescindOffers {
-                    offers: framework.offers.iter().copied().collect(),
-                }));
-            }
-        }
-        commands
-    }
-}
-
-fn missing(framework: &Framework, streams: &BTreeSet<FrameworkId>) -> Option<StreamId> {
-    framework
-        .stream()
-        .filter(|_| !streams.contains(&framework.id))
-}
-
 /// Gives up frameworks that did not subscribe again in time.
 pub(crate) async fn await_all(leader: Arc<Leader>) {
     let mut awaited = Awaited::default();
@@ -175,6 +124,8 @@ mod tests {
     use super::*;
     use crate::query::fixture::Cluster;
     use regency_state::model::Capabilities;
+    use regency_state::{RescindOffers, State};
+    use std::collections::BTreeSet;
 
     fn look(
         awaited: &mut Awaited,

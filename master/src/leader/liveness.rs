@@ -1,81 +1,14 @@
-//! Which agents are silent, for how long, and what follows.
-//!
-//! Silence is measured by this leader's own clock from its own last contact, or from its own
-//! beginning: nobody is condemned for what an earlier leader did not hear. That an agent was
-//! silent before is kept in the state, so that a leader dying every half minute cannot keep a dead
-//! agent alive for ever.
+//! Tells silent agents from others, and proposes what follows; the decision is
+//! [`regency_leader_core::liveness`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use regency_state::{
-    ClearSuspicion, Command, MarkAgentUnreachable, RescindOffers, State, SuspectAgents,
-};
-use regency_types::{AgentId, ClusterTime};
+use regency_leader_core::liveness::{Presence, judge, silence};
 
 use super::Leader;
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long an agent whose stream broke may take to come back before its offers are rescinded.
-const OFFER_GRACE: Duration = Duration::from_secs(5);
-/// Agents marked unreachable per period: a slow leader must not condemn a cluster at once.
-const MARKED_MAX: usize = 20;
-
-/// What this leader knows of an agent's presence.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Presence {
-    /// For how long it was not heard.
-    pub(crate) silent: Duration,
-    /// Whether it was attached to this leader and is not any more.
-    pub(crate) left: bool,
-}
-
-/// What to propose about agents.
-pub(crate) fn judge(
-    state: &State,
-    now: ClusterTime,
-    timeout: Duration,
-    presence: impl Fn(&AgentId) -> Presence,
-) -> Vec<Command> {
-    let grace = timeout / 3;
-    let (mut suspect, mut clear, mut marked) = (Vec::new(), Vec::new(), Vec::new());
-    let mut offers = Vec::new();
-    for agent in state.agents().filter(|a| a.is_registered()) {
-        let Presence { silent, left } = presence(&agent.id);
-        match agent.suspect_since {
-            None if silent >= grace => {
-                let ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
-                suspect.push((agent.id.clone(), ClusterTime(now.0.saturating_sub(ms))));
-            }
-            Some(since) if silent >= grace && now.since(since).to_std() >= timeout => {
-                marked.push((since, agent.id.clone()));
-            }
-            Some(_) if silent < grace => clear.push(agent.id.clone()),
-            Some(_) | None => {}
-        }
-        if left && silent >= OFFER_GRACE {
-            offers.extend(agent.offers.iter().copied());
-        }
-    }
-    let mut commands = Vec::new();
-    if !suspect.is_empty() {
-        commands.push(Command::SuspectAgents(SuspectAgents { agents: suspect }));
-    }
-    if !clear.is_empty() {
-        commands.push(Command::ClearSuspicion(ClearSuspicion { agents: clear }));
-    }
-    if !offers.is_empty() {
-        commands.push(Command::RescindOffers(RescindOffers { offers }));
-    }
-    marked.sort();
-    commands.extend(
-        marked
-            .into_iter()
-            .take(MARKED_MAX)
-            .map(|(_, agent)| Command::MarkAgentUnreachable(MarkAgentUnreachable { agent })),
-    );
-    commands
-}
 
 /// Until the term ends.
 pub(crate) async fn run(leader: Arc<Leader>) {
@@ -101,13 +34,9 @@ pub(crate) async fn run(leader: Arc<Leader>) {
             now,
             leader.config.agent_timeout,
             |agent| {
-                let since = leader
-                    .attachments
-                    .last_heard_ms(agent)
-                    .unwrap_or(leader.began_ms)
-                    .max(stalled_ms);
+                let heard_ms = leader.attachments.last_heard_ms(agent);
                 Presence {
-                    silent: Duration::from_millis(now_ms.saturating_sub(since)),
+                    silent: silence(heard_ms, leader.began_ms, stalled_ms, now_ms),
                     left: leader.attachments.has_left(agent),
                 }
             },
@@ -123,7 +52,12 @@ pub(crate) async fn run(leader: Arc<Leader>) {
 mod tests {
     use super::*;
     use crate::query::fixture::Cluster;
+    use regency_leader_core::liveness::MARKED_MAX;
     use regency_state::model::Capabilities;
+    use regency_state::{
+        ClearSuspicion, Command, MarkAgentUnreachable, RescindOffers, SuspectAgents,
+    };
+    use regency_types::{AgentId, ClusterTime};
 
     const TIMEOUT: Duration = Duration::from_secs(75);
 

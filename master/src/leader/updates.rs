@@ -1,68 +1,14 @@
-//! Sends unacknowledged updates of tasks and operations again, as Mesos' agents do: after 10 s,
-//! then twice as long, up to 10 minutes.
+//! Sends unacknowledged updates of tasks and operations again; when is decided by
+//! [`regency_leader_core::retries`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regency_state::State;
-use regency_types::{OperationKey, TaskKey, UpdateUuid};
+use regency_leader_core::retries::{Retries, Subject};
 
 use super::Leader;
 
 const PERIOD: Duration = Duration::from_secs(1);
-const FIRST_MS: u64 = 10_000;
-const MAX_MS: u64 = 600_000;
-
-/// What an update is of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
-    Task(TaskKey),
-    Operation(OperationKey),
-}
-
-impl Subject {
-    /// Its update that waits for an acknowledgement.
-    fn unacked(&self, state: &State) -> Option<UpdateUuid> {
-        match self {
-            Self::Task(key) => Some(state.task(key)?.unacked.as_ref()?.uuid),
-            Self::Operation(key) => Some(state.operation(key)?.uuid),
-        }
-    }
-}
-
-struct Retry {
-    uuid: UpdateUuid,
-    next_ms: u64,
-    delay_ms: u64,
-}
-
-/// When what is to be sent again.
-#[derive(Default)]
-struct Retries(BTreeMap<Subject, Retry>);
-
-impl Retries {
-    /// Forgets what is acknowledged.
-    fn tidy(&mut self, state: &State) {
-        self.0
-            .retain(|subject, retry| subject.unacked(state) == Some(retry.uuid));
-    }
-
-    /// Whether the update is to be sent now.
-    fn is_due(&mut self, subject: Subject, uuid: UpdateUuid, now_ms: u64) -> bool {
-        let retry = self.0.entry(subject).or_insert(Retry {
-            uuid,
-            next_ms: now_ms + FIRST_MS,
-            delay_ms: FIRST_MS,
-        });
-        if retry.next_ms > now_ms {
-            return false;
-        }
-        retry.delay_ms = (retry.delay_ms * 2).min(MAX_MS);
-        retry.next_ms = now_ms + retry.delay_ms;
-        true
-    }
-}
 
 /// Until the term ends. An update is first seen here at most one period after it was sent.
 pub(crate) async fn run(leader: Arc<Leader>) {
@@ -97,28 +43,5 @@ pub(crate) async fn run(leader: Arc<Leader>) {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_update_is_sent_again_after_ten_seconds_and_then_ever_more_seldom() {
-        let mut retries = Retries::default();
-        let key = OperationKey {
-            framework: regency_types::FrameworkId::new("f").expect("valid"),
-            operation: regency_types::OperationId::new("o").expect("valid"),
-        };
-        let sent: Vec<u64> = (0..100)
-            .filter(|seconds| {
-                let subject = Subject::Operation(key.clone());
-                retries.is_due(subject, UpdateUuid(1), seconds * 1000)
-            })
-            .collect();
-        assert_eq!(sent, [10, 30, 70]);
-        retries.tidy(&State::default());
-        assert!(retries.0.is_empty());
     }
 }

@@ -4,16 +4,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use regency_leader_core::attachment::{self, Answer, Attach};
 use regency_raft_store::{Consensus, ProposeError, ServingGate};
 use regency_rpc::proto::regency::agent::v1 as wire;
 use regency_rpc::proto::regency::agent::v1::agent_attachment_server::AgentAttachment;
 use regency_rpc::proto::regency::agent::v1::agent_message::Message as FromAgent;
 use regency_rpc::proto::regency::agent::v1::master_message::Message as ToAgent;
 use regency_rpc::proto::regency::agent::v1::refused::Reason;
-use regency_state::model::Agent;
 use regency_state::{
-    ApplyReports, Command, EndExecutors, Outcome, Refusal, RegisterAgent, ReregisterAgent,
-    ResyncAgent, ResyncExecutors, TakeInventory,
+    ApplyReports, Command, EndExecutors, Outcome, Refusal, ResyncAgent, ResyncExecutors,
+    TakeInventory,
 };
 use regency_types::{AgentEpoch, AgentId};
 use regency_wire::v1::scheduler::Event;
@@ -186,13 +186,11 @@ impl Drop for Attached<'_> {
 impl Session<'_> {
     async fn run(
         &self,
-        attach: convert::Attach,
+        attach: Attach,
         mut incoming: Streaming<wire::AgentMessage>,
     ) -> Result<(), Gone> {
         let epoch = attach.epoch;
-        let former = attach
-            .cluster
-            .filter(|cluster| *cluster != self.leader.cluster);
+        let former = attach.former(self.leader.cluster);
         let Some(agent) = self.admit(&attach).await else {
             return Ok(());
         };
@@ -228,28 +226,25 @@ impl Session<'_> {
                 }),
             }))
             .await?;
-        // An agent that was not asked yet what it runs, or whose answer was lost, is asked.
-        let inventory = record.inventory_due || former.is_some();
-        let differs =
-            inventory || differs(&attach, &record, || convert::digest(&state.state, &record));
-        if differs {
+        let opening = attachment::opening(&state.state, &record, &attach, former.is_some());
+        if opening.digests_differ {
+            ::metrics::counter!(metrics::DIGEST_MISMATCHES).increment(1);
+            tracing::warn!(agent_id = %agent, "the agent's tasks differ at equal cursors");
+        }
+        if opening.resync {
+            let inventory = opening.inventory;
             self.outbox
                 .send(ToAgent::ResyncRequest(wire::ResyncRequest { inventory }))
                 .await?;
         }
-        let result = match (former, differs) {
+        let result = match (former, opening.resync) {
             (Some(_), _) => "adopted",
             (None, true) => "resynced",
             (None, false) => "attached",
         };
         ::metrics::counter!(metrics::ATTACHMENTS, "result" => result).increment(1);
         self.leader.allocate.notify_one();
-        // Until a resync told which numbers the agent has used, no command is sent.
-        let mut sent = if inventory || attach.command_seq > record.command_seq {
-            None
-        } else {
-            Some(attach.command_seq)
-        };
+        let mut sent = opening.sent;
         self.send_commands(&agent, &mut sent).await?;
         let mut ping = tokio::time::interval(PING_INTERVAL);
         loop {
@@ -296,83 +291,27 @@ impl Session<'_> {
     }
 
     /// Gives the agent its id, with a log entry only when something about it is new.
-    async fn admit(&self, attach: &convert::Attach) -> Option<AgentId> {
+    async fn admit(&self, attach: &Attach) -> Option<AgentId> {
         let leader = self.leader;
-        if attach.has_domain && leader.config.domain.is_none() {
-            let message = "the agent has a --domain, and the masters have none";
-            self.outbox.refuse(Reason::Retry, message, None).await;
-            return None;
-        }
-        let state = leader.state();
-        let former = attach.cluster.filter(|cluster| *cluster != leader.cluster);
-        if let Some(cluster) = former
-            && !state
-                .state
-                .ancestors()
-                .any(|ancestor| ancestor.cluster == cluster)
-        {
-            let message = format!(
-                "the agent's checkpoints belong to cluster {cluster}, this is cluster {}, which was \
-                 not restored from it; give the agent the masters of its own cluster, or stop it \
-                 and its tasks and give it an empty --work-dir",
-                leader.cluster
-            );
+        let host = attachment::Host {
+            cluster: leader.cluster,
+            term: leader.term,
+            has_domain: leader.config.domain.is_some(),
+        };
+        let admission = attachment::admit(&leader.state().state, host, attach);
+        if admission.needs_barrier && leader.consensus.read_barrier().await.is_err() {
             self.outbox
-                .refuse(Reason::WrongCluster, message, None)
+                .refuse(Reason::Retry, "leadership is not certain", None)
                 .await;
             return None;
         }
-        // Terms of another cluster say nothing about the terms of this one. Whoever is frozen and
-        // leads no more must not take an agent over.
-        if former.is_some() {
-            if leader.consensus.read_barrier().await.is_err() {
-                self.outbox
-                    .refuse(Reason::Retry, "leadership is not certain", None)
-                    .await;
+        let command = match admission.answer {
+            Answer::Known(agent) => return Some(agent),
+            Answer::Refuse(reason, message) => {
+                self.outbox.refuse(wire_reason(reason), message, None).await;
                 return None;
             }
-        } else if attach.highest_term > leader.term.0 {
-            let message = format!("the agent knows of term {}", attach.highest_term);
-            self.outbox.refuse(Reason::NotLeader, message, None).await;
-            return None;
-        }
-        let known = match &attach.agent {
-            Some(id) => {
-                let known = state.state.agent(id);
-                // It may have been given another id here, and not have heard of it.
-                let renamed = || state.state.agent_of_epoch(attach.epoch);
-                known.or_else(|| former.and_then(|_| renamed())).cloned()
-            }
-            None => state.state.agent_of_epoch(attach.epoch).cloned(),
-        };
-        let command = match (&attach.agent, known) {
-            (_, Some(agent)) if agent.epoch != attach.epoch => {
-                let message = format!("agent {} has other checkpoints than these", agent.id);
-                self.outbox.refuse(Reason::WrongEpoch, message, None).await;
-                return None;
-            }
-            (_, Some(agent)) if is_current(&agent, attach) => return Some(agent.id.clone()),
-            (_, Some(agent)) => Command::ReregisterAgent(ReregisterAgent {
-                agent: agent.id.clone(),
-                epoch: attach.epoch,
-                boot: attach.boot,
-                spec: attach.spec.clone(),
-            }),
-            // Registered after the state was saved that this cluster goes on with.
-            (Some(_), None) if former.is_some() => Command::RegisterAgent(RegisterAgent {
-                epoch: attach.epoch,
-                boot: attach.boot,
-                spec: attach.spec.clone(),
-            }),
-            (None, None) => Command::RegisterAgent(RegisterAgent {
-                epoch: attach.epoch,
-                boot: attach.boot,
-                spec: attach.spec.clone(),
-            }),
-            (Some(id), None) => {
-                self.refuse_unknown(id).await;
-                return None;
-            }
+            Answer::Propose(command) => command,
         };
         match leader.consensus.propose(command).await {
             Ok(Ok(Outcome::AgentRegistered { agent })) => Some(agent),
@@ -393,18 +332,6 @@ impl Session<'_> {
                 None
             }
         }
-    }
-
-    /// That an agent was removed is told only when this master certainly leads.
-    async fn refuse_unknown(&self, id: &AgentId) {
-        if self.leader.consensus.read_barrier().await.is_err() {
-            self.outbox
-                .refuse(Reason::Retry, "leadership is not certain", None)
-                .await;
-            return;
-        }
-        let message = format!("agent {id} was removed; give it an empty --work-dir to come back");
-        self.outbox.refuse(Reason::Gone, message, None).await;
     }
 
     async fn receive(
@@ -646,27 +573,12 @@ impl Session<'_> {
     }
 }
 
-/// Whether nothing about the agent is new, so that its attachment needs no log entry.
-fn is_current(agent: &Agent, attach: &convert::Attach) -> bool {
-    agent.is_registered() && agent.boot == attach.boot && agent.spec == attach.spec
-}
-
-/// Whether the agent must send its whole picture: it is ahead of this state, or the cursors agree
-/// and the pictures do not.
-fn differs(
-    attach: &convert::Attach,
-    record: &Agent,
-    digest: impl FnOnce() -> regency_types::digest::Digest,
-) -> bool {
-    if attach.command_seq > record.command_seq || attach.report_seq < record.report_seq {
-        return true;
+fn wire_reason(reason: attachment::Reason) -> Reason {
+    match reason {
+        attachment::Reason::NotLeader => Reason::NotLeader,
+        attachment::Reason::WrongCluster => Reason::WrongCluster,
+        attachment::Reason::WrongEpoch => Reason::WrongEpoch,
+        attachment::Reason::Gone => Reason::Gone,
+        attachment::Reason::Retry => Reason::Retry,
     }
-    let settled =
-        attach.command_seq == record.command_seq && attach.report_seq == record.report_seq;
-    if settled && attach.digest.is_some_and(|theirs| theirs != digest()) {
-        ::metrics::counter!(metrics::DIGEST_MISMATCHES).increment(1);
-        tracing::warn!(agent_id = %record.id, "the agent's tasks differ at equal cursors");
-        return true;
-    }
-    false
 }

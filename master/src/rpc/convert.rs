@@ -1,13 +1,14 @@
 //! Between the agents' messages and the state's words.
 
 use prost::Message;
+use regency_leader_core::attachment::Attach;
 use regency_rpc::proto::regency::agent::v1 as wire;
 use regency_state::model::{Agent, AgentCommand, AgentSpec};
 use regency_state::{InventoryTask, ReportedUpdate, State, TaskReport, TaskSpec};
-use regency_types::digest::{Digest, DigestBuilder};
+use regency_types::digest::Digest;
 use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterId, FrameworkId, Generation, TaskId, TaskKey, TaskState,
-    UpdateUuid,
+    Term, UpdateUuid,
 };
 use regency_wire::v1;
 use regency_wire::{ContentType, resources};
@@ -32,22 +33,6 @@ pub(super) fn wrong(field: &'static str, reason: impl ToString) -> MessageError 
         field,
         reason: reason.to_string(),
     }
-}
-
-/// An Attach, read.
-#[derive(Debug)]
-pub(crate) struct Attach {
-    pub(crate) cluster: Option<ClusterId>,
-    pub(crate) agent: Option<AgentId>,
-    pub(crate) epoch: AgentEpoch,
-    pub(crate) boot: BootId,
-    pub(crate) highest_term: u64,
-    pub(crate) spec: AgentSpec,
-    /// Whether it says in which fault domain it is.
-    pub(crate) has_domain: bool,
-    pub(crate) report_seq: u64,
-    pub(crate) command_seq: u64,
-    pub(crate) digest: Option<Digest>,
 }
 
 /// Reads an Attach.
@@ -85,7 +70,7 @@ pub(crate) fn attach(message: wire::Attach) -> Result<Attach, MessageError> {
             .ok_or_else(|| wrong("epoch", "not 16 bytes"))?,
         boot: BootId::from_bytes(&message.boot_id)
             .ok_or_else(|| wrong("boot_id", "not 16 bytes"))?,
-        highest_term: message.highest_term,
+        highest_term: Term(message.highest_term),
         spec: AgentSpec {
             hostname: info.hostname.clone(),
             address: message.address,
@@ -285,23 +270,4 @@ pub(crate) fn command(
         command_seq: seq,
         command: Some(command),
     })
-}
-
-/// The digest over an agent's tasks as the state has them.
-pub(crate) fn digest(state: &State, agent: &Agent) -> Digest {
-    let mut digest = DigestBuilder::default();
-    for key in &agent.tasks {
-        if let Some(task) = state.task(key) {
-            digest.task(
-                key,
-                task.generation,
-                task.state_before_unreachable.unwrap_or(task.state),
-                task.unacked.as_ref().map(|u| u.uuid),
-            );
-        }
-    }
-    for (key, executor) in &agent.executors {
-        digest.executor(&key.framework, &key.executor, executor.instance);
-    }
-    digest.finish()
 }

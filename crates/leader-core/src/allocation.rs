@@ -1,0 +1,155 @@
+//! The cluster as the allocator is to see it, and its plans cut into entries of bounded size.
+
+use std::collections::BTreeSet;
+
+use regency_allocator::{
+    AgentCapabilities, AgentView, ClusterView, DeclineFilter, FrameworkCapabilities, FrameworkRole,
+    FrameworkView, RoleView,
+};
+use regency_resources::Resources;
+use regency_state::model::{Agent, Framework};
+use regency_state::{IssueOffers, OfferPlan, State, bounds};
+use regency_types::{AgentId, DurationMs, FrameworkId};
+
+/// About how many bytes of offers one entry may carry; the log accepts four times as much.
+pub const ENTRY_BYTES_MAX: usize = 200 * 1024;
+
+/// The cluster as the allocator is to see it: offers come from agents attached to this leader
+/// only, and go to frameworks whose stream is open here.
+#[must_use]
+pub fn view(
+    state: &State,
+    attached: &BTreeSet<AgentId>,
+    connected: &BTreeSet<FrameworkId>,
+    roles: Vec<RoleView>,
+    is_remote: impl Fn(&Agent) -> bool,
+) -> ClusterView {
+    let agents = state
+        .agents()
+        .filter(|agent| agent.is_registered())
+        .map(|agent| {
+            let usable = attached.contains(&agent.id) && agent.suspect_since.is_none();
+            AgentView {
+                id: agent.id.clone(),
+                candidate: usable,
+                total: agent.total.clone(),
+                available: if usable {
+                    agent.available()
+                } else {
+                    Resources::default()
+                },
+                capabilities: AgentCapabilities::default(),
+                remote: is_remote(agent),
+            }
+        })
+        .collect();
+    let frameworks = state
+        .frameworks()
+        .map(|framework| framework_view(state, framework, connected.contains(&framework.id)))
+        .collect();
+    ClusterView {
+        agents,
+        frameworks,
+        roles,
+    }
+}
+
+fn framework_view(state: &State, framework: &Framework, connected: bool) -> FrameworkView {
+    let capabilities = framework.spec.capabilities;
+    let mut roles: Vec<FrameworkRole> = framework
+        .spec
+        .roles
+        .iter()
+        .map(|role| FrameworkRole {
+            active: !framework.suppressed.contains(role),
+            ..FrameworkRole::new(role)
+        })
+        .collect();
+    let mut charge = |role: &str, resources: &Resources| {
+        let index = roles
+            .iter()
+            .position(|r| r.role == role)
+            .unwrap_or_else(|| {
+                // A role it left while tasks run in it.
+                roles.push(FrameworkRole {
+                    active: false,
+                    ..FrameworkRole::new(role)
+                });
+                roles.len() - 1
+            });
+        roles[index].charge(resources);
+    };
+    for task in state.tasks_of(framework).filter(|t| !t.is_terminal()) {
+        charge(&task.role, &task.resources);
+    }
+    for (_, executor) in state.executors_of(&framework.id) {
+        charge(&executor.role, &executor.resources);
+    }
+    for offer in framework.offers.iter().filter_map(|id| state.offer(*id)) {
+        charge(&offer.role, &offer.resources);
+    }
+    FrameworkView {
+        id: framework.id.clone(),
+        active: connected
+            && framework.is_subscribed()
+            && framework.n_unacked <= bounds::UNACKED_UPDATES_MAX,
+        capabilities: FrameworkCapabilities {
+            gpu_resources: capabilities.gpu_resources,
+            revocable_resources: capabilities.revocable_resources,
+            shared_resources: capabilities.shared_resources,
+            reservation_refinement: capabilities.reservation_refinement,
+            multi_role: capabilities.multi_role,
+            region_aware: capabilities.region_aware,
+        },
+        roles,
+        filters: framework
+            .filters
+            .iter()
+            .flat_map(|(agent, filters)| filters.iter().map(move |filter| (agent, filter)))
+            .map(|(agent, filter)| DeclineFilter {
+                role: filter.role.clone(),
+                agent: agent.clone(),
+                refused: filter.refused.clone(),
+                expires_at: filter.until,
+            })
+            .collect(),
+        new_offers_max: None,
+    }
+}
+
+/// Cuts a round into entries of bounded size.
+#[must_use]
+pub fn entries(plans: Vec<OfferPlan>, timeout: Option<DurationMs>) -> Vec<IssueOffers> {
+    let mut entries = Vec::new();
+    let mut current = Vec::new();
+    let mut bytes = 0;
+    for plan in plans {
+        let size = size(&plan);
+        if bytes + size > ENTRY_BYTES_MAX && !current.is_empty() {
+            entries.push(IssueOffers {
+                plans: std::mem::take(&mut current),
+                timeout,
+            });
+            bytes = 0;
+        }
+        bytes += size;
+        current.push(plan);
+    }
+    if !current.is_empty() {
+        entries.push(IssueOffers {
+            plans: current,
+            timeout,
+        });
+    }
+    entries
+}
+
+/// About how many bytes a plan takes in the log; the text form is never the shorter one.
+#[must_use]
+pub fn size(plan: &OfferPlan) -> usize {
+    plan.framework.as_str().len()
+        + plan.agent.as_str().len()
+        + plan.role.len()
+        + 2 * plan.resources.to_string().len()
+        + 32
+}

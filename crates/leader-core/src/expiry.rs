@@ -1,0 +1,45 @@
+//! What is due by cluster time. The state checks each deadline again.
+
+use regency_state::model::FrameworkPhase;
+use regency_state::{Command, ExpireFramework, ExpireOffers, State};
+use regency_types::{ClusterTime, OfferId};
+
+/// Offers in one entry.
+const OFFERS_MAX: usize = 1000;
+
+/// What is due at `now`.
+#[must_use]
+pub fn due(state: &State, now: ClusterTime) -> Vec<Command> {
+    let mut commands = Vec::new();
+    for framework in state.frameworks() {
+        if let FrameworkPhase::Disconnected { deadline, .. } = framework.phase
+            && deadline <= now
+        {
+            commands.push(Command::ExpireFramework(ExpireFramework {
+                framework: framework.id.clone(),
+            }));
+        }
+    }
+    let offers: Vec<OfferId> = state
+        .offers()
+        .filter(|o| o.deadline.is_some_and(|d| d <= now))
+        .map(|o| o.id)
+        .collect();
+    for offers in offers.chunks(OFFERS_MAX) {
+        commands.push(Command::ExpireOffers(ExpireOffers {
+            offers: offers.to_vec(),
+        }));
+    }
+    commands
+}
+
+/// Whether any decline filter is over.
+#[must_use]
+pub fn filters_due(state: &State, now: ClusterTime) -> bool {
+    state.frameworks().any(|f| {
+        f.filters
+            .values()
+            .flatten()
+            .any(|filter| filter.until <= now)
+    })
+}
