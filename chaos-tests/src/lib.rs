@@ -1,6 +1,7 @@
 //! Real processes, faults, and what must hold all the same.
 //!
-//! Everything here works from outside: processes of the one binary, started by
+//! Everything works from outside, but for [`model`] and [`invariants`]: they run the pure crates
+//! through millions of failures, without processes. The rest is processes of the one binary, started by
 //! `regency local --json --no-demo --no-restart`, signals, files that tasks write, and the public
 //! APIs. What a test believes, it has seen there.
 //!
@@ -11,8 +12,10 @@
 
 pub mod binary;
 pub mod cluster;
+pub mod invariants;
 pub mod ledger;
 pub mod masters;
+pub mod model;
 pub mod operator;
 pub mod scheduler;
 pub mod threads;

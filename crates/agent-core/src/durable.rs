@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use regency_mutants::{Mutant, on};
 use regency_types::digest::{Digest, DigestBuilder};
 use regency_types::{
     AgentId, BootId, ClusterId, DurationMs, ExecutorId, FrameworkId, Generation, TaskId, TaskKey,
@@ -368,6 +369,9 @@ impl Durable {
                 if task.seen.len() > SEEN_UPDATES_MAX {
                     task.seen.pop_front();
                 }
+            }
+            if on(Mutant::UpdateReplacesWaiting) {
+                task.updates.clear();
             }
             task.updates.push_back(update.clone());
         }

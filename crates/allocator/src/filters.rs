@@ -1,5 +1,6 @@
 //! Who is passed over, and which resources are kept from whom.
 
+use regency_mutants::{Mutant, on};
 use regency_resources::{Quantities, Resources};
 use regency_types::{AgentId, ClusterTime};
 
@@ -105,7 +106,10 @@ impl<'a> Declines<'a> {
         let mut found: Vec<(usize, usize, &'a Resources)> = Vec::new();
         for (position, framework) in frameworks.iter().enumerate() {
             let mut near = 0;
-            for filter in framework.filters.iter().filter(|f| f.expires_at > now) {
+            let holds = |expires_at| {
+                expires_at > now && !on(Mutant::IgnoreFilters) || on(Mutant::FiltersNeverExpire)
+            };
+            for filter in framework.filters.iter().filter(|f| holds(f.expires_at)) {
                 if by_id.is_empty() {
                     by_id = agents.iter().enumerate().map(|(i, a)| (&a.id, i)).collect();
                     by_id.sort_unstable();

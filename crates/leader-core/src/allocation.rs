@@ -6,6 +6,7 @@ use regency_allocator::{
     AgentCapabilities, AgentView, ClusterView, DeclineFilter, FrameworkCapabilities, FrameworkRole,
     FrameworkView, RoleView,
 };
+use regency_mutants::{Mutant, on};
 use regency_resources::Resources;
 use regency_state::model::{Agent, Framework};
 use regency_state::{IssueOffers, OfferPlan, State, bounds};
@@ -28,7 +29,8 @@ pub fn view(
         .agents()
         .filter(|agent| agent.is_registered())
         .map(|agent| {
-            let usable = attached.contains(&agent.id) && agent.suspect_since.is_none();
+            let is_there = attached.contains(&agent.id) || on(Mutant::OfferAbsentAgents);
+            let usable = is_there && agent.suspect_since.is_none();
             AgentView {
                 id: agent.id.clone(),
                 candidate: usable,

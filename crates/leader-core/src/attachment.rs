@@ -1,5 +1,6 @@
 //! Whether an agent is let in, and what it is asked and sent first.
 
+use regency_mutants::{Mutant, on};
 use regency_state::model::{Agent, AgentSpec};
 use regency_state::{Command, RegisterAgent, ReregisterAgent, State};
 use regency_types::digest::{Digest, DigestBuilder};
@@ -110,7 +111,8 @@ pub fn admit(state: &State, host: Host, attach: &Attach) -> Admission {
     }
     // Terms of another cluster say nothing about the terms of this one. Whoever is frozen and leads
     // no more must not take an agent over.
-    if former.is_none() && attach.highest_term > host.term {
+    let is_ahead = attach.highest_term > host.term && !on(Mutant::AdmitFromTheFuture);
+    if former.is_none() && is_ahead {
         let message = format!("the agent knows of term {}", attach.highest_term);
         return refuse(Reason::NotLeader, message);
     }
@@ -140,7 +142,7 @@ pub fn admit(state: &State, host: Host, attach: &Attach) -> Admission {
             },
         };
     };
-    if agent.epoch != attach.epoch {
+    if agent.epoch != attach.epoch && !on(Mutant::DropEpochCheck) {
         let message = format!("agent {} has other checkpoints than these", agent.id);
         return admission(Answer::Refuse(Reason::WrongEpoch, message));
     }
@@ -168,6 +170,14 @@ fn known<'a>(state: &'a State, attach: &Attach, is_former: bool) -> Option<&'a A
 /// Whether nothing about the agent is new, so that its attachment needs no log entry.
 fn is_current(agent: &Agent, attach: &Attach) -> bool {
     agent.is_registered() && agent.boot == attach.boot && agent.spec == attach.spec
+}
+
+/// Whether an attached agent must attach anew: it was given up while it was silent, and is heard
+/// again on the stream it had.
+#[must_use]
+pub fn must_attach_again(state: &State, agent: &AgentId) -> bool {
+    let known = state.agent(agent);
+    known.is_some_and(|agent| !agent.is_registered()) && !on(Mutant::LeaveGivenUp)
 }
 
 /// What follows right after an agent was let in.
@@ -202,7 +212,11 @@ pub fn opening(state: &State, record: &Agent, attach: &Attach, is_former: bool) 
         resync: inventory || is_ahead || forgot || digests_differ,
         inventory,
         digests_differ,
-        sent: (!inventory && !is_ahead).then_some(attach.command_seq),
+        sent: (!inventory && !is_ahead).then_some(if on(Mutant::CommandsFromNewest) {
+            record.command_seq
+        } else {
+            attach.command_seq
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use regency_mutants::{Mutant, on};
 use regency_state::model::Framework;
 use regency_state::{Command, FrameworkDisconnected, RescindOffers, State};
 use regency_types::{FrameworkId, StreamId};
@@ -28,6 +29,9 @@ impl Awaited {
         let before = std::mem::take(&mut self.0);
         let mut commands = Vec::new();
         for framework in state.frameworks() {
+            if on(Mutant::AwaitNobody) {
+                break;
+            }
             let Some(stream) = missing(framework, streams) else {
                 continue;
             };

@@ -1,5 +1,6 @@
 //! What is due by cluster time. The state checks each deadline again.
 
+use regency_mutants::{Mutant, on};
 use regency_state::model::FrameworkPhase;
 use regency_state::{Command, ExpireFramework, ExpireOffers, State};
 use regency_types::{ClusterTime, OfferId};
@@ -13,7 +14,7 @@ pub fn due(state: &State, now: ClusterTime) -> Vec<Command> {
     let mut commands = Vec::new();
     for framework in state.frameworks() {
         if let FrameworkPhase::Disconnected { deadline, .. } = framework.phase
-            && deadline <= now
+            && (deadline <= now || on(Mutant::ExpireFrameworksEarly))
         {
             commands.push(Command::ExpireFramework(ExpireFramework {
                 framework: framework.id.clone(),
@@ -22,7 +23,10 @@ pub fn due(state: &State, now: ClusterTime) -> Vec<Command> {
     }
     let offers: Vec<OfferId> = state
         .offers()
-        .filter(|o| o.deadline.is_some_and(|d| d <= now))
+        .filter(|o| {
+            o.deadline
+                .is_some_and(|d| d <= now || on(Mutant::ExpireOffersEarly))
+        })
         .map(|o| o.id)
         .collect();
     for offers in offers.chunks(OFFERS_MAX) {

@@ -11,6 +11,7 @@
 //! * [`liveness`]: which agents are silent, for how long, and what follows.
 //! * [`awaited`]: frameworks whose stream is missing after a change of leader.
 //! * [`expiry`]: what is due by cluster time.
+//! * [`subscription`]: what a framework is sent when its stream opens.
 //! * [`retries`]: when an update that nobody acknowledged is sent again.
 
 pub mod allocation;
@@ -19,3 +20,4 @@ pub mod awaited;
 pub mod expiry;
 pub mod liveness;
 pub mod retries;
+pub mod subscription;

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use regency_mutants::{Mutant, on};
 use regency_state::{
     ClearSuspicion, Command, MarkAgentUnreachable, RescindOffers, State, SuspectAgents,
 };
@@ -44,10 +45,15 @@ pub fn judge(
                 let ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
                 suspect.push((agent.id.clone(), ClusterTime(now.0.saturating_sub(ms))));
             }
-            Some(since) if silent >= grace && now.since(since).to_std() >= timeout => {
+            Some(since)
+                if (silent >= grace || on(Mutant::CondemnUnheard))
+                    && now.since(since).to_std() >= timeout =>
+            {
                 marked.push((since, agent.id.clone()));
             }
-            Some(_) if silent < grace => clear.push(agent.id.clone()),
+            Some(_) if silent < grace && !on(Mutant::SuspectForever) => {
+                clear.push(agent.id.clone())
+            }
             Some(_) | None => {}
         }
         if left && silent >= OFFER_GRACE {
@@ -78,6 +84,11 @@ pub fn judge(
 /// never since before it stood still itself. All in milliseconds of its own monotonic clock.
 #[must_use]
 pub fn silence(heard_ms: Option<u64>, began_ms: u64, stalled_ms: u64, now_ms: u64) -> Duration {
+    let began_ms = if on(Mutant::SilenceBeforeTerm) {
+        0
+    } else {
+        began_ms
+    };
     let since_ms = heard_ms.unwrap_or(began_ms).max(stalled_ms);
     Duration::from_millis(now_ms.saturating_sub(since_ms))
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use regency_mutants::{Mutant, on};
 use regency_state::State;
 use regency_types::{OperationKey, TaskKey, UpdateUuid};
 
@@ -55,7 +56,7 @@ impl Retries {
             next_ms: now_ms + FIRST_MS,
             delay_ms: FIRST_MS,
         });
-        if retry.next_ms > now_ms {
+        if retry.next_ms > now_ms || on(Mutant::NoRetries) {
             return false;
         }
         retry.delay_ms = (retry.delay_ms * 2).min(MAX_MS);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
+use regency_mutants::{Mutant, on};
 use regency_resources::{Resources, Shortage};
 use regency_types::{
     AgentEpoch, AgentId, ClusterId, ClusterTime, FrameworkId, NodeId, OfferId, OperationId,
@@ -320,10 +321,12 @@ impl State {
             .agent_mut(&offer.agent)
             .expect("an outstanding offer has its agent");
         agent.offers.remove(&id);
-        agent.offered = agent
-            .offered
-            .checked_sub(&offer.resources)
-            .expect("what is offered on an agent contains each of its offers");
+        if !on(Mutant::LeakOffer) {
+            agent.offered = agent
+                .offered
+                .checked_sub(&offer.resources)
+                .expect("what is offered on an agent contains each of its offers");
+        }
         let framework = self
             .framework_mut(&offer.framework)
             .expect("an outstanding offer has its framework");
@@ -362,7 +365,7 @@ impl State {
         let Some(task) = self.task_mut(key) else {
             return false;
         };
-        if task.is_terminal() || task.state == to {
+        if task.is_terminal() && !on(Mutant::EndIsNotFinal) || task.state == to {
             return false;
         }
         task.state = to;
@@ -375,7 +378,9 @@ impl State {
         if to.is_terminal() {
             task.kill = None;
             let (agent, resources) = (task.agent.clone(), task.resources.clone());
-            self.free(&agent, &resources);
+            if !on(Mutant::LeakTask) {
+                self.free(&agent, &resources);
+            }
         }
         true
     }

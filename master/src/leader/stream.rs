@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use regency_leader_core::subscription;
 use regency_state::State;
 use regency_types::{ClusterId, FrameworkId, OfferId, OperationKey, StreamId, TaskKey};
 use regency_wire::v1::scheduler::Event;
@@ -109,14 +110,10 @@ impl FrameworkStream {
             let status = query::operation::refused(refused);
             self.put(&mut inner, &Event::update_operation_status(status));
         }
-        for (_, status) in &framework.retained {
-            let live = regency_types::TaskId::new(&status.task_id)
-                .is_ok_and(|task| framework.tasks.contains(&task));
-            if !live {
-                let status =
-                    query::status::of_master(status, &framework.spec.capabilities, state.wall());
-                self.put(&mut inner, &Event::update(status));
-            }
+        for status in subscription::statuses(&state, &framework) {
+            let status =
+                query::status::of_master(status, &framework.spec.capabilities, state.wall());
+            self.put(&mut inner, &Event::update(status));
         }
     }
 

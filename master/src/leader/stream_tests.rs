@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use regency_state::model::Capabilities;
 use regency_state::{Command, RescindOffers};
-use regency_types::StreamId;
+use regency_types::{StreamId, TaskState};
 use regency_wire::v1::scheduler::Event;
 use regency_wire::{ContentType, decode, recordio};
 use tokio::sync::mpsc;
@@ -60,6 +60,25 @@ async fn events(body: &mut EventBody) -> Vec<&'static str> {
         names.push(event.r#type().as_str_name());
     }
     names
+}
+
+#[tokio::test]
+async fn the_end_of_a_task_that_was_lost_is_sent_with_the_update_that_waits() {
+    let (mut cluster, key) = Cluster::with_task();
+    cluster.report(&key, 1, TaskState::Running);
+    let agent = cluster.state.agents().next().expect("an agent").clone();
+    cluster.agent_at(2, &agent.spec.address, "cpus:1");
+    let task = cluster.state.task(&key).expect("its update waits");
+    assert!(task.is_terminal() && task.unacked.is_some());
+    let (sender, _departures) = mpsc::unbounded_channel();
+    let id = cluster.state.cluster().expect("a cluster");
+    let framework = key.framework.clone();
+    let json = ContentType::Json;
+    let (stream, mut body) =
+        FrameworkStream::new(framework, StreamId(1), json, id, 1 << 20, sender);
+    let state = cluster.state.clone();
+    stream.open(&[Event::heartbeat()], || state);
+    assert_eq!(events(&mut body).await, ["HEARTBEAT", "UPDATE", "UPDATE"]);
 }
 
 #[tokio::test]

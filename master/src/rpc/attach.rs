@@ -252,6 +252,12 @@ impl Session<'_> {
                 message = incoming.message() => {
                     let Ok(Some(message)) = message else { return Ok(()) };
                     self.leader.attachments.heard(&agent, self.leader.clock.monotonic_ms());
+                    if attachment::must_attach_again(&self.leader.state().state, &agent) {
+                        self.outbox
+                            .refuse(Reason::Retry, "the agent was given up while it was silent", None)
+                            .await;
+                        return Ok(());
+                    }
                     let Some(message) = message.message else { continue };
                     if self.receive(&agent, epoch, message, &mut sent).await?.is_break() {
                         return Ok(());

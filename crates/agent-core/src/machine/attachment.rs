@@ -1,6 +1,7 @@
 //! Which master the agent listens to, and what it tells it.
 
 use bytes::Bytes;
+use regency_mutants::{Mutant, on};
 use regency_types::{AgentId, DurationMs};
 
 use crate::durable::{Record, Task};
@@ -120,7 +121,7 @@ pub(super) fn received(
     message: MasterMessage,
     cx: &mut Cx<'_>,
 ) {
-    if core.connection.stream() != Some(stream) {
+    if core.connection.stream() != Some(stream) && !on(Mutant::HearLeftStreams) {
         return;
     }
     if let MasterMessage::Refused {
@@ -206,7 +207,7 @@ fn attach(
         return leave(core, why, None, cx);
     }
     let durable = &core.durable;
-    if term < durable.highest_term {
+    if term < durable.highest_term && !on(Mutant::FollowLowerTerm) {
         let why = format!(
             "the master leads term {term}, lower than {}",
             durable.highest_term
@@ -307,7 +308,7 @@ fn note_term(core: &mut Core, fence: Fence, agent_id: AgentId, cx: &mut Cx<'_>) 
     let Fence { cluster, term, .. } = fence;
     let durable = &core.durable;
     let is_known = durable.cluster.is_some() && durable.agent_id.is_some();
-    if !is_known || term > durable.highest_term {
+    if !is_known || term > durable.highest_term && !on(Mutant::ForgetTerm) {
         core.record(
             Record::Attached {
                 cluster,

@@ -1,5 +1,6 @@
 //! What the commands of the masters do to the table of launches.
 
+use regency_mutants::{Mutant, on};
 use regency_types::{DurationMs, FrameworkId, TaskState, UpdateUuid};
 
 use crate::check::KillCause;
@@ -16,10 +17,10 @@ use super::{Core, News, attachment, executors, processes};
 pub(super) fn follow(core: &mut Core, batch: Vec<Numbered>, cx: &mut Cx<'_>) {
     for Numbered { seq, command } in batch {
         let noted = core.durable.command_seq;
-        if seq <= noted {
+        if seq <= noted && !on(Mutant::FollowNotedCommands) {
             continue;
         }
-        if seq != noted + 1 {
+        if seq > noted + 1 {
             let why = format!("command {seq} came after command {noted}");
             return attachment::leave(core, why, None, cx);
         }
@@ -128,7 +129,7 @@ fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
         .take_while(|(known, _)| known.key == id.key)
         .next()
         .is_some();
-    if newer_is_known {
+    if newer_is_known || on(Mutant::NoTombstone) {
         return;
     }
     let launch = Launch {
@@ -244,6 +245,7 @@ fn shutdown_framework(core: &mut Core, framework: &FrameworkId, cx: &mut Cx<'_>)
     for (id, phase, report_seq, container) in mine {
         core.reports.remove(&report_seq);
         match phase {
+            Phase::Started(_) if on(Mutant::FrameworkTasksRunOn) => {}
             Phase::Started(_) => processes::terminate(core, &id, grace, cx),
             Phase::Intended => {
                 cx.act(Action::Abort(id.clone()));

@@ -19,6 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use regency_mutants::{Mutant, on};
 use regency_types::{BootId, DurationMs, TaskState};
 
 use crate::check::{CheckStatus, Finding};
@@ -129,6 +130,10 @@ impl Core {
             .filter(|(_, executor)| executor.is_ended())
             .map(|(id, executor)| (executor.report_seq, id.clone()));
         let reports = reports.chain(ends).collect();
+        let mut durable = durable;
+        if on(Mutant::ReportNumbersRestart) {
+            durable.report_seq = 0;
+        }
         Self {
             durable,
             timing,

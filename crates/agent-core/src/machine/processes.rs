@@ -1,5 +1,6 @@
 //! What the life of a process does to the table of launches, and the timers of kills.
 
+use regency_mutants::{Mutant, on};
 use regency_types::{DurationMs, TaskState};
 
 use crate::check::KillCause;
@@ -30,7 +31,9 @@ pub(super) fn prepared(core: &mut Core, id: &LaunchId, process: ProcessRef, cx: 
         // Killed, withdrawn or torn down in the meantime.
         return cx.act(Action::Abort(id.clone()));
     }
-    core.record(Record::Started(id.clone(), process), cx);
+    if !on(Mutant::GoBeforeRecord) {
+        core.record(Record::Started(id.clone(), process), cx);
+    }
     core.update(id, News::course(TaskState::Starting), cx);
     cx.act(Action::Go(id.clone()));
 }
@@ -78,6 +81,7 @@ pub(super) fn ended(core: &mut Core, id: &LaunchId, exit: Exit, cx: &mut Cx<'_>)
         return;
     };
     match task.phase {
+        Phase::Ended if on(Mutant::EndTwice) => {}
         Phase::HandedOver | Phase::Ended => return,
         // The process went before anybody could tell it to run the command.
         Phase::Intended => {
@@ -208,7 +212,7 @@ pub(super) fn kill_everything(core: &mut Core, cx: &mut Cx<'_>) {
 pub(super) fn tick(core: &mut Core, cx: &mut Cx<'_>) {
     let again_ms = cx.now_ms.saturating_add(core.timing.destroy_retry.0);
     for (id, timer) in &mut core.kills {
-        if cx.now_ms >= timer.at_ms {
+        if cx.now_ms >= timer.at_ms && !on(Mutant::NoSigkill) {
             timer.at_ms = again_ms;
             cx.step.act(Action::Destroy(id.clone()));
         }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use regency_mutants::{Mutant, on};
 use regency_types::{BootId, TaskState};
 
 use crate::durable::{Phase, Record};
 use crate::exit::Exit;
 use crate::launch::LaunchId;
-use crate::step::Cx;
+use crate::step::{Action, Cx};
 use crate::update::Reason;
 
 use super::{Core, News, processes};
@@ -55,6 +56,9 @@ pub(super) fn recover(
             Phase::Started(_) => {
                 let fact = facts.get(&id).copied();
                 match fact.unwrap_or(ProcessFact::Ended(Exit::Lost)) {
+                    ProcessFact::Ended(_) if on(Mutant::StartAgain) => {
+                        cx.act(Action::Prepare(id.clone()));
+                    }
                     ProcessFact::Alive => alive(core, &id, cx),
                     ProcessFact::Ended(Exit::Lost) if rebooted => gone(core, &id, cx),
                     ProcessFact::Ended(exit) => processes::ended(core, &id, exit, cx),
@@ -68,7 +72,7 @@ pub(super) fn recover(
 /// much of it had passed.
 fn alive(core: &mut Core, id: &LaunchId, cx: &mut Cx<'_>) {
     let kill = core.durable.tasks.get(id).and_then(|task| task.kill);
-    if let Some(grace) = kill {
+    if let Some(grace) = kill.filter(|_| !on(Mutant::KillForgottenAtRestart)) {
         processes::terminate(core, id, grace, cx);
     }
 }

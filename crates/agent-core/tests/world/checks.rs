@@ -2,54 +2,38 @@
 
 use std::collections::VecDeque;
 
-use regency_agent_core::{
-    Command, Durable, Executor, Exit, Input, LaunchId, Reason, Record, Task, Update,
-};
+use regency_agent_core::{Command, Exit, LaunchId, Reason, Record, Update};
+use regency_testkit::agent::{Machine, Process};
 use regency_types::TaskState;
 
-use super::{Known, Process, World};
+use super::{Known, World};
 
 impl World {
     /// Holds at every moment.
     pub(crate) fn check(&self) {
-        for (id, n_starts) in &self.starts {
-            assert!(*n_starts <= 1, "{id} started {n_starts} times");
+        if let Err(what) = self.machine.check() {
+            panic!("{what}");
         }
-        for id in self.processes_that(Process::Running) {
-            let task = self.core.durable().tasks.get(&id);
-            let executor = self.core.durable().executors.get(&id);
-            assert!(
-                task.is_some_and(Task::is_started) || executor.is_some_and(Executor::is_started),
-                "{id} runs unnoticed"
-            );
-        }
-        // What a restart would rebuild is what the agent has.
-        let mut durable = Durable::default();
-        for record in self.disk.iter().flatten() {
-            durable.apply(record);
-        }
-        assert_eq!(durable, *self.core.durable());
     }
 
     /// No more faults: everything is delivered, every process ends, every update is acknowledged.
     pub(crate) fn heal(&mut self) {
-        self.crash = None;
-        self.restart();
+        // The first one dies where it was told to, if it was.
+        self.with_machine(Machine::restart);
+        self.with_machine(Machine::restart);
         for _ in 0..10_000 {
             self.connect();
             self.deliver(self.delivered);
             while let Some(id) = self.processes_that(Process::Preparing).pop() {
-                self.processes.insert(id.clone(), Process::Ready);
-                let process = self.process();
-                self.input(Input::Prepared(id, process));
+                self.with_machine(|machine| machine.prepared(id));
             }
             for id in self.processes_that(Process::Running) {
                 if self.kill_was_noted(&id) {
                     self.killed.insert(id.clone());
                 }
-                if self.is_executor(&id) {
-                    self.executor_finishes(&id);
-                    if self.processes.get(&id) != Some(&Process::Running) {
+                if self.machine.is_executor(&id) {
+                    self.with_machine(|machine| machine.executor_finishes(&id));
+                    if self.machine.process(&id) != Some(Process::Running) {
                         continue;
                     }
                 }
@@ -69,16 +53,16 @@ impl World {
     /// Holds once nothing is left to do.
     pub(crate) fn check_healed(&self) {
         assert!(
-            self.core.durable().tasks.is_empty(),
+            self.machine.core().durable().tasks.is_empty(),
             "{:?}",
-            self.core.durable().tasks
+            self.machine.core().durable().tasks
         );
         assert!(
-            self.core.durable().executors.is_empty(),
+            self.machine.core().durable().executors.is_empty(),
             "{:?}",
-            self.core.durable().executors
+            self.machine.core().durable().executors
         );
-        assert!(self.core.durable().frameworks.is_empty());
+        assert!(self.machine.core().durable().frameworks.is_empty());
         for id in &self.launched {
             if self.gone.contains(&id.key.framework) {
                 continue;
@@ -94,7 +78,7 @@ impl World {
                 .collect();
             assert_eq!(fates.len(), 1, "{id} has not exactly one fate: {fates:?}");
             assert_eq!(known.acknowledged, known.updates.len() as u64, "{id}");
-            let started = self.starts.contains_key(id);
+            let started = self.machine.starts().contains_key(id);
             let state = fates[0].state;
             let never_ran = matches!(state, TaskState::Dropped | TaskState::Error);
             assert!(!(started && never_ran), "{id} ran and is told as {state:?}");
@@ -133,7 +117,7 @@ impl World {
     }
 
     pub(super) fn kill_was_noted(&self, wanted: &LaunchId) -> bool {
-        let noted = self.core.durable().command_seq as usize;
+        let noted = self.machine.core().durable().command_seq as usize;
         self.log
             .iter()
             .take(noted)
@@ -142,9 +126,9 @@ impl World {
 
     pub(super) fn n_made(&self, wanted: &LaunchId) -> usize {
         let made = self
-            .disk
+            .machine
+            .disk()
             .iter()
-            .flatten()
             .filter(|record| matches!(record, Record::Updated { id, .. } if id == wanted));
         made.count()
     }

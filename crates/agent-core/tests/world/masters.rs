@@ -11,7 +11,9 @@ use regency_types::{
     DurationMs, FrameworkId, Generation, NodeId, TaskId, TaskKey, TaskState, Term, UpdateUuid,
 };
 
-use super::{CLUSTER, Op, Process, World};
+use regency_testkit::agent::Process;
+
+use super::{CLUSTER, Op, World};
 
 impl World {
     /// The leader hears a message; it commits at once.
@@ -123,7 +125,7 @@ impl World {
     }
 
     pub(super) fn on_disk(&self, wanted: &LaunchId, task_seq: u64) -> bool {
-        self.disk.iter().flatten().any(|record| {
+        self.machine.disk().iter().any(|record| {
             matches!(record, Record::Updated { id, update, .. }
                 if id == wanted && update.task_seq == task_seq)
         })
@@ -140,7 +142,7 @@ impl World {
 
     pub(super) fn deliver(&mut self, from: usize) {
         let Some(stream) = self.stream else { return };
-        if self.core.attached_to().is_none() {
+        if self.machine.core().attached_to().is_none() {
             return;
         }
         let batch: Vec<Numbered> = self
@@ -230,7 +232,7 @@ impl World {
     /// A master of an older term answers on a stream of its own: nothing of it may be followed.
     pub(super) fn stale_master(&mut self) {
         self.follow(Op::Disconnect);
-        let highest = self.core.durable().highest_term;
+        let highest = self.machine.core().durable().highest_term;
         if highest == Term(0) {
             return;
         }
@@ -242,7 +244,7 @@ impl World {
             leader: NodeId(2),
         };
         self.input(Input::StreamOpened(stream));
-        let before = self.core.durable().clone();
+        let before = self.machine.core().durable().clone();
         let n_running = self.processes_that(Process::Running).len();
         self.input(Input::Received(
             stream,
@@ -265,7 +267,11 @@ impl World {
             fence,
             MasterMessage::Commands(commands),
         ));
-        assert_eq!(*self.core.durable(), before, "a stale master was followed");
+        assert_eq!(
+            *self.machine.core().durable(),
+            before,
+            "a stale master was followed"
+        );
         assert_eq!(n_running, self.processes_that(Process::Running).len());
     }
 

@@ -8,12 +8,11 @@ mod masters;
 use std::collections::{BTreeMap, BTreeSet};
 
 use regency_agent_core::{
-    Action, CheckStatus, Command, ContainerId, Core, Cx, Durable, Exit, Finding, Input, InstanceId,
-    LaunchId, MasterMessage, Mint, ProcessFact, ProcessRef, Record, Step, StreamNo, Timing, Update,
+    Action, CheckStatus, Command, Exit, Finding, Input, InstanceId, LaunchId, MasterMessage,
+    StreamNo, Update,
 };
-use regency_types::{
-    BootId, ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid, WallTime,
-};
+use regency_testkit::agent::{self, Machine, Process};
+use regency_types::{ClusterId, DurationMs, FrameworkId, TaskState, Term, UpdateUuid};
 
 const CLUSTER: ClusterId = ClusterId(7);
 
@@ -76,15 +75,6 @@ pub(crate) enum Crash {
     Reboot,
 }
 
-/// The life of a real process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Process {
-    Preparing,
-    Ready,
-    Running,
-    Over(Exit),
-}
-
 /// What the masters know of a launch.
 #[derive(Debug, Default)]
 struct Known {
@@ -100,28 +90,9 @@ impl Known {
     }
 }
 
-struct Counter(u128);
-
-impl Mint for Counter {
-    fn update_uuid(&mut self) -> UpdateUuid {
-        self.0 += 1;
-        UpdateUuid(self.0)
-    }
-    fn container_id(&mut self) -> ContainerId {
-        self.0 += 1;
-        ContainerId(self.0)
-    }
-}
-
 pub(crate) struct World {
-    core: Core,
-    disk: Vec<Vec<Record>>,
-    mint: Counter,
+    machine: Machine,
     now_ms: u64,
-    boot: BootId,
-    crash: Option<Crash>,
-    processes: BTreeMap<LaunchId, Process>,
-    starts: BTreeMap<LaunchId, u32>,
     stream: Option<StreamNo>,
     n_streams: u64,
     term: Term,
@@ -131,28 +102,21 @@ pub(crate) struct World {
     launched: BTreeSet<LaunchId>,
     /// The executor of each framework that the masters know of, with the number of its command.
     instances: BTreeMap<FrameworkId, (InstanceId, u64)>,
-    memories: BTreeMap<InstanceId, executors::Memory>,
     gone: BTreeSet<FrameworkId>,
     applied_report_seq: u64,
     sent_report_seq: u64,
     next_generation: u64,
     /// What a kill reached while it ran.
     killed: BTreeSet<LaunchId>,
-    /// How often the agent was started.
+    /// How often the agent was started, as far as was followed.
     run: u64,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut world = Self {
-            core: Core::new(Durable::default(), Timing::STANDARD),
-            disk: Vec::new(),
-            mint: Counter(0),
+        Self {
+            machine: Machine::new(0),
             now_ms: 0,
-            boot: BootId(1),
-            crash: None,
-            processes: BTreeMap::new(),
-            starts: BTreeMap::new(),
             stream: None,
             n_streams: 0,
             term: Term(1),
@@ -161,86 +125,31 @@ impl World {
             known: BTreeMap::new(),
             launched: BTreeSet::new(),
             instances: BTreeMap::new(),
-            memories: BTreeMap::new(),
             gone: BTreeSet::new(),
             applied_report_seq: 0,
             sent_report_seq: 0,
             next_generation: 0,
             killed: BTreeSet::new(),
-            run: 0,
-        };
-        world.restart();
-        world
+            run: 1,
+        }
     }
 
-    /// One step of the driver: decide, sync, act; dying where it was told to.
-    fn step(&mut self, decide: impl FnOnce(&mut Core, &mut Cx<'_>)) {
-        let mut step = Step::default();
-        let mut cx = Cx {
-            now_ms: self.now_ms,
-            wall: WallTime(self.now_ms),
-            mint: &mut self.mint,
-            step: &mut step,
-        };
-        decide(&mut self.core, &mut cx);
-        self.core.flush(&mut cx);
-        let crash = self.crash.take();
-        if matches!(crash, Some(Crash::BeforeSync)) {
-            return self.restart();
+    /// Something happens to the agent; what it says is heard.
+    fn with_machine(&mut self, act: impl FnOnce(&mut Machine)) {
+        self.machine.set_now_ms(self.now_ms);
+        act(&mut self.machine);
+        let said = self.machine.take_said();
+        if self.machine.runs() != self.run {
+            self.run = self.machine.runs();
+            self.stream = None;
         }
-        let records = step.take_records();
-        if !records.is_empty() {
-            self.disk.push(records);
-        }
-        if crash.is_some() {
-            return self.restart();
-        }
-        let run = self.run;
-        for action in step.take_actions() {
-            // An action can lead to the next crash; the rest of them dies with the agent.
-            if self.run == run {
-                self.act(action);
-            }
+        for action in said {
+            self.act(action);
         }
     }
 
     fn input(&mut self, input: Input) {
-        self.step(|core, cx| core.handle(input, cx));
-    }
-
-    /// The agent dies and starts again: only what is on the disk and what processes left counts.
-    fn restart(&mut self) {
-        self.run += 1;
-        self.stream = None;
-        self.executors_lose_their_streams();
-        for process in self.processes.values_mut() {
-            // Whoever waits for its go sees the pipe close and ends without running.
-            if matches!(process, Process::Preparing | Process::Ready) {
-                *process = Process::Over(Exit::NotStarted);
-            }
-        }
-        let mut durable = Durable::default();
-        for record in self.disk.iter().flatten() {
-            durable.apply(record);
-        }
-        let tasks = durable.tasks.iter().filter(|(_, task)| task.is_started());
-        let executors = durable.executors.iter();
-        let executors = executors.filter(|(_, executor)| executor.is_started());
-        let facts = tasks
-            .map(|(id, _)| id)
-            .chain(executors.map(|(id, _)| id))
-            .map(|id| {
-                let fact = match self.processes.get(id) {
-                    Some(Process::Running) => ProcessFact::Alive,
-                    Some(Process::Over(exit)) => ProcessFact::Ended(*exit),
-                    other => panic!("{id} is recorded as started, its process is {other:?}"),
-                };
-                (id.clone(), fact)
-            })
-            .collect();
-        self.core = Core::new(durable, Timing::STANDARD);
-        let boot = self.boot;
-        self.step(|core, cx| core.recover(boot, &facts, cx));
+        self.with_machine(|machine| machine.input(input));
     }
 
     fn act(&mut self, action: Action) {
@@ -255,83 +164,29 @@ impl World {
                     self.stream = None;
                 }
             }
-            Action::Prepare(id) => {
-                let earlier = self.processes.insert(id.clone(), Process::Preparing);
-                assert_eq!(earlier, None, "{id} is prepared a second time");
-            }
-            Action::Go(id) => {
-                if self.processes.get(&id) == Some(&Process::Ready) {
-                    *self.starts.entry(id.clone()).or_default() += 1;
-                    self.processes.insert(id, Process::Running);
-                }
-            }
-            Action::Abort(id) => {
-                let process = self.processes.get_mut(&id);
-                if let Some(process @ (Process::Preparing | Process::Ready)) = process {
-                    *process = Process::Over(Exit::NotStarted);
-                }
-            }
-            Action::Check(id) => {
-                let task = self.core.durable().tasks.get(&id);
-                let process = self.processes.get(&id);
-                // Without a process only when it ended and nobody was told yet.
-                let is_over = matches!(process, Some(Process::Over(_)));
-                assert!(
-                    is_over || process == Some(&Process::Running),
-                    "{id} is not running"
-                );
-                assert!(
-                    task.is_some_and(|task| task.kill.is_none()),
-                    "{id} is checked while it is killed"
-                );
-            }
-            Action::Terminate(_) => {}
-            Action::Destroy(id) => {
-                if self.processes.get(&id) == Some(&Process::Running) {
-                    self.end(id, Exit::Signaled(9));
-                }
-            }
             Action::Forget(id, _) => {
                 let gone = self.gone.contains(&id.key.framework);
-                let process = self.processes.get(&id);
-                assert!(
-                    process != Some(&Process::Running),
-                    "{id} runs and is forgotten"
-                );
-                let done = self.settled(&id) || self.is_executor(&id);
+                let done = self.settled(&id) || self.machine.is_executor(&id);
                 assert!(
                     gone || done,
                     "{id} is forgotten before its end was acknowledged"
                 );
             }
-            Action::Tell(id, event) => self.told(&id, event),
             Action::Stop(reason) => panic!("nobody removed the agent: {reason}"),
+            other => panic!("the machine does that by itself: {other:?}"),
         }
     }
 
     fn end(&mut self, id: LaunchId, exit: Exit) {
-        self.processes.insert(id.clone(), Process::Over(exit));
-        self.input(Input::Ended(id, exit));
+        self.with_machine(|machine| machine.end(id, exit));
     }
 
-    fn process(&self) -> ProcessRef {
-        ProcessRef {
-            pid: 1,
-            start_ticks: 1,
-            boot: self.boot,
-        }
+    fn processes_that(&self, wanted: Process) -> Vec<LaunchId> {
+        self.machine.processes_that(wanted)
     }
 
     fn pick<T: Clone>(items: &[T], index: u8) -> Option<T> {
         (!items.is_empty()).then(|| items[usize::from(index) % items.len()].clone())
-    }
-
-    fn processes_that(&self, wanted: Process) -> Vec<LaunchId> {
-        let those = self
-            .processes
-            .iter()
-            .filter(|(_, process)| **process == wanted);
-        those.map(|(id, _)| id.clone()).collect()
     }
 
     pub(crate) fn follow(&mut self, op: Op) {
@@ -396,21 +251,8 @@ impl World {
                 }
             }
             Op::LateNews(index) => {
-                let over: Vec<_> = self
-                    .processes
-                    .iter()
-                    .filter_map(|(id, process)| match process {
-                        Process::Over(exit) => Some((id.clone(), *exit)),
-                        _ => None,
-                    })
-                    .collect();
-                match Self::pick(&over, index) {
-                    Some((id, Exit::NotStarted)) => {
-                        let process = self.process();
-                        self.input(Input::Prepared(id, process));
-                    }
-                    Some((id, exit)) => self.input(Input::Ended(id, exit)),
-                    None => {}
+                if let Some((id, exit)) = Self::pick(&self.machine.processes_over(), index) {
+                    self.with_machine(|machine| machine.late_news(id, exit));
                 }
             }
             Op::ShutdownFramework(framework) => {
@@ -441,16 +283,12 @@ impl World {
             Op::Repeat => self.deliver(0),
             Op::PrepareDone(index) => {
                 if let Some(id) = Self::pick(&self.processes_that(Process::Preparing), index) {
-                    self.processes.insert(id.clone(), Process::Ready);
-                    let process = self.process();
-                    self.input(Input::Prepared(id, process));
+                    self.with_machine(|machine| machine.prepared(id));
                 }
             }
             Op::PrepareFails(index) => {
                 if let Some(id) = Self::pick(&self.processes_that(Process::Preparing), index) {
-                    self.processes
-                        .insert(id.clone(), Process::Over(Exit::NotStarted));
-                    self.input(Input::LaunchFailed(id, "no sandbox".to_owned()));
+                    self.with_machine(|machine| machine.preparation_failed(id));
                 }
             }
             Op::RunningSeen(index) => {
@@ -476,19 +314,15 @@ impl World {
                 }
             }
             Op::Tick => self.input(Input::Tick),
-            Op::Crash(Crash::Idle) => self.restart(),
-            Op::Crash(Crash::Reboot) => {
-                self.boot = BootId(self.boot.0 + 1);
-                for process in self.processes.values_mut() {
-                    if *process == Process::Running {
-                        *process = Process::Over(Exit::Lost);
-                    }
-                }
-                self.restart();
-            }
-            Op::Crash(crash) => self.crash = Some(crash),
+            Op::Crash(Crash::Idle) => self.with_machine(Machine::restart),
+            Op::Crash(Crash::Reboot) => self.with_machine(Machine::reboot),
+            Op::Crash(Crash::BeforeSync) => self.machine.crash_next(agent::Crash::BeforeSync),
+            Op::Crash(Crash::AfterSync) => self.machine.crash_next(agent::Crash::AfterSync),
             Op::Resync => {
-                if let Some(stream) = self.stream.filter(|_| self.core.attached_to().is_some()) {
+                if let Some(stream) = self
+                    .stream
+                    .filter(|_| self.machine.core().attached_to().is_some())
+                {
                     self.say(stream, MasterMessage::ResyncRequest { inventory: false });
                 }
             }

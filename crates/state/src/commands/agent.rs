@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
+use regency_mutants::{Mutant, on};
 use regency_resources::Resources;
 use regency_types::{AgentId, TaskKey, TaskState};
 
@@ -242,12 +243,16 @@ pub(crate) fn mark_unreachable(state: &mut State, command: &MarkAgentUnreachable
     let (now, wall) = (state.now, state.wall);
     if let Some(agent) = state.agent_mut(&command.agent) {
         agent.phase = AgentPhase::Unreachable { since: now, wall };
-        withdraw_launches(agent, |_| true);
+        withdraw_launches(agent, |_| !on(Mutant::NoWithdrawal));
     }
     for key in &agent.tasks {
         let Some(before) = state.tasks.get(key).map(|t| t.state) else {
             continue;
         };
+        if on(Mutant::UnreachableIsGone) {
+            state.set_task_state(key, TaskState::Gone);
+            continue;
+        }
         if !state.set_task_state(key, TaskState::Unreachable) {
             continue;
         }
@@ -309,7 +314,9 @@ pub(crate) fn known(
 ) -> Result<Arc<Agent>, Refusal> {
     match state.agents.get(id) {
         None => Err(Refusal::AgentUnknown(id.clone())),
-        Some(agent) if agent.epoch != epoch => Err(Refusal::AgentEpochDiffers(id.clone())),
+        Some(agent) if agent.epoch != epoch && !on(Mutant::DropEpochCheck) => {
+            Err(Refusal::AgentEpochDiffers(id.clone()))
+        }
         Some(agent) => Ok(agent.clone()),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use regency_mutants::{Mutant, on};
 use regency_resources::Resources;
 use regency_types::{AgentId, FrameworkId, Generation};
 
@@ -68,7 +69,15 @@ pub(crate) fn of_task(
         .get(&cx.agent)
         .and_then(|a| a.executors.get(&key));
     let instance = match there {
-        Some(executor) => executor.instance,
+        Some(executor) => {
+            let (instance, resources) = (executor.instance, executor.resources.clone());
+            if on(Mutant::ChargeExecutorTwice)
+                && let Some(agent) = state.agent_mut(&cx.agent)
+            {
+                agent.allocated += &resources;
+            }
+            instance
+        }
         None => {
             cx.remaining = cx
                 .remaining
@@ -123,7 +132,9 @@ fn remove(
         return None;
     }
     let executor = record.executors.remove(key)?;
-    state.free(agent, &executor.resources);
+    if !on(Mutant::LeakExecutor) {
+        state.free(agent, &executor.resources);
+    }
     Some(executor)
 }
 

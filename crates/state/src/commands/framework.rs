@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
+use regency_mutants::{Mutant, on};
 use regency_types::{AgentId, FrameworkId, TaskKey, TaskState, Term};
 
 use crate::apply::Applied;
@@ -33,7 +34,9 @@ pub(crate) fn subscribe(state: &mut State, command: &SubscribeFramework) -> Appl
             let Some(cluster) = state.cluster else {
                 return Refusal::WrongCluster.into();
             };
-            cluster.framework_id(state.counters.framework)
+            let newest = state.counters.framework;
+            let reused = on(Mutant::ReuseFrameworkIds) && newest > 0;
+            cluster.framework_id(newest - u64::from(reused))
         }
     };
     if let Some(n) = state.own_number(&id)
@@ -200,7 +203,9 @@ pub(crate) fn expire(state: &mut State, command: &ExpireFramework) -> Applied {
         FrameworkPhase::Disconnected { since, deadline } => {
             // A disconnection this leader itself saw needs no grace.
             let graced = since >= began || state.now >= began + bounds::RESUBSCRIBE_GRACE;
-            if state.now < deadline || !graced {
+            let graced = graced || on(Mutant::NoGraceAfterFailover);
+            let is_early = state.now < deadline && !on(Mutant::ExpireFrameworksEarly);
+            if is_early || !graced {
                 return Refusal::DeadlineNotReached.into();
             }
         }
@@ -255,9 +260,11 @@ fn remove(state: &mut State, id: &FrameworkId) -> Vec<Effect> {
     for agent in agents {
         if let Some(record) = state.agent_mut(&agent) {
             withdraw_launches(record, |task| &task.framework == id);
-            record.push(AgentCommand::ShutdownFramework {
-                framework: id.clone(),
-            });
+            if !on(Mutant::TeardownNotPassedOn) {
+                record.push(AgentCommand::ShutdownFramework {
+                    framework: id.clone(),
+                });
+            }
             effects.push(Effect::SyncAgent { agent });
         }
     }
@@ -294,7 +301,7 @@ pub(crate) fn revive(state: &mut State, command: &ReviveOffers) -> Applied {
     for (agent, filters) in &framework.filters {
         let rest: Vec<_> = filters
             .iter()
-            .filter(|f| !roles.contains(&f.role))
+            .filter(|f| !roles.contains(&f.role) || on(Mutant::ReviveKeepsFilters))
             .cloned()
             .collect();
         if !rest.is_empty() {

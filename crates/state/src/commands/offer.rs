@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use regency_mutants::{Mutant, on};
 use regency_resources::{Resource, Resources};
 use regency_types::{
     AgentId, DurationMs, FrameworkId, Generation, OfferId, TaskId, TaskKey, TaskState,
@@ -67,12 +68,13 @@ pub(crate) fn issue(state: &mut State, command: &IssueOffers) -> Applied {
 
 fn fits(state: &State, plan: &OfferPlan) -> bool {
     let framework = state.frameworks.get(&plan.framework).is_some_and(|f| {
-        f.is_subscribed() && f.spec.roles.contains(&plan.role) && !f.suppressed.contains(&plan.role)
+        let is_there = f.is_subscribed() || on(Mutant::OfferToTheAbsent);
+        is_there && f.spec.roles.contains(&plan.role) && !f.suppressed.contains(&plan.role)
     });
-    let agent = state
-        .agents
-        .get(&plan.agent)
-        .is_some_and(|a| a.is_registered() && a.available().contains(&plan.resources));
+    let agent = state.agents.get(&plan.agent).is_some_and(|a| {
+        let fits = a.available().contains(&plan.resources) || on(Mutant::OfferTwice);
+        a.is_registered() && fits
+    });
     let usable = |entry: &Resource| entry.key.is_allocatable_to(&plan.role);
     framework && agent && !plan.resources.is_empty() && plan.resources.entries().iter().all(usable)
 }
@@ -82,7 +84,7 @@ pub(crate) fn accept(state: &mut State, command: &AcceptOffers) -> Applied {
     let Some(framework) = state.frameworks.get(&command.framework).cloned() else {
         return Refusal::FrameworkUnknown(command.framework.clone()).into();
     };
-    if let Some(verdict) = repeated(state, command) {
+    if let Some(verdict) = repeated(state, command).filter(|_| !on(Mutant::AcceptNotRemembered)) {
         return Applied {
             verdict,
             effects: Vec::new(),
@@ -100,7 +102,9 @@ pub(crate) fn accept(state: &mut State, command: &AcceptOffers) -> Applied {
     // Consumed first, so that what is launched is never counted as offered too. The verdict is
     // filled in below.
     for offer in &offers {
-        state.consume_offer(offer.id, Consumption::Rescinded);
+        if !on(Mutant::OfferOutlivesAccept) {
+            state.consume_offer(offer.id, Consumption::Rescinded);
+        }
     }
     let mut cx = AcceptCx {
         agent,
@@ -197,7 +201,7 @@ fn usable(
     for id in &command.offers {
         let offer = id
             .and_then(|id| state.offers.get(&id))
-            .filter(|o| o.framework == framework.id);
+            .filter(|o| o.framework == framework.id || on(Mutant::AcceptForeignOffers));
         let Some(offer) = offer else {
             return Err("an offer is no longer valid".to_owned());
         };
@@ -488,7 +492,11 @@ fn add_filter(
         return;
     }
     let now = state.now;
-    let until = now + refuse.min(bounds::REFUSE_MAX);
+    let until = if on(Mutant::FilterForever) {
+        regency_types::ClusterTime(u64::MAX)
+    } else {
+        now + refuse.min(bounds::REFUSE_MAX)
+    };
     let Some(framework) = state.framework_mut(framework) else {
         return;
     };
@@ -514,7 +522,9 @@ pub(crate) fn rescind(state: &mut State, command: &RescindOffers) -> Applied {
 pub(crate) fn expire(state: &mut State, command: &ExpireOffers) -> Applied {
     let now = state.now;
     take_back(state, &command.offers, |offer| {
-        offer.deadline.is_some_and(|d| d <= now)
+        offer
+            .deadline
+            .is_some_and(|d| d <= now || on(Mutant::ExpireOffersEarly))
     })
 }
 

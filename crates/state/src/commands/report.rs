@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use regency_mutants::{Mutant, on};
 use regency_types::{AgentId, TaskKey, TaskState};
 
 use crate::apply::Applied;
@@ -32,7 +33,7 @@ pub(crate) fn apply_reports(state: &mut State, command: &ApplyReports) -> Applie
             // The inventory says all of this, and with it what is unknown here.
             break;
         }
-        if report.report_seq <= agent.report_seq {
+        if report.report_seq <= agent.report_seq && !on(Mutant::ApplyReportsAgain) {
             continue;
         }
         agent.report_seq = report.report_seq;
@@ -74,7 +75,7 @@ pub(crate) fn resync(state: &mut State, command: &ResyncAgent) -> Applied {
         let Some(task) = state.tasks.get(key).cloned() else {
             continue;
         };
-        let noted = task.launch_seq <= command.command_seq;
+        let noted = task.launch_seq <= command.command_seq || on(Mutant::LoseLaunchesOnResync);
         if !noted || named.contains(&(key.clone(), task.generation)) {
             continue;
         }
@@ -152,10 +153,10 @@ pub(crate) fn apply_one(
     report: &TaskReport,
     effects: &mut Vec<Effect>,
 ) {
-    let current = state
-        .tasks
-        .get(&report.task)
-        .filter(|t| t.generation == report.generation && &t.agent == agent && !t.lost);
+    let current = state.tasks.get(&report.task).filter(|t| {
+        let is_its = t.generation == report.generation || on(Mutant::DropGenerationCheck);
+        is_its && &t.agent == agent && !t.lost
+    });
     let Some(task) = current.cloned() else {
         acknowledge_stale(state, agent, report, effects);
         return;

@@ -1,5 +1,6 @@
 //! Kills and acknowledgements.
 
+use regency_mutants::{Mutant, on};
 use regency_types::TaskKey;
 
 use crate::apply::Applied;
@@ -44,6 +45,8 @@ pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
             agent.outbox.insert(*last, order);
             *last
         }
+        _ if on(Mutant::ForgetKill) => agent.command_seq,
+        _ if on(Mutant::DropKillForAbsent) && !agent.is_registered() => agent.command_seq,
         _ => agent.push(order),
     };
     if let Some(task) = state.task_mut(&command.task) {
@@ -70,7 +73,11 @@ pub(crate) fn acknowledge(state: &mut State, command: &AcknowledgeUpdate) -> App
     let Some(task) = state.tasks.get(&command.task).cloned() else {
         return Refusal::UpdateUnknown.into();
     };
-    let Some(unacked) = task.unacked.as_ref().filter(|u| u.uuid == command.uuid) else {
+    let Some(unacked) = task
+        .unacked
+        .as_ref()
+        .filter(|u| u.uuid == command.uuid || on(Mutant::AcknowledgeAnyUpdate))
+    else {
         return Refusal::UpdateUnknown.into();
     };
     if task.agent != command.agent {
@@ -85,11 +92,13 @@ pub(crate) fn acknowledge(state: &mut State, command: &AcknowledgeUpdate) -> App
     }
     match state.agent_mut(&task.agent) {
         Some(agent) => {
-            agent.push(AgentCommand::Acknowledge {
-                task: command.task.clone(),
-                generation: task.generation,
-                uuid: command.uuid,
-            });
+            if !on(Mutant::AcknowledgementNotPassedOn) {
+                agent.push(AgentCommand::Acknowledge {
+                    task: command.task.clone(),
+                    generation: task.generation,
+                    uuid: command.uuid,
+                });
+            }
             effects.push(Effect::SyncAgent {
                 agent: task.agent.clone(),
             });

@@ -3,8 +3,10 @@
 use crate::apply::Applied;
 use crate::command::BeginTerm;
 use crate::effect::Effect;
+use crate::model::Consumption;
 use crate::outcome::Refusal;
 use crate::state::{State, TermRecord};
+use regency_mutants::{Mutant, on};
 
 /// A leader begins its term. The first one gives the cluster its identity.
 pub(crate) fn begin(state: &mut State, command: &BeginTerm) -> Applied {
@@ -17,6 +19,7 @@ pub(crate) fn begin(state: &mut State, command: &BeginTerm) -> Applied {
     {
         return Refusal::TermOver(command.term.0).into();
     }
+    forget_what_must_last(state);
     state.cluster = Some(command.cluster);
     state.term = Some(TermRecord {
         term: command.term,
@@ -25,6 +28,44 @@ pub(crate) fn begin(state: &mut State, command: &BeginTerm) -> Applied {
         wall: state.wall,
     });
     Applied::done(vec![Effect::WakeAllocator])
+}
+
+/// Defects only: what a change of leader would forget if it were memory of the leader.
+fn forget_what_must_last(state: &mut State) {
+    if on(Mutant::LoseUpdatesOnFailover) {
+        let waiting = state.tasks.values().filter(|t| t.unacked.is_some());
+        for key in waiting.map(|t| t.key.clone()).collect::<Vec<_>>() {
+            if let Some(task) = state.task_mut(&key) {
+                task.unacked = None;
+            }
+            if let Some(framework) = state.framework_mut(&key.framework) {
+                framework.n_unacked -= 1;
+            }
+        }
+    }
+    if on(Mutant::LoseOffersOnFailover) {
+        for offer in state.offers.keys().copied().collect::<Vec<_>>() {
+            state.consume_offer(offer, Consumption::Rescinded);
+        }
+    }
+    if on(Mutant::LoseFiltersOnFailover) {
+        for id in state.frameworks.keys().cloned().collect::<Vec<_>>() {
+            if let Some(framework) = state.framework_mut(&id) {
+                framework.filters = imbl::OrdMap::new();
+            }
+        }
+    }
+    if on(Mutant::ReuseOfferIds) {
+        let newest = state.offers.keys().next_back();
+        state.counters.offer = newest.map_or(0, |offer| offer.0 + 1);
+    }
+    if on(Mutant::ReuseGenerations) {
+        let newest = state.tasks.values().map(|t| t.generation.0).max();
+        state.counters.generation = newest.unwrap_or_default();
+    }
+    if on(Mutant::TimeRunsWithoutLeader) {
+        state.now += regency_types::DurationMs::from_secs(30);
+    }
 }
 
 #[cfg(test)]

@@ -4,17 +4,12 @@
 //! fate of everything that was launched.
 
 mod coverage;
-mod fates;
-mod frameworks;
-mod ids;
-mod launches;
-mod offers;
-mod tasks;
-mod updates;
 
-use regency_state::{Applied, Proposal, Refusal, State};
+use regency_state::{Applied, Proposal, State};
 use regency_stored::{decode_proposal, decode_state, encode_proposal, encode_state};
+use regency_testkit::rules::{self, Step};
 use regency_testkit::{Rng, Workload};
+use regency_types::TaskState;
 
 /// Histories in one run of the test, which take some seconds in an unoptimized build;
 /// `REGENCY_REPLAY_HISTORIES` sets another number and `REGENCY_REPLAY_SEED` the first seed.
@@ -24,69 +19,26 @@ const N_ENTRIES: usize = 200;
 /// Entries in which a history must have healed.
 const N_HEALING_MAX: usize = 5_000;
 
-/// One entry, with the state on either side of it.
-struct Step<'a> {
-    before: &'a State,
-    proposal: &'a Proposal,
-    applied: &'a Applied,
-    after: &'a State,
-}
-
 /// What a rule that spans entries has seen so far.
 #[derive(Default)]
 struct Rules {
-    ids: ids::Ids,
-    launches: launches::Launches,
-    fates: fates::Fates,
-    offers: offers::Offers,
+    ids: rules::Ids,
+    launches: rules::Launches,
+    fates: rules::Fates,
+    offers: rules::Offers,
 }
 
 impl Rules {
     fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
-        refused_changes_nothing(step)?;
-        tasks::check(step)?;
-        updates::check(step)?;
-        frameworks::check(step)?;
+        rules::refused_changes_nothing(step)?;
+        rules::tasks(step)?;
+        rules::updates(step)?;
+        rules::frameworks(step)?;
         self.ids.follow(step)?;
         self.launches.follow(step)?;
         self.fates.follow(step)?;
         self.offers.follow(step)
     }
-}
-
-/// A refusal changes nothing but the time; only an ACCEPT gives up the offers it named.
-fn refused_changes_nothing(step: &Step<'_>) -> Result<(), String> {
-    let Step { before, after, .. } = step;
-    if after.now() < before.now() {
-        return Err(format!("time went back to {}", after.now()));
-    }
-    if step.applied.verdict.is_ok()
-        || matches!(step.applied.verdict, Err(Refusal::OffersInvalid(_)))
-    {
-        return Ok(());
-    }
-    let same = before.agents().eq(after.agents())
-        && before.frameworks().eq(after.frameworks())
-        && before
-            .completed_frameworks()
-            .eq(after.completed_frameworks())
-        && before.tasks().eq(after.tasks())
-        && before.offers().eq(after.offers())
-        && before.operations().eq(after.operations())
-        && before.n_consumed() == after.n_consumed()
-        && before.counters() == after.counters()
-        && before.term() == after.term()
-        && before.cluster() == after.cluster();
-    if !same {
-        return Err("a refused command changed the state".to_owned());
-    }
-    if !step.applied.effects.is_empty() {
-        return Err(format!(
-            "a refused command has effects: {:?}",
-            step.applied.effects
-        ));
-    }
-    Ok(())
 }
 
 /// A history as it was proposed, with what each entry gave.
@@ -130,7 +82,12 @@ fn run(seed: u64) -> Result<(), String> {
         log.append(proposal, &mut workload)?;
     }
     heal(&mut log, &mut workload)?;
-    log.rules.fates.check_all_told(&log.state, &workload)?;
+    let is_running = |key: &_, generation| workload.is_running(key, generation);
+    // Imagined agents say so of nothing else.
+    let of_what_ran = [TaskState::Finished, TaskState::Failed];
+    log.rules
+        .fates
+        .check_all_told(&log.state, workload.started(), is_running, &of_what_ran)?;
     check_replicas(&log, seed)
 }
 

@@ -3,9 +3,9 @@
 
 use regency_state::Command;
 
-use crate::Step;
+use super::Step;
 
-pub(crate) fn check(step: &Step<'_>) -> Result<(), String> {
+pub(super) fn check(step: &Step<'_>) -> Result<(), String> {
     for old in step.before.tasks() {
         let Some(waiting) = &old.unacked else {
             continue;

@@ -5,9 +5,9 @@ use regency_state::model::Task;
 use regency_state::{Command, TaskReport};
 use regency_types::TaskState;
 
-use crate::Step;
+use super::Step;
 
-pub(crate) fn check(step: &Step<'_>) -> Result<(), String> {
+pub(super) fn check(step: &Step<'_>) -> Result<(), String> {
     for old in step.before.tasks() {
         match step.after.task(&old.key) {
             Some(new) if new.generation == old.generation => {

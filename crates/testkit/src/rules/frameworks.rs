@@ -5,9 +5,9 @@ use regency_state::bounds::{RESUBSCRIBE_GRACE, UNCONFIRMED_LIFE_MAX};
 use regency_state::model::{Framework, FrameworkPhase};
 use regency_state::{Command, State};
 
-use crate::Step;
+use super::Step;
 
-pub(crate) fn check(step: &Step<'_>) -> Result<(), String> {
+pub(super) fn check(step: &Step<'_>) -> Result<(), String> {
     for old in step.before.frameworks() {
         match step.after.framework(&old.id) {
             Some(new) => deadline_is_its_own(old, new)?,

@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use regency_state::model::{Agent, AgentCommand};
 use regency_types::{Generation, TaskKey};
 
-use crate::Step;
+use super::Step;
 
 /// The newest launch of each task.
-#[derive(Default)]
-pub(crate) struct Launches {
+#[derive(Debug, Default)]
+pub struct Launches {
     newest: BTreeMap<TaskKey, Generation>,
     /// Every executor ever launched.
     executors: BTreeSet<Generation>,
 }
 
 impl Launches {
-    pub(crate) fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
+    /// Follows an entry.
+    ///
+    /// # Errors
+    /// What the entry breaks.
+    pub fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
         for agent in step.after.agents() {
             let before = step.before.agent(&agent.id);
             let minted = before.map_or(0, |a| a.command_seq);
@@ -44,6 +48,12 @@ impl Launches {
             given_up_launches_nothing(agent)?;
         }
         Ok(())
+    }
+
+    /// The newest launch of a task.
+    #[must_use]
+    pub fn newest(&self, task: &TaskKey) -> Option<Generation> {
+        self.newest.get(task).copied()
     }
 
     fn launched(&mut self, task: &TaskKey, generation: Generation) -> Result<(), String> {

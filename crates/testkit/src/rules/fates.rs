@@ -5,22 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regency_state::model::AgentCommand;
 use regency_state::{Effect, State};
-use regency_testkit::Workload;
 use regency_types::{FrameworkId, Generation, TaskId, TaskKey, TaskState};
 
-use crate::Step;
+use super::Step;
 
-type LaunchKey = (TaskKey, Generation);
+/// One launch of a task.
+pub type LaunchKey = (TaskKey, Generation);
 
 /// What was launched and what was told of it.
-#[derive(Default)]
-pub(crate) struct Fates {
+#[derive(Debug, Default)]
+pub struct Fates {
     launched: BTreeSet<LaunchKey>,
     told: BTreeMap<LaunchKey, TaskState>,
 }
 
 impl Fates {
-    pub(crate) fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
+    /// Follows an entry.
+    ///
+    /// # Errors
+    /// What the entry breaks.
+    pub fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
         for agent in step.after.agents() {
             let minted = step.before.agent(&agent.id).map_or(0, |a| a.command_seq);
             for (_, command) in agent.outbox.range(minted + 1..) {
@@ -97,26 +101,41 @@ impl Fates {
         }
     }
 
-    /// To be called when nothing is on its way any more.
-    pub(crate) fn check_all_told(&self, state: &State, workload: &Workload) -> Result<(), String> {
-        for (key, n) in workload.started() {
+    /// Everything that was ever launched.
+    pub fn launched(&self) -> impl Iterator<Item = &LaunchKey> {
+        self.launched.iter()
+    }
+
+    /// To be called when nothing is on its way any more, with how often each launch was started,
+    /// whether it still runs, and which ends say that it ran.
+    ///
+    /// # Errors
+    /// What was not told, or is not true.
+    pub fn check_all_told(
+        &self,
+        state: &State,
+        started: &BTreeMap<LaunchKey, u32>,
+        is_running: impl Fn(&TaskKey, Generation) -> bool,
+        ends_of_what_ran: &[TaskState],
+    ) -> Result<(), String> {
+        for (key, n) in started {
             if *n > 1 {
                 return Err(format!("{} {} was started {n} times", key.0, key.1));
             }
         }
         for key in &self.launched {
             let (task, generation) = key;
-            let started = workload.started().contains_key(key);
+            let was_started = started.contains_key(key);
             match self.told.get(key) {
-                Some(TaskState::Dropped) if started => {
+                Some(TaskState::Dropped) if was_started => {
                     return Err(format!("{task} {generation} is told as dropped, but ran"));
                 }
-                Some(TaskState::Finished | TaskState::Failed) if !started => {
+                Some(end) if ends_of_what_ran.contains(end) && !was_started => {
                     return Err(format!("{task} {generation} is told to have run"));
                 }
                 Some(_) => {}
                 None if state.framework(&task.framework).is_none() => {}
-                None if !workload.is_running(task, *generation) => {
+                None if !is_running(task, *generation) => {
                     return Err(format!(
                         "no fate of {task} {generation} is told; {:?}",
                         state.task(task)

@@ -6,18 +6,22 @@ use regency_state::model::Consumption;
 use regency_state::{AcceptOffers, Command, Outcome, Refusal, Verdict};
 use regency_types::{FrameworkId, OfferId};
 
-use crate::Step;
+use super::Step;
 
 /// Offers that ended, and what the calls that used them were told.
-#[derive(Default)]
-pub(crate) struct Offers {
+#[derive(Debug, Default)]
+pub struct Offers {
     ended: BTreeSet<OfferId>,
     used: BTreeSet<OfferId>,
     first_verdicts: BTreeMap<(FrameworkId, u64), Verdict>,
 }
 
 impl Offers {
-    pub(crate) fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
+    /// Follows an entry.
+    ///
+    /// # Errors
+    /// What the entry breaks.
+    pub fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
         for offer in step.before.offers() {
             if step.after.offer(offer.id).is_none() {
                 self.ended.insert(offer.id);

@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regency_types::{AgentEpoch, AgentId, FrameworkId};
 
-use crate::Step;
+use super::Step;
 
 /// Ids ever seen.
-#[derive(Default)]
-pub(crate) struct Ids {
+#[derive(Debug, Default)]
+pub struct Ids {
     agents: BTreeMap<AgentId, AgentEpoch>,
     removed_agents: BTreeSet<AgentId>,
     removed_frameworks: BTreeSet<FrameworkId>,
 }
 
 impl Ids {
-    pub(crate) fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
+    /// Follows an entry.
+    ///
+    /// # Errors
+    /// What the entry breaks.
+    pub fn follow(&mut self, step: &Step<'_>) -> Result<(), String> {
         let (old, new) = (step.before.counters(), step.after.counters());
         if new.framework < old.framework
             || new.agent < old.agent

@@ -1,0 +1,46 @@
+//! I14: a change of leader changes nothing but who leads: not what is reserved, offered, filtered or
+//! used, and not the time.
+
+use regency_state::{Command, State};
+
+use super::{Broken, Checked, Entry};
+
+pub(super) fn check(entry: &Entry<'_>) -> Checked {
+    if !matches!(entry.step.proposal.command, Command::BeginTerm(_)) {
+        return Ok(());
+    }
+    let (before, after) = (entry.step.before, entry.step.after);
+    let changed = what_changed(before, after);
+    match changed {
+        Some(what) => Err(Broken::new(
+            "I14",
+            format!("a change of leader changes {what}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn what_changed(before: &State, after: &State) -> Option<&'static str> {
+    let same = [
+        (before.now() == after.now(), "the time"),
+        (before.counters() == after.counters(), "the counters"),
+        (before.agents().eq(after.agents()), "agents"),
+        (before.frameworks().eq(after.frameworks()), "frameworks"),
+        (before.tasks().eq(after.tasks()), "tasks"),
+        (before.offers().eq(after.offers()), "offers"),
+        (before.operations().eq(after.operations()), "operations"),
+        (
+            before.consumed_offers().eq(after.consumed_offers()),
+            "what is remembered of offers",
+        ),
+        (
+            before
+                .completed_frameworks()
+                .eq(after.completed_frameworks()),
+            "completed frameworks",
+        ),
+    ];
+    same.into_iter()
+        .find(|(same, _)| !same)
+        .map(|(_, what)| what)
+}
