@@ -9,6 +9,7 @@ mod again;
 mod entry;
 mod group;
 mod memory;
+mod read_ahead;
 mod reader;
 mod writer;
 
@@ -168,7 +169,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn get_log_reader(&mut self) -> LogReader {
-        LogReader(Arc::clone(&self.shared))
+        LogReader::new(Arc::clone(&self.shared))
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
