@@ -128,7 +128,8 @@ pub struct MasterFlags {
     #[arg(long, value_parser = duration)]
     pub offer_timeout: Option<Duration>,
 
-    /// Weights of roles for fair sharing, `role=1.5` separated by commas; 1 where not given.
+    /// Weights of roles for fair sharing that a new cluster begins with, `role=1.5` separated by
+    /// commas; 1 where not given. Once any weight was given, they are changed by UPDATE_WEIGHTS only.
     #[arg(long, value_delimiter = ',', value_name = "ROLE=WEIGHT")]
     pub weights: Vec<RoleWeight>,
 

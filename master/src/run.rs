@@ -53,11 +53,6 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         cluster: flags.cluster.clone(),
         flags: shown_flags(&flags, &timing),
         domain: flags.domain.clone(),
-        weights: flags
-            .weights
-            .iter()
-            .map(|w| (w.role.clone(), w.weight_milli as f64 / 1000.0))
-            .collect(),
     });
 
     let http = bind(flags.ip, flags.port, "--port")?;

@@ -1,11 +1,13 @@
 //! I14: a change of leader changes nothing but who leads: not what is reserved, offered, filtered or
-//! used, and not the time.
+//! used, and not the time. What is decided about roles changes only when somebody decides it.
 
 use regency_state::{Command, State};
+use regency_testkit::rules;
 
-use super::{Broken, Checked, Entry};
+use super::{Broken, Checked, Entry, broken};
 
 pub(super) fn check(entry: &Entry<'_>) -> Checked {
+    rules::quotas(&entry.step).map_err(broken("I14"))?;
     if !matches!(entry.step.proposal.command, Command::BeginTerm(_)) {
         return Ok(());
     }
@@ -29,6 +31,10 @@ fn what_changed(before: &State, after: &State) -> Option<&'static str> {
         (before.tasks().eq(after.tasks()), "tasks"),
         (before.offers().eq(after.offers()), "offers"),
         (before.operations().eq(after.operations()), "operations"),
+        (
+            before.role_configs().eq(after.role_configs()),
+            "quotas or weights",
+        ),
         (
             before.consumed_offers().eq(after.consumed_offers()),
             "what is remembered of offers",

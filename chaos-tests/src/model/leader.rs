@@ -137,7 +137,7 @@ impl Leader {
             return Vec::new();
         }
         self.cycles += 1;
-        let view = allocation::view(&self.state, &attached, &connected, Vec::new(), |_| false);
+        let view = allocation::view(&self.state, &attached, &connected, |_| false);
         let cycle = Cycle {
             now: self.cluster_time(now_ms),
             seed: self.term.0.wrapping_mul(1 << 32).wrapping_add(self.cycles),

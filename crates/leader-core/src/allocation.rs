@@ -10,7 +10,7 @@ use regency_mutants::{Mutant, on};
 use regency_resources::Resources;
 use regency_state::model::{Agent, Framework};
 use regency_state::{IssueOffers, OfferPlan, State, bounds};
-use regency_types::{AgentId, DurationMs, FrameworkId};
+use regency_types::{AgentId, DurationMs, FrameworkId, TaskState};
 
 /// About how many bytes of offers one entry may carry; the log accepts four times as much.
 pub const ENTRY_BYTES_MAX: usize = 200 * 1024;
@@ -22,7 +22,6 @@ pub fn view(
     state: &State,
     attached: &BTreeSet<AgentId>,
     connected: &BTreeSet<FrameworkId>,
-    roles: Vec<RoleView>,
     is_remote: impl Fn(&Agent) -> bool,
 ) -> ClusterView {
     let agents = state
@@ -48,6 +47,15 @@ pub fn view(
     let frameworks = state
         .frameworks()
         .map(|framework| framework_view(state, framework, connected.contains(&framework.id)))
+        .collect();
+    let roles = state
+        .role_configs()
+        .map(|config| RoleView {
+            role: config.role.clone(),
+            weight: state.weight_of(&config.role),
+            guarantees: config.quota.guarantees.clone(),
+            limits: config.quota.limits.clone(),
+        })
         .collect();
     ClusterView {
         agents,
@@ -81,11 +89,17 @@ fn framework_view(state: &State, framework: &Framework, connected: bool) -> Fram
             });
         roles[index].charge(resources);
     };
-    for task in state.tasks_of(framework).filter(|t| !t.is_terminal()) {
-        charge(&task.role, &task.resources);
+    // What is on an agent that was given up counts for nobody, as its resources do not count as the
+    // cluster's: a framework may replace it.
+    for task in state.tasks_of(framework) {
+        if !task.is_terminal() && task.state != TaskState::Unreachable {
+            charge(&task.role, &task.resources);
+        }
     }
-    for (_, executor) in state.executors_of(&framework.id) {
-        charge(&executor.role, &executor.resources);
+    for (agent, executor) in state.executors_of(&framework.id) {
+        if state.agent(agent).is_some_and(|a| a.is_registered()) {
+            charge(&executor.role, &executor.resources);
+        }
     }
     for offer in framework.offers.iter().filter_map(|id| state.offer(*id)) {
         charge(&offer.role, &offer.resources);

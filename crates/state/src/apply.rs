@@ -2,8 +2,8 @@
 
 use crate::command::{Command, Proposal};
 use crate::commands::{
-    agent, ancestry, executor, framework, hash, inventory, level, offer, operation, report, task,
-    term,
+    agent, ancestry, executor, framework, hash, inventory, level, offer, operation, report, role,
+    task, term,
 };
 use crate::effect::Effect;
 use crate::outcome::{Outcome, Refusal, Verdict};
@@ -93,6 +93,10 @@ impl State {
             Command::RaiseFeatureLevel(c) => level::raise(self, *c),
             Command::ApplyOperation(c) => operation::apply_for_operator(self, c),
             Command::AcknowledgeOperation(c) => operation::acknowledge(self, c),
+            Command::UpdateQuota(c) => role::update_quota(self, c),
+            Command::SetQuota(c) => role::set_quota(self, c),
+            Command::RemoveQuota(c) => role::remove_quota(self, c),
+            Command::UpdateWeights(c) => role::update_weights(self, c),
             Command::EndExecutors(c) => executor::end(self, c),
             Command::ResyncExecutors(c) => executor::resync(self, c),
             Command::ShutdownExecutor(c) => executor::shutdown(self, c),

@@ -20,6 +20,10 @@ pub const UNACKED_UPDATES_MAX: u64 = 10_000;
 /// Operations of a framework that may wait for its acknowledgement; further ones with an id are
 /// refused.
 pub const OPERATIONS_UNACKED_MAX: usize = 1000;
+/// Roles that may have a quota or a weight.
+pub const ROLES_CONFIGURED_MAX: usize = 10_000;
+/// Resources that one quota may name.
+pub const QUOTA_RESOURCES_MAX: usize = 100;
 /// Decline filters kept per framework and agent; the oldest goes first.
 pub const FILTERS_PER_AGENT_MAX: usize = 16;
 /// Remaining life a decline filter keeps at its framework's first subscription under a new

@@ -3,14 +3,14 @@
 //! Adding one: see the list in this crate's README.
 
 use bytes::Bytes;
-use regency_resources::{Milli, Resources};
+use regency_resources::{Milli, Quantities, Resources};
 use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, ExecutorId, FrameworkId,
     Generation, Incarnation, NodeId, OfferId, OperationKey, StreamId, TaskId, TaskKey, TaskState,
     Term, UpdateUuid, WallTime,
 };
 
-use crate::model::{AgentSpec, ExecutorKey, FrameworkSpec};
+use crate::model::{AgentSpec, ExecutorKey, FrameworkSpec, Quota};
 
 /// One entry of the log: what is asked, and the leader's clocks when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,10 @@ pub enum Command {
     RaiseFeatureLevel(RaiseFeatureLevel),
     ApplyOperation(ApplyOperation),
     AcknowledgeOperation(AcknowledgeOperation),
+    UpdateQuota(UpdateQuota),
+    SetQuota(SetQuota),
+    RemoveQuota(RemoveQuota),
+    UpdateWeights(UpdateWeights),
     EndExecutors(EndExecutors),
     ResyncExecutors(ResyncExecutors),
     ShutdownExecutor(ShutdownExecutor),
@@ -96,6 +100,10 @@ impl Command {
             Self::RaiseFeatureLevel(_) => "raise_feature_level",
             Self::ApplyOperation(_) => "apply_operation",
             Self::AcknowledgeOperation(_) => "acknowledge_operation",
+            Self::UpdateQuota(_) => "update_quota",
+            Self::SetQuota(_) => "set_quota",
+            Self::RemoveQuota(_) => "remove_quota",
+            Self::UpdateWeights(_) => "update_weights",
             Self::EndExecutors(_) => "end_executors",
             Self::ResyncExecutors(_) => "resync_executors",
             Self::ShutdownExecutor(_) => "shutdown_executor",
@@ -482,6 +490,52 @@ pub struct AcknowledgeOperation {
     pub operation: OperationKey,
     /// Which status.
     pub uuid: UpdateUuid,
+}
+
+/// The quota that an operator wants a role to have; an empty one takes it away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaConfig {
+    /// Whose.
+    pub role: String,
+    /// What.
+    pub quota: Quota,
+}
+
+/// An operator decides the quotas of roles: all that are named, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateQuota {
+    /// Each role at most once.
+    pub configs: Vec<QuotaConfig>,
+    /// Whether neither the cluster's capacity nor what roles have is looked at.
+    pub force: bool,
+}
+
+/// An operator gives a role that has no quota one, in the older form of Mesos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetQuota {
+    /// Whose.
+    pub role: String,
+    /// What is kept for it, and the most it may have.
+    pub guarantee: Quantities,
+    /// Whether the cluster's capacity is not looked at.
+    pub force: bool,
+}
+
+/// An operator takes the quota of a role away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveQuota {
+    /// Whose.
+    pub role: String,
+}
+
+/// An operator gives roles weights, or a leader gives a cluster in which none was given those that
+/// it was started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateWeights {
+    /// Roles and their weights; of a role named twice, the last counts.
+    pub weights: Vec<(String, Milli)>,
+    /// Whether they are only for a cluster in which no weight was ever given.
+    pub initial: bool,
 }
 
 /// A framework uses offers.

@@ -6,7 +6,7 @@ use regency_resources::Resources;
 use regency_types::{AgentId, FrameworkId};
 
 use crate::bounds;
-use crate::model::{Agent, AgentCommand};
+use crate::model::{Agent, AgentCommand, check_weight};
 use crate::state::State;
 
 /// A broken invariant.
@@ -63,6 +63,7 @@ impl State {
         self.check_tasks()?;
         self.check_offers()?;
         self.check_operations()?;
+        self.check_roles()?;
         self.check_bounds()
     }
 
@@ -337,11 +338,30 @@ impl State {
         )
     }
 
+    /// I14: what is decided about roles can be, and nothing is kept that says nothing.
+    fn check_roles(&self) -> Result<(), Violation> {
+        for (name, config) in &self.roles {
+            let weight = config.weight.map_or(Ok(()), |w| check_weight(name, w));
+            let quota = if config.quota.is_empty() {
+                Ok(())
+            } else {
+                config.quota.check(name)
+            };
+            check(
+                config.role == *name && !config.is_empty() && weight.and(quota).is_ok(),
+                "I14 quotas and weights can be",
+                || format!("{config:?}"),
+            )?;
+        }
+        Ok(())
+    }
+
     /// I18: what grows has a bound.
     fn check_bounds(&self) -> Result<(), Violation> {
         let within = self.consumed.len() <= bounds::CONSUMED_OFFERS_MAX
             && self.hashes.len() <= bounds::STATE_HASHES_MAX
             && self.ancestors.len() <= bounds::ANCESTORS_MAX
+            && self.roles.len() <= bounds::ROLES_CONFIGURED_MAX
             && self.completed.len() <= bounds::COMPLETED_FRAMEWORKS_MAX
             && self.frameworks.values().all(|f| {
                 f.completed_tasks.len() <= bounds::COMPLETED_TASKS_PER_FRAMEWORK_MAX

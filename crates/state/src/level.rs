@@ -7,7 +7,7 @@
 //! | level | adds |
 //! |---|---|
 //! | 1 | all that was there before there were levels |
-//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`] |
+//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; roles: [`Command::UpdateQuota`], [`Command::SetQuota`], [`Command::RemoveQuota`], [`Command::UpdateWeights`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`] |
 
 use crate::command::{Command, LaunchSpec, Operation};
 
@@ -59,6 +59,10 @@ impl Command {
             Self::ReportStateHash(_)
             | Self::ApplyOperation(_)
             | Self::AcknowledgeOperation(_)
+            | Self::UpdateQuota(_)
+            | Self::SetQuota(_)
+            | Self::RemoveQuota(_)
+            | Self::UpdateWeights(_)
             | Self::EndExecutors(_)
             | Self::ResyncExecutors(_)
             | Self::ShutdownExecutor(_) => 2,

@@ -96,6 +96,21 @@ pub enum Refusal {
     /// What the operation needs is used by tasks, or not there.
     #[error("the resources are not there or in use: {0}")]
     ResourcesInUse(String),
+    /// It cannot be the quota or the weight of a role.
+    #[error("{0}")]
+    RoleConfigInvalid(String),
+    /// There would be more guarantees than the cluster has.
+    #[error("{0}")]
+    QuotaOvercommitted(String),
+    /// A role has more for good than it may have.
+    #[error("{0}")]
+    QuotaExceeded(String),
+    /// The role has a quota already.
+    #[error("Role '{0}' already has quota set")]
+    QuotaExists(String),
+    /// The role has no quota. The words are those that Mesos' masters were seen to answer with.
+    #[error("Role '{0}' has no quota set")]
+    QuotaUnknown(String),
     /// The update acknowledged is not the one at the head of the task's stream.
     #[error("no such update is waiting")]
     UpdateUnknown,

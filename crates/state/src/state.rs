@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 use regency_mutants::{Mutant, on};
-use regency_resources::{Resources, Shortage};
+use regency_resources::{Milli, Resources, Shortage};
 use regency_types::{
     AgentEpoch, AgentId, ClusterId, ClusterTime, FrameworkId, NodeId, OfferId, OperationId,
     OperationKey, TaskKey, Term, WallTime,
@@ -14,7 +14,7 @@ use crate::bounds;
 use crate::command::{MasterInfo, ReportStateHash};
 use crate::model::{
     Agent, Ancestor, CompletedFramework, ConsumedOffer, Consumption, Executor, FinishedOperation,
-    Framework, MasterStatus, Offer, RefusedOperation, StatusRecord, Task,
+    Framework, MasterStatus, Offer, Quota, RefusedOperation, RoleConfig, StatusRecord, Task,
 };
 
 /// Numbers that are handed out once and never again.
@@ -59,6 +59,8 @@ pub struct State {
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
     pub(crate) consumed: OrdMap<OfferId, ConsumedOffer>,
     pub(crate) operations: OrdMap<OperationKey, Arc<FinishedOperation>>,
+    /// Roles with a quota or a weight.
+    pub(crate) roles: OrdMap<String, Arc<RoleConfig>>,
     /// Digests by log index, schema and master.
     pub(crate) hashes: OrdMap<(u64, u32, NodeId), u128>,
     /// Feature level, counted from the first one.
@@ -233,6 +235,27 @@ impl State {
             .range(first..)
             .map(|(_, operation)| operation)
             .take_while(move |operation| operation.key.framework == framework)
+    }
+
+    /// What was decided about each role that has a quota or a weight, in the order of their names.
+    pub fn role_configs(&self) -> impl DoubleEndedIterator<Item = &Arc<RoleConfig>> {
+        self.roles.values()
+    }
+
+    /// The quota of a role; empty when it has none.
+    #[must_use]
+    pub fn quota_of(&self, role: &str) -> Quota {
+        let config = self.roles.get(role);
+        config
+            .map(|config| config.quota.clone())
+            .unwrap_or_default()
+    }
+
+    /// The weight of a role among its siblings: 1 when it was given none.
+    #[must_use]
+    pub fn weight_of(&self, role: &str) -> Milli {
+        let weight = self.roles.get(role).and_then(|config| config.weight);
+        weight.unwrap_or(Milli::from_units(1))
     }
 
     /// Whether a framework id was given out by this cluster and its framework has ended.
@@ -498,6 +521,8 @@ pub struct Parts {
     pub consumed: Vec<(OfferId, ConsumedOffer)>,
     /// Operations that are not acknowledged.
     pub operations: Vec<FinishedOperation>,
+    /// Roles with a quota or a weight.
+    pub roles: Vec<RoleConfig>,
     /// What masters said their states were.
     pub hashes: Vec<ReportStateHash>,
     /// From 1 on.
@@ -541,6 +566,11 @@ impl State {
             counters: parts.counters,
             completed: parts.completed.into_iter().map(Arc::new).collect(),
             consumed: parts.consumed.into_iter().collect(),
+            roles: parts
+                .roles
+                .into_iter()
+                .map(|config| (config.role.clone(), Arc::new(config)))
+                .collect(),
             hashes: parts
                 .hashes
                 .into_iter()
@@ -668,6 +698,7 @@ impl State {
                 .values()
                 .map(|o| FinishedOperation::clone(o))
                 .collect(),
+            roles: self.roles.values().map(|c| RoleConfig::clone(c)).collect(),
             hashes: self.state_hashes().collect(),
             feature_level: self.feature_level(),
             ancestors: self.ancestors.iter().cloned().collect(),

@@ -19,6 +19,7 @@ mod offer;
 mod operation;
 mod proposal;
 mod resources;
+mod role;
 mod state;
 mod task;
 mod term;

@@ -44,6 +44,7 @@ mod tag {
     pub(super) const HASHES: u32 = 14;
     pub(super) const ANCESTORS: u32 = 15;
     pub(super) const OPERATIONS: u32 = 20;
+    pub(super) const ROLES: u32 = 35;
 }
 
 /// The stored form of the state. Equal states give equal bytes.
@@ -167,6 +168,9 @@ pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
     for operation in state.operations() {
         record(tag::OPERATIONS, &operation.store());
     }
+    for config in state.role_configs() {
+        record(tag::ROLES, &config.store());
+    }
 }
 
 /// A message that can be appended to another one as one of its fields.
@@ -211,6 +215,7 @@ fn load_parts(message: proto::State) -> Result<Parts, StoredError> {
         offers,
         consumed,
         operations: load_all(message.operations)?,
+        roles: load_all(message.roles)?,
         hashes: load_all(message.hashes)?,
         feature_level: message.feature_level.max(FEATURE_LEVEL_FIRST),
         ancestors: load_all(message.ancestors)?,
@@ -266,6 +271,7 @@ fn check_order(parts: &Parts) -> Result<(), StoredError> {
         parts.consumed.iter().map(|(id, _): &(OfferId, _)| *id),
     )?;
     ascending("State.operations", parts.operations.iter().map(|o| &o.key))?;
+    ascending("State.roles", parts.roles.iter().map(|c| &c.role))?;
     ascending(
         "State.hashes",
         parts.hashes.iter().map(|h| (h.index, h.schema, h.node)),

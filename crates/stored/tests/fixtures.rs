@@ -59,6 +59,10 @@ fn states_of_version_1_are_read() {
     assert_eq!(operated, samples::operated());
     assert_eq!(operated.to_parts(), samples::operated().to_parts());
     assert_eq!(
+        decode_state(&read("state-governed.bin")),
+        Ok(samples::governed())
+    );
+    assert_eq!(
         decode_state(&read("state-executing.bin")),
         Ok(samples::executing())
     );

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prost::Message;
-use regency_allocator::{ClusterView, Cycle, RoleView, allocate};
+use regency_allocator::{ClusterView, Cycle, allocate};
 use regency_leader_core::allocation;
-use regency_resources::Milli;
 use regency_state::model::Agent;
 use regency_state::{Command, OfferPlan, Outcome, State};
 use regency_types::{AgentId, DurationMs, FrameworkId};
 use regency_wire::v1::DomainInfo;
 
 use super::Leader;
-use crate::flags::RoleWeight;
 use crate::metrics;
 
 /// The cluster as the allocator is to see it, with what this master's flags say.
@@ -22,18 +20,10 @@ pub(crate) fn view(
     state: &State,
     attached: &BTreeSet<AgentId>,
     connected: &BTreeSet<FrameworkId>,
-    weights: &[RoleWeight],
     domain: Option<&DomainInfo>,
 ) -> ClusterView {
     let region = domain.and_then(regency_wire::flags::region);
-    let roles = weights
-        .iter()
-        .map(|weight| RoleView {
-            weight: Milli(i64::try_from(weight.weight_milli).unwrap_or(i64::MAX)),
-            ..RoleView::new(&weight.role)
-        })
-        .collect();
-    allocation::view(state, attached, connected, roles, |agent| {
+    allocation::view(state, attached, connected, |agent| {
         region.is_some_and(|region| is_remote(agent, region))
     })
 }
@@ -87,7 +77,7 @@ async fn round(leader: &Leader, cycle: u64) {
     let started = Instant::now();
     let config = &leader.config;
     let domain = config.domain.as_ref();
-    let view = view(&state, &attached, &connected, &config.weights, domain);
+    let view = view(&state, &attached, &connected, domain);
     let cycle = Cycle {
         now,
         seed: leader.term.0.wrapping_mul(1 << 32).wrapping_add(cycle),
@@ -129,7 +119,9 @@ mod tests {
     use super::*;
     use crate::query::fixture::{Cluster, resources};
     use regency_leader_core::allocation::{ENTRY_BYTES_MAX, entries, size};
-    use regency_state::model::Capabilities;
+    use regency_resources::Quantities;
+    use regency_state::model::{Capabilities, Quota};
+    use regency_state::{IssueOffers, QuotaConfig, RescindOffers, UpdateQuota};
 
     #[test]
     fn offers_come_from_attached_agents_and_go_to_connected_frameworks() {
@@ -142,7 +134,7 @@ mod tests {
         let attached = BTreeSet::from([here.clone()]);
         let connected = BTreeSet::from([framework.clone()]);
         let plan = |attached: &BTreeSet<AgentId>, connected: &BTreeSet<FrameworkId>| {
-            let view = view(&cluster.state, attached, connected, &[], None);
+            let view = view(&cluster.state, attached, connected, None);
             let cycle = Cycle {
                 now: cluster.state.now(),
                 seed: 1,
@@ -185,6 +177,125 @@ mod tests {
         }
     }
 
+    /// Gives roles quotas that nothing forbids: guarantees and limits, as text.
+    fn decide(cluster: &mut Cluster, quotas: &[(&str, &str, &str)]) {
+        let amounts = |text: &str| Quantities::from(&resources(text));
+        let configs = quotas
+            .iter()
+            .map(|(role, guarantees, limits)| QuotaConfig {
+                role: (*role).to_owned(),
+                quota: Quota {
+                    guarantees: amounts(guarantees),
+                    limits: amounts(limits).into(),
+                },
+            })
+            .collect();
+        cluster.ok(Command::UpdateQuota(UpdateQuota {
+            configs,
+            force: false,
+        }));
+    }
+
+    /// One round over the state as it is, all connected; what it issued.
+    fn issue(cluster: &mut Cluster, seed: u64) -> (Vec<regency_types::OfferId>, u64) {
+        let attached = cluster.state.agents().map(|a| a.id.clone()).collect();
+        let connected = cluster.state.frameworks().map(|f| f.id.clone()).collect();
+        let view = view(&cluster.state, &attached, &connected, None);
+        let now = cluster.state.now();
+        let plans = allocate(
+            &view,
+            &regency_allocator::Options::default(),
+            &Cycle { now, seed },
+        );
+        let plans = plans.into_iter().map(|plan| OfferPlan {
+            framework: plan.framework,
+            role: plan.role,
+            agent: plan.agent,
+            resources: plan.resources,
+        });
+        let mut issued = (Vec::new(), 0);
+        for entry in allocation::entries(plans.collect(), None) {
+            match cluster.ok(Command::IssueOffers(entry)) {
+                Outcome::OffersIssued { offers, n_skipped } => {
+                    issued.0.extend(offers);
+                    issued.1 += n_skipped;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        issued
+    }
+
+    #[test]
+    fn what_operators_decided_reaches_the_allocator() {
+        let mut cluster = Cluster::new();
+        cluster.agent(1, "cpus:8;mem:64");
+        let framework = cluster.subscribe("eng/web", Capabilities::default());
+        let task = (Cluster::task_info("t"), "cpus:1");
+        let agent = cluster.state.agents().next().expect("one").id.clone();
+        cluster.launch(&framework, "eng/web", &agent, vec![task]);
+        // Of seven cpus three are kept for somebody else, and of the four that may be used one is.
+        decide(
+            &mut cluster,
+            &[("eng", "", "cpus:4"), ("other", "cpus:3", "")],
+        );
+        let (offers, n_skipped) = issue(&mut cluster, 1);
+        assert_eq!((offers.len(), n_skipped), (1, 0));
+        let offer = cluster.state.offer(offers[0]).expect("outstanding");
+        assert_eq!(offer.resources, resources("cpus:3;mem:64"));
+        assert_eq!(issue(&mut cluster, 2), (Vec::new(), 0));
+        // A plan of a leader that did not know of the limit yet is left out.
+        cluster.ok(Command::RescindOffers(RescindOffers { offers }));
+        let plan = OfferPlan {
+            framework,
+            role: "eng/web".into(),
+            agent,
+            resources: resources("cpus:3.001"),
+        };
+        let outcome = cluster.ok(Command::IssueOffers(IssueOffers {
+            plans: vec![plan],
+            timeout: None,
+        }));
+        assert!(matches!(
+            outcome,
+            Outcome::OffersIssued { n_skipped: 1, .. }
+        ));
+    }
+
+    #[test]
+    fn what_is_planned_against_the_newest_state_is_never_left_out() {
+        for seed in 0..30 {
+            let mut cluster = Cluster::new();
+            for n in 1..=4 {
+                cluster.agent(n, "cpus:4;mem:512;cpus(eng/web):1;ports:[1-9]");
+            }
+            for role in ["eng", "eng/web", "ops", "*"] {
+                cluster.subscribe(role, Capabilities::default());
+            }
+            decide(
+                &mut cluster,
+                &[
+                    ("eng", "cpus:5", "cpus:6.5;mem:700"),
+                    ("ops", "mem:300", "mem:333.333"),
+                    ("*", "", "cpus:0.5"),
+                ],
+            );
+            for round in 0..3 {
+                let (offers, n_skipped) = issue(&mut cluster, seed * 10 + round);
+                assert_eq!(n_skipped, 0, "seed {seed}, round {round}");
+                // Some come back, so that the next round has something to divide.
+                let offers = offers.into_iter().step_by(2).collect();
+                cluster.ok(Command::RescindOffers(RescindOffers { offers }));
+            }
+            let roles = ["eng", "ops", "*"].into();
+            for (role, has) in cluster.state.consumed_quotas(&roles) {
+                for (name, limit) in cluster.state.quota_of(role).limits {
+                    assert!(has.promised().get(&name) <= limit, "{role}: {has:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_offered_is_not_offered_again() {
         let mut cluster = Cluster::new();
@@ -195,7 +306,6 @@ mod tests {
             &cluster.state,
             &BTreeSet::from([agent]),
             &BTreeSet::from([framework]),
-            &[],
             None,
         );
         assert!(view.agents[0].available.is_empty());

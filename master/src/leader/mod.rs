@@ -17,6 +17,7 @@ mod stream;
 mod streams;
 mod supervise;
 mod updates;
+mod weights;
 
 #[cfg(test)]
 mod stream_tests;

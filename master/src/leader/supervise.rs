@@ -7,7 +7,7 @@ use regency_runtime::{Clock, TaskSet};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Attachments, Leader, LeaderConfig, Streams};
-use super::{allocation, audit, effects, expiry, frameworks, level, liveness, updates};
+use super::{allocation, audit, effects, expiry, frameworks, level, liveness, updates, weights};
 use crate::metrics;
 
 /// The leader at this master, while there is one.
@@ -81,6 +81,7 @@ async fn lead(
     tasks.spawn_endless("liveness", liveness::run(Arc::clone(&leader)));
     tasks.spawn_endless("audit", audit::run(Arc::clone(&leader)));
     tasks.spawn_endless("feature-level", level::run(Arc::clone(&leader)));
+    tasks.spawn_endless("initial-weights", weights::run(Arc::clone(&leader)));
     tasks.spawn_endless("expiry", expiry::run(Arc::clone(&leader)));
     tasks.spawn_endless("update-retries", updates::run(Arc::clone(&leader)));
     ::metrics::counter!(metrics::TERMS_LED).increment(1);

@@ -495,6 +495,5 @@ pub(crate) fn identity() -> super::Identity {
         cluster: None,
         domain: None,
         flags: [("port".to_owned(), "5050".to_owned())].into(),
-        weights: [].into(),
     }
 }

@@ -11,6 +11,7 @@ use regency_state::model::AgentPhase;
 use regency_types::TaskState;
 
 use super::View;
+use super::role;
 use super::usage::uses_resources;
 
 /// Resources that have keys of their own, there or not.
@@ -133,9 +134,63 @@ fn allocator(view: &View<'_>, keys: &mut BTreeMap<String, f64>) {
             *filters.entry(&filter.role).or_default() += 1;
         }
     }
+    quotas_and_shares(view, &total, keys);
     for (role, n) in filters {
         let key = format!("allocator/mesos/offer_filters/roles/{role}/active");
         keys.insert(key, n as f64);
+    }
+}
+
+/// What roles have of their quotas and of the cluster. Mesos gives the sum over all roles under the
+/// role without a name.
+fn quotas_and_shares(view: &View<'_>, total: &Quantities, keys: &mut BTreeMap<String, f64>) {
+    let roles = role::totals(view);
+    for (name, totals) in roles.iter().filter(|(_, t)| !t.frameworks.is_empty()) {
+        let share = total.iter().map(|(resource, all)| {
+            let held = totals.allocated.get(resource) + totals.offered.get(resource);
+            held.to_f64() / all.to_f64()
+        });
+        let share = share.fold(0.0, f64::max) / view.state.weight_of(name).to_f64();
+        keys.insert(
+            format!("allocator/mesos/roles/{name}/shares/dominant"),
+            share,
+        );
+    }
+    let top = roles.keys().map(|name| regency_resources::role::top(name));
+    let mut all = Quantities::new();
+    for (name, has) in view.state.consumed_quotas(&top.collect()) {
+        let consumed = has.for_good();
+        all.add_all(&consumed);
+        consumed_keys(name, &consumed, keys);
+        let quota = view.state.quota_of(name);
+        let guarantees = &quota.guarantees;
+        let key = |resource: &str, what: &str| {
+            format!("allocator/mesos/quota/roles/{name}/resources/{resource}/{what}")
+        };
+        for (resource, guarantee) in guarantees.iter() {
+            keys.insert(key(resource, "guarantee"), guarantee.to_f64());
+        }
+        for (resource, limit) in &quota.limits {
+            keys.insert(key(resource, "limit"), limit.to_f64());
+        }
+        let Some(totals) = roles.get(name) else {
+            continue;
+        };
+        let named = guarantees.iter().map(|(resource, _)| resource);
+        for resource in named.chain(quota.limits.keys().map(String::as_str)) {
+            keys.insert(
+                key(resource, "offered_or_allocated"),
+                (totals.allocated.get(resource) + totals.offered.get(resource)).to_f64(),
+            );
+        }
+    }
+    consumed_keys("", &all, keys);
+}
+
+fn consumed_keys(role: &str, consumed: &Quantities, keys: &mut BTreeMap<String, f64>) {
+    for (resource, amount) in consumed.iter() {
+        let key = format!("allocator/mesos/quota/roles/{role}/resources/{resource}/consumed");
+        keys.insert(key, amount.to_f64());
     }
 }
 

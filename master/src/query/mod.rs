@@ -81,8 +81,6 @@ pub struct Identity {
     pub flags: BTreeMap<String, String>,
     /// Where the master is, when it was told.
     pub domain: Option<regency_wire::v1::DomainInfo>,
-    /// Weights of roles where they are not 1.
-    pub weights: BTreeMap<String, f64>,
 }
 
 impl View<'_> {

@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 
 use regency_resources::{Milli, Quantities, Resources, Value, role};
+use regency_state::is_charged;
 
 use super::View;
 use super::usage::uses_resources;
-
-/// Weight of a role that was given none.
-pub(crate) const WEIGHT_DEFAULT: f64 = 1.0;
 
 /// What belongs to a role and the roles below it.
 #[derive(Debug, Default)]
 pub(crate) struct RoleTotals<'a> {
     /// Used by tasks.
     pub(crate) allocated: Quantities,
-    /// The part of it that is not reserved.
+    /// The part of it that counts against a quota.
     pub(crate) allocated_unreserved: Quantities,
     /// In outstanding offers.
     pub(crate) offered: Quantities,
@@ -26,7 +24,7 @@ pub(crate) struct RoleTotals<'a> {
 }
 
 /// All roles that are known: because a framework subscribes to them, something is allocated,
-/// offered or reserved, they have a weight, or they are above one of those.
+/// offered or reserved, they have a quota or a weight, or they are above one of those.
 pub(crate) fn totals<'a>(view: &View<'a>) -> BTreeMap<&'a str, RoleTotals<'a>> {
     let mut roles: BTreeMap<&'a str, RoleTotals<'a>> = BTreeMap::new();
     for framework in view.state.frameworks() {
@@ -38,18 +36,14 @@ pub(crate) fn totals<'a>(view: &View<'a>) -> BTreeMap<&'a str, RoleTotals<'a>> {
     for task in view.state.tasks().filter(|task| uses_resources(task)) {
         let role = roles.entry(&task.role).or_default();
         add(&mut role.allocated, &task.resources);
-        let unreserved = task
-            .resources
-            .filter(|entry| entry.key.reservations.is_empty());
+        let unreserved = task.resources.filter(is_charged);
         add(&mut role.allocated_unreserved, &unreserved);
     }
     for agent in view.state.agents().filter(|agent| agent.is_registered()) {
         for executor in agent.executors.values() {
             let role = roles.entry(&executor.role).or_default();
             add(&mut role.allocated, &executor.resources);
-            let unreserved = executor
-                .resources
-                .filter(|entry| entry.key.reservations.is_empty());
+            let unreserved = executor.resources.filter(is_charged);
             add(&mut role.allocated_unreserved, &unreserved);
         }
     }
@@ -67,8 +61,8 @@ pub(crate) fn totals<'a>(view: &View<'a>) -> BTreeMap<&'a str, RoleTotals<'a>> {
             }
         }
     }
-    for name in view.identity.weights.keys() {
-        roles.entry(name).or_default();
+    for config in view.state.role_configs() {
+        roles.entry(&config.role).or_default();
     }
     add_to_ancestors(&mut roles);
     roles
@@ -127,6 +121,7 @@ mod tests {
     use crate::query::Live;
     use crate::query::fixture::{Cluster, identity, resources};
     use regency_state::model::Capabilities;
+    use regency_state::{Command, UpdateWeights};
 
     #[test]
     fn quantities_count_ports() {
@@ -145,8 +140,11 @@ mod tests {
         let task = (Cluster::task_info("t"), "cpus:2");
         cluster.launch(&framework, "eng/web/blue", &agent, vec![task]);
         cluster.offer(&framework, "eng/web/blue", &agent, "cpus:1;mem:32");
-        let (live, mut identity) = (Live::default(), identity());
-        identity.weights.insert("heavy".into(), 2.0);
+        cluster.ok(Command::UpdateWeights(UpdateWeights {
+            weights: vec![("heavy".into(), Milli(2000))],
+            initial: false,
+        }));
+        let (live, identity) = (Live::default(), identity());
         let view = View {
             state: &cluster.state,
             live: &live,

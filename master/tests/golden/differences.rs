@@ -50,8 +50,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         cases: &[
-            "errors/39-quota-bad-json",
-            "errors/40-weights-bad",
             "errors/46-maintenance-schedule-bad",
             "errors/47-machine-down-unknown",
         ],
@@ -64,8 +62,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "$.allocator/event_queue_dispatches",
             "$.allocator/mesos/allocation_run*",
             "$.allocator/mesos/event_queue_dispatches",
-            "$.allocator/mesos/quota/*",
-            "$.allocator/mesos/roles/*",
             "$.master/event_queue_*",
             "$.master/http_cache_hits",
             "$.registrar/*",

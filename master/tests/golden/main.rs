@@ -10,6 +10,7 @@ mod differences;
 mod events;
 mod http;
 mod operations;
+mod roles;
 mod shape;
 mod world;
 

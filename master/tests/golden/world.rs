@@ -87,6 +87,16 @@ impl OperatorCx for Fake {
         Ok(applied.verdict)
     }
 
+    async fn propose(&self, command: Command) -> Result<Verdict, ProposeError> {
+        let mut state = self.view.state.clone();
+        let applied = state.apply(&regency_state::Proposal {
+            proposed_at: state.now(),
+            wall: state.wall(),
+            command,
+        });
+        Ok(applied.verdict)
+    }
+
     fn events(&self) -> &Arc<EventHub> {
         &self.events
     }

@@ -10,6 +10,7 @@ pub(crate) mod level;
 pub(crate) mod offer;
 pub(crate) mod operation;
 pub(crate) mod report;
+pub(crate) mod role;
 pub(crate) mod task;
 pub(crate) mod term;
 

@@ -19,6 +19,7 @@ use crate::command::{
 use crate::commands::agent::launch_command;
 use crate::commands::executor;
 use crate::commands::operation;
+use crate::consumed_quota::LimitsLeft;
 use crate::effect::Effect;
 use crate::model::{
     Consumption, Filter, Framework, MasterStatus, Offer, StatusReason, StatusRecord, Task,
@@ -27,12 +28,14 @@ use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
 
 /// Makes the planned offers that still fit. A plan was made against an older state; other
-/// entries came first.
+/// entries came first. No role gets more by it than its quota's limit.
 pub(crate) fn issue(state: &mut State, command: &IssueOffers) -> Applied {
     let mut issued = Vec::new();
     let mut by_framework: BTreeMap<FrameworkId, Vec<OfferId>> = BTreeMap::new();
+    let roles = command.plans.iter().map(|plan| plan.role.as_str());
+    let mut limits = LimitsLeft::of(state, roles);
     for plan in &command.plans {
-        if !fits(state, plan) {
+        if !fits(state, plan) || !limits.take(&plan.role, &plan.resources) {
             continue;
         }
         let id = OfferId(state.counters.offer);

@@ -6,6 +6,7 @@ mod executor;
 mod framework;
 mod offer;
 mod operation;
+mod role;
 mod task;
 
 pub use agent::{Agent, AgentCommand, AgentPhase, AgentSpec};
@@ -16,4 +17,5 @@ pub use framework::{
 };
 pub use offer::{ConsumedOffer, Consumption, Offer};
 pub use operation::{FinishedOperation, RefusedOperation};
+pub use role::{Quota, RoleConfig, WEIGHT_MAX, WEIGHT_MIN, check_weight};
 pub use task::{MasterStatus, PendingKill, StatusReason, StatusRecord, Task, UnackedUpdate};

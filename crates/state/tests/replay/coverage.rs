@@ -34,6 +34,11 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::UpdateUnknown => "UpdateUnknown",
         Refusal::OperationInvalid(_) => "OperationInvalid",
         Refusal::ResourcesInUse(_) => "ResourcesInUse",
+        Refusal::RoleConfigInvalid(_) => "RoleConfigInvalid",
+        Refusal::QuotaOvercommitted(_) => "QuotaOvercommitted",
+        Refusal::QuotaExceeded(_) => "QuotaExceeded",
+        Refusal::QuotaExists(_) => "QuotaExists",
+        Refusal::QuotaUnknown(_) => "QuotaUnknown",
         Refusal::Internal(_) => "Internal",
     }
 }
@@ -83,7 +88,7 @@ fn histories_meet_every_command_refusal_effect_and_state() {
     }
     assert_eq!(met.accepted.len(), regency_testkit::arbitrary::N_COMMANDS);
     // All but Internal, which no history may meet.
-    assert_eq!(met.refused.len(), 16, "{:?}", met.refused);
+    assert_eq!(met.refused.len(), 21, "{:?}", met.refused);
     assert!(!met.refused.contains("Internal"));
     assert_eq!(met.effects.len(), 12, "{:?}", met.effects);
     for state in [

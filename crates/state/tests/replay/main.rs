@@ -34,6 +34,7 @@ impl Rules {
         rules::tasks(step)?;
         rules::updates(step)?;
         rules::frameworks(step)?;
+        rules::quotas(step)?;
         self.ids.follow(step)?;
         self.launches.follow(step)?;
         self.fates.follow(step)?;

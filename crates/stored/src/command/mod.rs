@@ -10,15 +10,17 @@ mod level;
 mod offer;
 mod operation;
 mod report;
+mod role;
 mod task;
 
 use regency_state::{
     AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, ApplyOperation, ApplyReports, BeginTerm,
     ChangeCluster, ClearSuspicion, Command, DeclineOffers, EndExecutors, ExpireFilters,
     ExpireFramework, ExpireOffers, FrameworkDisconnected, IssueOffers, KillTask,
-    MarkAgentUnreachable, RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReregisterAgent,
-    RescindOffers, ResyncAgent, ResyncExecutors, ReviveOffers, ShutdownExecutor,
-    SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory, TeardownFramework,
+    MarkAgentUnreachable, RaiseFeatureLevel, RegisterAgent, RemoveQuota, ReportStateHash,
+    ReregisterAgent, RescindOffers, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota,
+    ShutdownExecutor, SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory,
+    TeardownFramework, UpdateQuota, UpdateWeights,
 };
 
 use crate::StoredError;
@@ -56,6 +58,10 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::RaiseFeatureLevel(c) => Choice::RaiseFeatureLevel(c.store()),
         Command::ApplyOperation(c) => Choice::ApplyOperation(c.store()),
         Command::AcknowledgeOperation(c) => Choice::AcknowledgeOperation(c.store()),
+        Command::UpdateQuota(c) => Choice::UpdateQuota(c.store()),
+        Command::SetQuota(c) => Choice::SetQuota(c.store()),
+        Command::RemoveQuota(c) => Choice::RemoveQuota(c.store()),
+        Command::UpdateWeights(c) => Choice::UpdateWeights(c.store()),
         Command::EndExecutors(c) => Choice::EndExecutors(c.store()),
         Command::ResyncExecutors(c) => Choice::ResyncExecutors(c.store()),
         Command::ShutdownExecutor(c) => Choice::ShutdownExecutor(c.store()),
@@ -98,6 +104,10 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::AcknowledgeOperation(m) => {
             Command::AcknowledgeOperation(AcknowledgeOperation::load(m)?)
         }
+        Choice::UpdateQuota(m) => Command::UpdateQuota(UpdateQuota::load(m)?),
+        Choice::SetQuota(m) => Command::SetQuota(SetQuota::load(m)?),
+        Choice::RemoveQuota(m) => Command::RemoveQuota(RemoveQuota::load(m)?),
+        Choice::UpdateWeights(m) => Command::UpdateWeights(UpdateWeights::load(m)?),
         Choice::EndExecutors(m) => Command::EndExecutors(EndExecutors::load(m)?),
         Choice::ResyncExecutors(m) => Command::ResyncExecutors(ResyncExecutors::load(m)?),
         Choice::ShutdownExecutor(m) => Command::ShutdownExecutor(ShutdownExecutor::load(m)?),

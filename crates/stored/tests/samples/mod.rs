@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, Vector};
 use regency_resources::{
-    DiskInfo, Milli, Persistence, Reservation, ReservationKind, Resources, Value, Volume,
-    VolumeMode,
+    DiskInfo, Milli, Persistence, Quantities, Reservation, ReservationKind, Resources, Value,
+    Volume, VolumeMode,
 };
 use regency_state::model::*;
 use regency_state::*;
@@ -311,6 +311,29 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::ShutdownExecutor(ShutdownExecutor {
             executor: executor_key(1),
             agent: CLUSTER.agent_id(0),
+        }),
+        Command::UpdateQuota(UpdateQuota {
+            configs: vec![
+                QuotaConfig {
+                    role: "eng".into(),
+                    quota: quota(),
+                },
+                QuotaConfig {
+                    role: "ops".into(),
+                    quota: Quota::default(),
+                },
+            ],
+            force: true,
+        }),
+        Command::SetQuota(SetQuota {
+            role: "eng".into(),
+            guarantee: quota().guarantees,
+            force: true,
+        }),
+        Command::RemoveQuota(RemoveQuota { role: "eng".into() }),
+        Command::UpdateWeights(UpdateWeights {
+            weights: vec![("eng".into(), Milli(1500)), ("eng/web".into(), Milli(500))],
+            initial: true,
         }),
     ]
 }
@@ -643,6 +666,8 @@ pub(crate) fn state() -> State {
             })
             .collect(),
         operations: Vec::new(),
+        // There were none when the fixture was made; `governed` has some.
+        roles: Vec::new(),
         // There were none when the fixture was made; `hashed` has some.
         hashes: Vec::new(),
         feature_level: 1,
@@ -761,6 +786,34 @@ pub(crate) fn executing() -> State {
     .expect("the sample's records fit together")
 }
 
+/// A state with quotas and weights.
+pub(crate) fn governed() -> State {
+    let config = |role: &str, weight, quota| RoleConfig {
+        role: role.into(),
+        weight,
+        quota,
+    };
+    State::from_parts(Parts {
+        roles: vec![
+            config("eng", Some(Milli(1500)), quota()),
+            config("eng/web", Some(Milli(2000)), Quota::default()),
+            config("ops", None, quota()),
+        ],
+        ..raised().to_parts()
+    })
+    .expect("the sample's records fit together")
+}
+
+fn quota() -> Quota {
+    Quota {
+        guarantees: Quantities::from(&resources("cpus:1.5;mem:64")),
+        limits: [("cpus", 2000), ("gpus", 0)]
+            .into_iter()
+            .map(|(name, milli)| (name.to_owned(), Milli(milli)))
+            .collect(),
+    }
+}
+
 /// Everything a version of the format has a fixture of: file name and content.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = commands()
@@ -801,6 +854,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-operated.bin".to_owned(),
         regency_stored::encode_state(&operated()),
+    ));
+    all.push((
+        "state-governed.bin".to_owned(),
+        regency_stored::encode_state(&governed()),
     ));
     all.push((
         "command-accept_offers-conversions.bin".to_owned(),

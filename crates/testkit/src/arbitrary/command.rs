@@ -6,14 +6,15 @@ use regency_state::{
     ChangeCluster, ClearSuspicion, Command, ConversionSpec, DeclineOffers, EndExecutors,
     ExecutorExit, ExecutorSpec, ExpireFilters, ExpireFramework, ExpireOffers, Feedback,
     FrameworkDisconnected, InventoryTask, IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable,
-    OfferPlan, Operation, RaiseFeatureLevel, RegisterAgent, ReportStateHash, ReportedExecutor,
-    ReportedUpdate, ReregisterAgent, RescindOffers, ResourceOperation, ResyncAgent,
-    ResyncExecutors, ReviveOffers, ShutdownExecutor, SubscribeFramework, SuppressOffers,
-    SuspectAgents, TakeInventory, TaskReport, TaskSpec, TeardownFramework,
+    OfferPlan, Operation, QuotaConfig, RaiseFeatureLevel, RegisterAgent, RemoveQuota,
+    ReportStateHash, ReportedExecutor, ReportedUpdate, ReregisterAgent, RescindOffers,
+    ResourceOperation, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota, ShutdownExecutor,
+    SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory, TaskReport, TaskSpec,
+    TeardownFramework, UpdateQuota, UpdateWeights,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
-use super::record::{agent_spec, executor_key, framework_spec, master_info};
+use super::record::{agent_spec, executor_key, framework_spec, master_info, quota};
 use super::{
     agent_id, bytes, duration, framework_id, generation, operation_key, resources, task_id,
     task_key, task_state, text, time, uuid,
@@ -21,7 +22,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 31;
+pub const N_COMMANDS: usize = 35;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -58,6 +59,10 @@ pub const fn place_of(command: &Command) -> usize {
         Command::EndExecutors(_) => 28,
         Command::ResyncExecutors(_) => 29,
         Command::ShutdownExecutor(_) => 30,
+        Command::UpdateQuota(_) => 31,
+        Command::SetQuota(_) => 32,
+        Command::RemoveQuota(_) => 33,
+        Command::UpdateWeights(_) => 34,
     }
 }
 
@@ -146,6 +151,7 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
             uuid: uuid(rng),
         }),
         28..=30 => of_executor(rng, place),
+        31..=34 => of_role(rng, place),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
     }
 }
@@ -178,6 +184,28 @@ fn of_executor(rng: &mut Rng, place: usize) -> Command {
         _ => Command::ShutdownExecutor(ShutdownExecutor {
             executor: executor_key(rng),
             agent,
+        }),
+    }
+}
+
+fn of_role(rng: &mut Rng, place: usize) -> Command {
+    match place {
+        31 => Command::UpdateQuota(UpdateQuota {
+            configs: rng.several(3, |rng| QuotaConfig {
+                role: text(rng),
+                quota: quota(rng),
+            }),
+            force: rng.chance(50),
+        }),
+        32 => Command::SetQuota(SetQuota {
+            role: text(rng),
+            guarantee: quota(rng).guarantees,
+            force: rng.chance(50),
+        }),
+        33 => Command::RemoveQuota(RemoveQuota { role: text(rng) }),
+        _ => Command::UpdateWeights(UpdateWeights {
+            weights: rng.several(3, |rng| (text(rng), Milli(rng.any_size().cast_signed()))),
+            initial: rng.chance(50),
         }),
     }
 }

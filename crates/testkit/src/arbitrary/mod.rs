@@ -16,7 +16,7 @@ use regency_types::{
 use crate::Rng;
 
 pub use command::{N_COMMANDS, command, place_of, resource_operation};
-pub use record::{parts, verdict};
+pub use record::{parts, quota, verdict};
 pub use resource::resources;
 
 /// Some text, possibly empty, not only of ASCII.

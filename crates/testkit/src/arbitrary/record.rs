@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use regency_resources::Resources;
+use regency_resources::{Milli, Resources};
 use regency_state::model::{
     Agent, AgentCommand, AgentPhase, AgentSpec, Ancestor, Capabilities, CompletedFramework,
     ConsumedOffer, Consumption, Executor, ExecutorKey, Filter, FinishedOperation, Framework,
-    FrameworkPhase, FrameworkSpec, MasterStatus, Offer, PendingKill, RefusedOperation,
-    StatusReason, StatusRecord, Task, TaskExecutor, UnackedUpdate,
+    FrameworkPhase, FrameworkSpec, MasterStatus, Offer, PendingKill, Quota, RefusedOperation,
+    RoleConfig, StatusReason, StatusRecord, Task, TaskExecutor, UnackedUpdate,
 };
 use regency_state::{
     Counters, MasterInfo, Outcome, Parts, Refusal, ReportStateHash, TermRecord, Verdict,
@@ -62,6 +62,15 @@ pub fn parts(rng: &mut Rng) -> Parts {
         .flatten()
         .map(|o| (o.key.clone(), o))
         .collect();
+    let roles: BTreeMap<String, RoleConfig> = rng
+        .several(4, |rng| RoleConfig {
+            role: text(rng),
+            weight: rng.maybe(|rng| Milli(rng.any_size().cast_signed())),
+            quota: quota(rng),
+        })
+        .into_iter()
+        .map(|config| (config.role.clone(), config))
+        .collect();
     let hashes: BTreeMap<_, ReportStateHash> = rng
         .several(6, super::command::state_hash)
         .into_iter()
@@ -93,9 +102,23 @@ pub fn parts(rng: &mut Rng) -> Parts {
         offers: offers.into_values().collect(),
         consumed: consumed.into_iter().collect(),
         operations: operations.into_values().collect(),
+        roles: roles.into_values().collect(),
         hashes: hashes.into_values().collect(),
         feature_level: 1 + u32::try_from(rng.below(3)).unwrap_or(0),
         ancestors: rng.several(3, ancestor),
+    }
+}
+
+/// Some quota, also one that cannot be.
+pub fn quota(rng: &mut Rng) -> Quota {
+    let amounts = |rng: &mut Rng| -> BTreeMap<String, Milli> {
+        rng.several(3, |rng| (text(rng), Milli(rng.any_size().cast_signed())))
+            .into_iter()
+            .collect()
+    };
+    Quota {
+        guarantees: amounts(rng).into(),
+        limits: amounts(rng),
     }
 }
 
@@ -412,7 +435,7 @@ pub fn verdict(rng: &mut Rng) -> Verdict {
     if rng.chance(50) {
         return Ok(outcome(rng));
     }
-    Err(match rng.below(17) {
+    Err(match rng.below(22) {
         0 => Refusal::WrongCluster,
         1 => Refusal::TermOver(rng.any_size()),
         2 => Refusal::AgentUnknown(agent_id(rng)),
@@ -429,6 +452,11 @@ pub fn verdict(rng: &mut Rng) -> Verdict {
         13 => Refusal::UpdateUnknown,
         14 => Refusal::OperationInvalid(text(rng)),
         15 => Refusal::ResourcesInUse(text(rng)),
+        16 => Refusal::RoleConfigInvalid(text(rng)),
+        17 => Refusal::QuotaOvercommitted(text(rng)),
+        18 => Refusal::QuotaExceeded(text(rng)),
+        19 => Refusal::QuotaExists(text(rng)),
+        20 => Refusal::QuotaUnknown(text(rng)),
         _ => Refusal::Internal(text(rng)),
     })
 }

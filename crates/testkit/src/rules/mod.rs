@@ -6,6 +6,7 @@ mod frameworks;
 mod ids;
 mod launches;
 mod offers;
+mod quota;
 mod tasks;
 mod updates;
 
@@ -55,6 +56,15 @@ pub fn frameworks(step: &Step<'_>) -> Result<(), String> {
     frameworks::check(step)
 }
 
+/// I14: quotas and weights change only when somebody decides it, and no offer, and nothing that is
+/// made of an offer, ever gets a role above its limit.
+///
+/// # Errors
+/// What the entry breaks.
+pub fn quotas(step: &Step<'_>) -> Result<(), String> {
+    quota::check(step)
+}
+
 /// A refusal changes nothing but the time; only an ACCEPT gives up the offers it named.
 ///
 /// # Errors
@@ -77,6 +87,7 @@ pub fn refused_changes_nothing(step: &Step<'_>) -> Result<(), String> {
         && before.tasks().eq(after.tasks())
         && before.offers().eq(after.offers())
         && before.operations().eq(after.operations())
+        && before.role_configs().eq(after.role_configs())
         && before.n_consumed() == after.n_consumed()
         && before.counters() == after.counters()
         && before.term() == after.term()

@@ -8,6 +8,7 @@ mod agents;
 mod leader;
 mod nonsense;
 mod operations;
+mod roles;
 mod schedulers;
 
 use std::collections::BTreeMap;
@@ -109,7 +110,8 @@ impl Workload {
             58..=93 => self.scheduler_acts(state),
             94 if self.rng.chance(10) => Some(self.raise_feature_level()),
             94..=96 => self.repeat(),
-            97 => Some(self.report_state_hash()),
+            97 if self.rng.chance(30) => Some(self.report_state_hash()),
+            97 => Some(self.operator_decides(state)),
             _ => {
                 // Time passes, so that deadlines come.
                 self.now += DurationMs(self.rng.below(20_000));

@@ -90,6 +90,19 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
             }
         }
         Command::ApplyOperation(c) => c.operation = arbitrary::resource_operation(rng),
+        Command::UpdateQuota(c) => {
+            let twice = c.configs.first().cloned();
+            c.configs.extend(twice.filter(|_| rng.chance(30)));
+            for config in &mut c.configs {
+                config.quota = arbitrary::quota(rng);
+            }
+        }
+        Command::SetQuota(c) => c.guarantee = arbitrary::quota(rng).guarantees,
+        Command::UpdateWeights(c) => {
+            for (_, weight) in &mut c.weights {
+                weight.0 = rng.any_size().cast_signed();
+            }
+        }
         Command::DeclineOffers(c) => {
             c.refuse = DurationMs(rng.any_size());
             let twice = c.offers.clone();

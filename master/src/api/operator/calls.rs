@@ -18,7 +18,7 @@ use regency_wire::{ContentType, decode, encode, validate};
 use super::consistency::{parameters, view};
 use super::refused::Refused;
 use super::reply::{at_leisure, body, with_index};
-use super::{OperatorCx, events, operations, teardown};
+use super::{OperatorCx, events, operations, quota, teardown, weights};
 use crate::query::v1;
 
 /// Mesos takes the longest prefix that is a route, so more than one path arrives here.
@@ -64,6 +64,22 @@ async fn call<C: OperatorCx>(
                 return Err(Refused::NotImplemented(call_type.as_str_name().to_owned()));
             };
             Ok(operations::carry_out(&cx, &parts.uri, &agent, &operation).await)
+        }
+        Type::UpdateQuota => {
+            let part = call.update_quota.unwrap_or_default();
+            Ok(quota::update(&cx, &parts.uri, part).await)
+        }
+        Type::SetQuota => {
+            let part = call.set_quota.unwrap_or_default();
+            Ok(quota::set(&cx, &parts.uri, &part.quota_request).await)
+        }
+        Type::RemoveQuota => {
+            let part = call.remove_quota.unwrap_or_default();
+            Ok(quota::remove(&cx, &parts.uri, part.role).await)
+        }
+        Type::UpdateWeights => {
+            let part = call.update_weights.unwrap_or_default();
+            Ok(weights::update(&cx, &parts.uri, part.weight_infos).await)
         }
         Type::Subscribe => events::subscribe(&cx, &parts, accepted).await,
         // There are no files to be seen here.

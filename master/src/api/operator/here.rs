@@ -110,6 +110,10 @@ impl OperatorCx for Here {
         self.api.consensus.propose(command).await
     }
 
+    async fn propose(&self, command: Command) -> Result<Verdict, ProposeError> {
+        self.api.consensus.propose(command).await
+    }
+
     fn events(&self) -> &Arc<EventHub> {
         &self.events
     }

@@ -8,7 +8,8 @@
 //! | `/teardown` | ends a framework | `teardown` |
 //! | `/reserve` `/unreserve` `/create-volumes` `/destroy-volumes` | change an agent's resources | `operations` |
 //! | `/health` `/livez` `/readyz` `/redirect` `/metrics` | of this master alone | `health` |
-//! | `/quota` `/machine/down` … | not there yet: 501 | `absent` |
+//! | `/quota` `/weights` | what operators decide about roles | `quota`, `weights` |
+//! | `/machine/down` … | not there yet: 501 | `absent` |
 //!
 //! Every master answers reads from what it has applied; [`consistency`] tells how a client asks
 //! for more than that. Only what must be written goes to the leader.
@@ -23,10 +24,12 @@ pub mod events;
 mod health;
 mod here;
 mod operations;
+mod quota;
 mod reads;
 mod refused;
 mod reply;
 mod teardown;
+mod weights;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -40,7 +43,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use axum::routing::{MethodRouter, any};
 use regency_raft_store::ProposeError;
-use regency_state::{ApplyOperation, State, Verdict};
+use regency_state::{ApplyOperation, Command, State, Verdict};
 use regency_types::FrameworkId;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::Predicate as _;
@@ -131,6 +134,12 @@ pub trait OperatorCx: Clone + Send + Sync + 'static {
         command: ApplyOperation,
     ) -> impl Future<Output = Result<Verdict, ProposeError>> + Send;
 
+    /// Writes down what an operator decided; done when that is committed.
+    fn propose(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<Verdict, ProposeError>> + Send;
+
     /// What tells those who watch the cluster from this master.
     fn events(&self) -> &Arc<EventHub>;
 
@@ -147,6 +156,8 @@ pub fn routes<C: OperatorCx>() -> Router<C> {
     let router = calls::routes(router);
     let router = teardown::routes(router);
     let router = operations::routes(router);
+    let router = quota::routes(router);
+    let router = weights::routes(router);
     let router = absent::routes(router);
     let compressed = SizeAbove::new(COMPRESSED_BYTES_MIN).and(events::ends);
     router.layer(CompressionLayer::new().compress_when(compressed))

@@ -1,9 +1,11 @@
 //! `/roles`.
 
+use std::collections::BTreeMap;
+
 use regency_resources::Quantities;
+use regency_state::model::Quota;
 use serde::Serialize;
 
-use super::Empty;
 use super::resources::Amounts;
 use crate::query::View;
 use crate::query::role::{self, RoleTotals};
@@ -24,13 +26,13 @@ struct RoleJson<'a> {
 #[derive(Serialize)]
 struct QuotaJson<'a> {
     role: &'a str,
-    guarantee: Empty,
-    limit: Empty,
+    guarantee: Amounts,
+    limit: BTreeMap<String, f64>,
     consumed: Amounts,
 }
 
 impl<'a> RoleJson<'a> {
-    fn new(name: &'a str, totals: RoleTotals<'a>, weight: f64) -> Self {
+    fn new(name: &'a str, totals: RoleTotals<'a>, weight: f64, quota: Quota) -> Self {
         let mut resources = totals.allocated.clone();
         resources.add_all(&totals.offered);
         Self {
@@ -38,8 +40,12 @@ impl<'a> RoleJson<'a> {
             weight,
             quota: QuotaJson {
                 role: name,
-                guarantee: Empty {},
-                limit: Empty {},
+                guarantee: Amounts(quota.guarantees),
+                limit: quota
+                    .limits
+                    .into_iter()
+                    .map(|(resource, limit)| (resource, limit.to_f64()))
+                    .collect(),
                 consumed: Amounts(consumed(&totals)),
             },
             resources: Amounts(resources),
@@ -58,20 +64,20 @@ fn consumed(totals: &RoleTotals<'_>) -> Quantities {
     consumed
 }
 
-/// The answer of `/roles`: every role that somebody subscribes to, uses, reserves or weighs, and
+/// The answer of `/roles`: every role that somebody subscribes to, uses, reserves, weighs or has a quota for, and
 /// the roles above them.
 pub fn roles<'a>(view: &View<'a>) -> impl Serialize + 'a {
     #[derive(Serialize)]
     struct Roles<R> {
         roles: R,
     }
-    let weights = &view.identity.weights;
+    let state = view.state;
     Roles {
         roles: role::totals(view)
             .into_iter()
             .map(|(name, totals)| {
-                let weight = weights.get(name).copied().unwrap_or(role::WEIGHT_DEFAULT);
-                RoleJson::new(name, totals, weight)
+                let weight = state.weight_of(name).to_f64();
+                RoleJson::new(name, totals, weight, state.quota_of(name))
             })
             .collect::<Vec<_>>(),
     }

@@ -5,14 +5,17 @@ pub mod events;
 mod executors;
 mod frameworks;
 mod master;
+mod quota;
 mod roles;
 mod tasks;
 
 use regency_wire::v1::agent_info::capability::Type as AgentCapability;
+use regency_wire::v1::maintenance;
 use regency_wire::v1::master::call::Type as CallType;
 use regency_wire::v1::master::response::{self, Type};
 use regency_wire::v1::master::{Response, response::GetState};
-use regency_wire::v1::{maintenance, quota};
+
+pub use quota::status as quota_status;
 
 use super::{View, operation};
 
@@ -118,7 +121,7 @@ pub fn answer(view: &View<'_>, what: Type) -> Response {
         }
         Type::GetQuota => {
             answer.get_quota = Some(response::GetQuota {
-                status: quota::QuotaStatus::default(),
+                status: quota::status(view),
             });
         }
     }

@@ -2,15 +2,14 @@
 
 use regency_resources::Quantities;
 use regency_wire::v1::master::response::{GetRoles, GetWeights};
-use regency_wire::v1::value::{Scalar, Type};
 use regency_wire::v1::{FrameworkId, Resource, Role, WeightInfo};
 
+use super::quota::scalars;
 use crate::query::View;
-use crate::query::role::{WEIGHT_DEFAULT, totals};
+use crate::query::role::totals;
 
 /// Every role that is known.
 pub(super) fn get(view: &View<'_>) -> GetRoles {
-    let weights = &view.identity.weights;
     GetRoles {
         roles: totals(view)
             .into_iter()
@@ -19,7 +18,7 @@ pub(super) fn get(view: &View<'_>) -> GetRoles {
                 resources.add_all(&totals.offered);
                 Role {
                     name: name.to_owned(),
-                    weight: weights.get(name).copied().unwrap_or(WEIGHT_DEFAULT),
+                    weight: view.state.weight_of(name).to_f64(),
                     frameworks: totals
                         .frameworks
                         .iter()
@@ -27,7 +26,7 @@ pub(super) fn get(view: &View<'_>) -> GetRoles {
                             value: (*id).to_owned(),
                         })
                         .collect(),
-                    resources: scalars(&resources),
+                    resources: without_ports(&resources),
                 }
             })
             .collect(),
@@ -35,31 +34,22 @@ pub(super) fn get(view: &View<'_>) -> GetRoles {
 }
 
 /// Amounts as scalars. Ports are counted in `/roles` only: here they would pass for a scalar.
-fn scalars(amounts: &Quantities) -> Vec<Resource> {
-    amounts
-        .iter()
-        .filter(|(name, _)| *name != "ports")
-        .map(|(name, amount)| Resource {
-            name: name.to_owned(),
-            r#type: Type::Scalar as i32,
-            scalar: Some(Scalar {
-                value: amount.to_f64(),
-            }),
-            ..Resource::default()
-        })
-        .collect()
+fn without_ports(amounts: &Quantities) -> Vec<Resource> {
+    let mut scalars = scalars(amounts);
+    scalars.retain(|resource| resource.name != "ports");
+    scalars
 }
 
 /// The weights that were given; `None` when none was, which Mesos leaves out.
 pub(super) fn weights(view: &View<'_>) -> Option<GetWeights> {
-    let weights = &view.identity.weights;
-    (!weights.is_empty()).then(|| GetWeights {
-        weight_infos: weights
-            .iter()
-            .map(|(role, weight)| WeightInfo {
-                role: Some(role.clone()),
-                weight: *weight,
+    let configs = view.state.role_configs();
+    let weight_infos: Vec<WeightInfo> = configs
+        .filter_map(|config| {
+            Some(WeightInfo {
+                role: Some(config.role.clone()),
+                weight: config.weight?.to_f64(),
             })
-            .collect(),
-    })
+        })
+        .collect();
+    (!weight_infos.is_empty()).then_some(GetWeights { weight_infos })
 }
