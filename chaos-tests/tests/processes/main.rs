@@ -11,6 +11,7 @@ mod failover;
 mod frozen;
 mod local;
 mod members;
+mod quota;
 mod restore;
 mod snapshots;
 mod stalled;

@@ -55,6 +55,10 @@ enum Command {
     Snapshot(commands::snapshot::Snapshot),
     /// Show or change who belongs to a running cluster.
     Members(commands::members::Flags),
+    /// Show or change what is kept for roles, and what they may have at most.
+    Quota(commands::roles::quota::Flags),
+    /// Show or change how much of the cluster roles get beside each other.
+    Weights(commands::roles::weights::Flags),
     /// Look into the data directory of a master that does not run.
     #[command(subcommand)]
     Raft(commands::raft::Raft),
@@ -83,6 +87,8 @@ fn main() -> ExitCode {
         Command::Local(flags) => local::main(flags, &program.logs),
         Command::Snapshot(command) => commands::snapshot::run(command),
         Command::Members(flags) => commands::members::run(flags),
+        Command::Quota(flags) => commands::roles::quota::run(flags),
+        Command::Weights(flags) => commands::roles::weights::run(flags),
         Command::Raft(command) => commands::raft::run(command),
         Command::Recover(flags) => commands::recover::run(&flags),
         Command::Version => commands::version::run(),

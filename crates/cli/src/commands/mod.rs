@@ -5,12 +5,32 @@ pub(crate) mod master;
 pub(crate) mod members;
 pub(crate) mod raft;
 pub(crate) mod recover;
+pub(crate) mod roles;
 pub(crate) mod snapshot;
 pub(crate) mod version;
 
 use anyhow::Context;
 
 use crate::LogFlags;
+
+/// What every command takes that talks to a cluster.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// Masters to ask for the leader, `HOST:HTTP_PORT` separated by commas; one that lives is
+    /// enough.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        required = true,
+        env = "REGENCY_MASTERS"
+    )]
+    pub(crate) masters: Vec<String>,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Runs a component on a runtime of its own, with logs and metrics set up, until it returns.
 fn run_component(

@@ -347,7 +347,7 @@ impl Cluster {
 }
 
 /// The `host:port` of a redirect: `//host:port/path`.
-fn authority(location: &str) -> Option<String> {
+pub(in crate::commands) fn authority(location: &str) -> Option<String> {
     let authority = location.split_once("//")?.1.split('/').next()?;
     (!authority.is_empty()).then(|| authority.to_owned())
 }

@@ -16,6 +16,9 @@ use regency_master::Peer;
 use serde_json::{Value, json};
 
 use self::api::{Cluster, Failure, Health, Members};
+use super::Common;
+
+pub(super) use self::api::authority;
 
 /// How long a master to add is awaited when it does not answer: it may just have been started.
 const START_WAIT: Duration = Duration::from_secs(5);
@@ -27,25 +30,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) struct Flags {
     #[command(subcommand)]
     action: Action,
-}
-
-/// What every action takes.
-#[derive(Debug, Clone, clap::Args)]
-struct Common {
-    /// Masters to ask for the leader, `HOST:HTTP_PORT` separated by commas; one that lives is
-    /// enough.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        required = true,
-        env = "REGENCY_MASTERS"
-    )]
-    masters: Vec<String>,
-
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
 }
 
 /// What changes of votes take as well.
