@@ -16,13 +16,15 @@ mod shape;
 
 use shape::{Exchange, Request, Shape, headers_that_matter, shape_of};
 
-/// The situations that the tests can bring about. Of `errors` the operator side only.
-const SITUATIONS: [&str; 6] = [
+/// The situations that the tests can bring about. Of `errors` the operator side only, of `operator`
+/// what is about roles.
+const SITUATIONS: [&str; 7] = [
     "idle",
     "busy",
     "disconnected",
     "after-teardown",
     "reserved",
+    "operator",
     "errors",
 ];
 
@@ -45,6 +47,7 @@ fn main() -> Result<()> {
                 || name.contains("-scheduler-")
                 || name.contains("slave_1_")
                 || name.contains("slave_id_")
+                || (situation == "operator" && !is_about_roles(name))
             {
                 continue;
             }
@@ -65,6 +68,11 @@ fn main() -> Result<()> {
         std::fs::write(folder.join(format!("{name}.shape")), exchange.write())?;
     }
     Ok(())
+}
+
+fn is_about_roles(name: &str) -> bool {
+    let words = ["quota", "QUOTA", "weights", "WEIGHTS", "roles", "ROLES"];
+    words.iter().any(|word| name.contains(word))
 }
 
 /// Reads the capture of a stream of events: for each type the answer's head, and the shape of all

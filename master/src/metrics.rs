@@ -18,6 +18,9 @@ pub const ATTACHMENTS: &str = "regency_master_agent_attachments_total";
 pub const DIGEST_MISMATCHES: &str = "regency_master_agent_digest_mismatches_total";
 /// Offers made.
 pub const OFFERS_ISSUED: &str = "regency_master_offers_issued_total";
+/// Offers planned that no longer fitted when they were to be made: something else came first, or a
+/// quota's limit was in the way.
+pub const OFFERS_SKIPPED: &str = "regency_master_offers_skipped_total";
 /// Duration of an allocation, without its commit.
 pub const ALLOCATION_SECONDS: &str = "regency_master_allocation_duration_seconds";
 /// Terms this master led.
@@ -52,6 +55,10 @@ pub(crate) fn describe() {
         "Agents whose tasks differed at equal cursors"
     );
     describe_counter!(OFFERS_ISSUED, "Offers made");
+    describe_counter!(
+        OFFERS_SKIPPED,
+        "Offers planned that no longer fitted, or would have exceeded a limit"
+    );
     describe_histogram!(
         ALLOCATION_SECONDS,
         Unit::Seconds,

@@ -100,6 +100,7 @@ async fn round(leader: &Leader, cycle: u64) {
         match leader.consensus.propose(Command::IssueOffers(entry)).await {
             Ok(Ok(Outcome::OffersIssued { offers, n_skipped })) => {
                 ::metrics::counter!(metrics::OFFERS_ISSUED).increment(offers.len() as u64);
+                ::metrics::counter!(metrics::OFFERS_SKIPPED).increment(n_skipped);
                 if n_skipped > 0 {
                     tracing::debug!(n_skipped, "plans that no longer fitted were left out");
                 }

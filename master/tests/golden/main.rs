@@ -161,6 +161,7 @@ async fn answers_have_the_shape_of_mesos_but_for_the_listed_differences() {
         ("disconnected", world::disconnected()),
         ("after-teardown", world::after_teardown()),
         ("reserved", world::reserved()),
+        ("operator", world::operator()),
         ("errors", world::idle()),
     ];
     let mut all = Vec::new();

@@ -3,13 +3,9 @@
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use regency_master::api::operator::LeaderAt;
-use regency_resources::Milli;
-use regency_state::model::Quota;
-use regency_state::{Command, QuotaConfig, UpdateQuota, UpdateWeights};
 use serde_json::{Value, json};
 
-use crate::fixture::Cluster;
-use crate::world::{Fake, body_text, busy, idle};
+use crate::world::{Fake, body_text, idle, operator};
 
 async fn send(fake: &Fake, method: &str, path: &str, body: &str) -> (StatusCode, String) {
     let request = Request::builder()
@@ -36,34 +32,9 @@ async fn called(fake: &Fake, call: &str) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// As the operator of the captures left it.
-fn governed() -> Cluster {
-    let mut cluster = busy();
-    let amounts = |list: &[(&str, i64)]| {
-        list.iter()
-            .map(|(name, units)| ((*name).to_owned(), Milli::from_units(*units)))
-            .collect::<std::collections::BTreeMap<_, _>>()
-    };
-    cluster.ok(Command::UpdateQuota(UpdateQuota {
-        configs: vec![QuotaConfig {
-            role: "golden".into(),
-            quota: Quota {
-                guarantees: amounts(&[("cpus", 1), ("mem", 64)]).into(),
-                limits: amounts(&[("cpus", 4), ("mem", 1024)]),
-            },
-        }],
-        force: false,
-    }));
-    cluster.ok(Command::UpdateWeights(UpdateWeights {
-        weights: vec![("golden".into(), Milli(2500))],
-        initial: false,
-    }));
-    cluster
-}
-
 #[tokio::test]
 async fn what_was_decided_is_shown_as_mesos_shows_it() {
-    let fake = Fake::leading(&governed());
+    let fake = Fake::leading(&operator());
     let scalar = |value: f64| json!({"value": value});
     let status = json!({
         "infos": [{"role": "golden", "guarantee": [
@@ -93,7 +64,7 @@ async fn what_was_decided_is_shown_as_mesos_shows_it() {
         golden["quota"],
         json!({"role": "golden", "guarantee": {"cpus": 1.0, "mem": 64.0},
             "limit": {"cpus": 4.0, "mem": 1024.0},
-            "consumed": {"cpus": 2.0, "mem": 128.0, "ports": 2.0}})
+            "consumed": {"cpus": 3.0, "mem": 128.0, "ports": 2.0}})
     );
     assert_eq!(
         called(&fake, "GET_ROLES").await["get_roles"]["roles"][0]["weight"],
@@ -104,7 +75,7 @@ async fn what_was_decided_is_shown_as_mesos_shows_it() {
     for (key, value) in [
         (format!("{prefix}/cpus/guarantee"), 1.0),
         (format!("{prefix}/cpus/limit"), 4.0),
-        (format!("{prefix}/cpus/consumed"), 2.0),
+        (format!("{prefix}/cpus/consumed"), 3.0),
         (format!("{prefix}/mem/limit"), 1024.0),
         // Two of sixteen cpus; the weight was changed last, which took all offers back.
         (format!("{prefix}/cpus/offered_or_allocated"), 2.0),
@@ -119,11 +90,11 @@ async fn what_was_decided_is_shown_as_mesos_shows_it() {
 
 #[tokio::test]
 async fn updates_of_quota_are_answered_like_those_of_mesos() {
-    let fake = Fake::leading(&governed());
+    let fake = Fake::leading(&operator());
     for (force, config, code, words) in [
         (
             false,
-            r#"{"role":"golden","limits":{"cpus":{"value":2}}}"#,
+            r#"{"role":"golden","limits":{"cpus":{"value":3}}}"#,
             200,
             "",
         ),
@@ -207,7 +178,7 @@ async fn updates_of_quota_are_answered_like_those_of_mesos() {
 
 #[tokio::test]
 async fn the_older_form_of_quota_is_answered_like_that_of_mesos() {
-    let fake = Fake::leading(&governed());
+    let fake = Fake::leading(&operator());
     let cpus = |value: &str| {
         format!(r#"[{{"name":"cpus","type":"SCALAR","scalar":{{"value":{value}}}}}]"#)
     };
@@ -390,7 +361,7 @@ async fn weights_are_answered_like_those_of_mesos() {
 
 #[tokio::test]
 async fn what_is_decided_goes_to_the_leader() {
-    let mut fake = Fake::leading(&governed());
+    let mut fake = Fake::leading(&operator());
     fake.leader = LeaderAt::There("m2.example:5050".into());
     let update = r#"{"type":"UPDATE_QUOTA","update_quota":{}}"#;
     let set = r#"{"type":"SET_QUOTA","set_quota":{"quota_request":{}}}"#;

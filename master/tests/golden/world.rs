@@ -13,12 +13,13 @@ use regency_master::api::operator::{
 use regency_master::query::Live;
 use regency_raft_store::ProposeError;
 use regency_resources::{
-    DiskInfo, Persistence, Reservation, ResourceKey, Resources, Value, Volume, VolumeMode,
+    DiskInfo, Milli, Persistence, Quantities, Reservation, ResourceKey, Resources, Value, Volume,
+    VolumeMode,
 };
-use regency_state::model::Capabilities;
+use regency_state::model::{Capabilities, Quota};
 use regency_state::{
-    ApplyOperation, Command, FrameworkDisconnected, IssueOffers, OfferPlan, ResourceOperation,
-    TeardownFramework, Verdict,
+    ApplyOperation, Command, FrameworkDisconnected, IssueOffers, OfferPlan, QuotaConfig,
+    ResourceOperation, TeardownFramework, UpdateQuota, UpdateWeights, Verdict,
 };
 use regency_types::{AgentId, FrameworkId, TaskState, WallTime};
 use regency_wire::v1::discovery_info::Visibility;
@@ -337,6 +338,35 @@ pub(crate) fn reserved() -> Cluster {
             resources,
         }],
         timeout: None,
+    }));
+    cluster
+}
+
+/// As busy; something is reserved, and an operator gave the role a quota and a weight.
+pub(crate) fn operator() -> Cluster {
+    let mut cluster = busy();
+    cluster.subscribe("silver", GOLDEN);
+    let agent = cluster.state.agents().next().expect("there are two");
+    let reservation = Reservation::dynamic(ROLE, None);
+    cluster.ok(Command::ApplyOperation(ApplyOperation {
+        agent: agent.id.clone(),
+        operation: ResourceOperation::Reserve(resources("cpus:1").push_reservation(&reservation)),
+        principal: None,
+    }));
+    let amounts = |text: &str| Quantities::from(&resources(text));
+    cluster.ok(Command::UpdateQuota(UpdateQuota {
+        configs: vec![QuotaConfig {
+            role: ROLE.into(),
+            quota: Quota {
+                guarantees: amounts("cpus:1;mem:64"),
+                limits: amounts("cpus:4;mem:1024").into(),
+            },
+        }],
+        force: false,
+    }));
+    cluster.ok(Command::UpdateWeights(UpdateWeights {
+        weights: vec![(ROLE.into(), Milli(2500))],
+        initial: false,
     }));
     cluster
 }
