@@ -65,6 +65,12 @@ impl Leadership {
         self.role == Role::Leader
     }
 
+    /// Who leads, when that is known and not this one.
+    pub(crate) fn leader_other_than(&self, own: NodeId) -> Option<NodeId> {
+        let leader = self.leader.as_ref().map(|leader| leader.node);
+        leader.filter(|leader| *leader != own)
+    }
+
     /// Before anything is known.
     pub(crate) fn nobody() -> Self {
         Self {

@@ -217,6 +217,29 @@ async fn a_fresh_leader_takes_the_first_write_it_is_asked_for() {
     panic!("each heir served before it was asked");
 }
 
+/// Who won an election is heard before it serves: between the two lies its first commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_when_the_heir_serves_and_no_sooner() {
+    let mut cluster = Cluster::linked(3);
+    cluster.timing = SLOW;
+    for i in 0..3 {
+        cluster.start(i).await;
+    }
+    cluster.write(1).await;
+    let leader = cluster.leader().await;
+    let heir = (leader + 1) % 3;
+    cluster.sees(heir, [1]).await;
+    for i in 0..3 {
+        let links = cluster.links().of(i);
+        links.for_each(|link| link.delay(Duration::from_millis(60)));
+    }
+    let to = cluster.peer(heir).id;
+    let handed_over = cluster.master(leader).transfer_leader(to).await;
+    handed_over.expect("handed over");
+    let now = cluster.master(heir).leadership().borrow().clone();
+    assert!(now.is_leader(), "{now:?}");
+}
+
 /// A leader without a majority, whose heartbeats still reach the one master that connects the two
 /// halves, would keep that master from voting for anybody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

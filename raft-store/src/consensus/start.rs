@@ -168,13 +168,6 @@ impl Consensus {
         };
         tasks.look_for_broken_connections();
         let disagreements = tasks.call_the_roll();
-        let stop_server = tasks.serve(
-            config.listener,
-            config.process,
-            stored.snapshots.clone(),
-            Arc::clone(&stored.audit),
-            Arc::clone(&stored.space),
-        );
         let (gate, gate_rx) = watch::channel(false);
         let Terms {
             leadership,
@@ -185,6 +178,14 @@ impl Consensus {
             config.process,
             config.limits.disk_stall_max,
             gate.clone(),
+        );
+        let stop_server = tasks.serve(
+            config.listener,
+            config.process,
+            stored.snapshots.clone(),
+            Arc::clone(&stored.audit),
+            Arc::clone(&stored.space),
+            leadership.clone(),
         );
         tasks.bootstrap(mint, config.bootstrap);
         let watchdog = tasks.watch(gate, config.limits.stall_abort_after)?;

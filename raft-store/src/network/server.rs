@@ -18,12 +18,13 @@ use super::Gate;
 use crate::audit::Audit;
 use crate::convert::{self, ConvertError};
 use crate::fast_election::Evidence;
-use crate::leadership::LeaderContact;
+use crate::leadership::{LeaderContact, Leadership};
 use crate::roll_call::timing_to_proto;
 use crate::snapshot::SnapshotStore;
 use crate::space::{self, Space};
 use crate::timing::Timing;
 use crate::types::{Member, MemberInfo, Membership, Raft, StoredMembership};
+use crate::vitals::Vitals;
 
 /// Appends of one stream that are decoded ahead.
 const APPENDS_AHEAD: usize = 16;
@@ -41,6 +42,8 @@ pub(crate) struct RaftService {
     pub(crate) evidence: Arc<Evidence>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) space: Arc<Space>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) level_max: u32,
     /// Changes when this master stops.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -146,6 +149,7 @@ impl RaftRpc for RaftService {
             membership_index: committed.log_id().as_ref().map_or(0, |at| at.index),
             feature_level_max: self.level_max,
             disk_room: Some(convert::room_to_proto(&self.space.room())),
+            serves: Some(self.leadership.borrow().is_leader() && self.vitals.may_serve()),
         }))
     }
 

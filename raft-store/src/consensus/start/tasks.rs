@@ -111,6 +111,7 @@ impl Tasks {
         snapshots: SnapshotStore,
         audit: Arc<crate::audit::Audit>,
         space: Arc<Space>,
+        leadership: watch::Receiver<Leadership>,
     ) -> watch::Sender<bool> {
         let (stop, mut stopping) = watch::channel(false);
         let slot: Slot = Arc::new(OnceLock::new());
@@ -124,6 +125,8 @@ impl Tasks {
             evidence: Arc::clone(&self.evidence),
             audit,
             space,
+            vitals: Arc::clone(&self.vitals),
+            leadership,
             level_max: program.feature_level_max,
             stopping: stopping.clone(),
             own: self.own.clone(),
