@@ -10,15 +10,22 @@ from urllib.request import urlopen
 PATIENCE_SECONDS = 60
 
 
+def ended(pid):
+    """Whether a process has let go of its ports and files. A killed one is shown as a zombie as soon
+    as its first thread is dead; the others may still hold them."""
+    try:
+        with open('/proc/%d/stat' % pid) as stat:
+            state = stat.read().rpartition(')')[2].split()[0]
+        return state == 'X' or (state == 'Z' and len(os.listdir('/proc/%d/task' % pid)) <= 1)
+    except OSError:
+        return True
+
+
 def await_end(pid):
-    """Until a process that was killed has let go of its ports and files. Its parent is another."""
+    """Until a process that was killed is gone. Its parent is another."""
     deadline = time.time() + PATIENCE_SECONDS
     while time.time() < deadline:
-        try:
-            with open('/proc/%d/stat' % pid) as stat:
-                if stat.read().rpartition(')')[2].split()[0] in 'ZX':
-                    return
-        except OSError:
+        if ended(pid):
             return
         time.sleep(0.01)
     raise RuntimeError('process %d does not end' % pid)
@@ -110,13 +117,15 @@ class Cluster(object):
         deadline = time.time() + PATIENCE_SECONDS
         while True:
             status = self.status(master)
-            if status and status['leader'] and status['applied_index'] >= status['committed_index']:
+            committed = status and status['committed_index']
+            if status and status['leader'] and committed and status['applied_index'] >= committed:
                 break
-            if time.time() > deadline:
+            status_code = self._restarted[master['id']].poll()
+            if status_code is not None or time.time() > deadline:
                 with open(master['log']) as log:
                     end = log.read()[-4000:]
                 raise RuntimeError('master %d did not come back; exit status %s, it says %s; its log ends:\n%s' % (
-                    master['id'], self._restarted[master['id']].poll(), status, end))
+                    master['id'], status_code, status, end))
             time.sleep(0.05)
         self.masters = sorted(self.masters + [master], key=lambda one: one['id'])
 

@@ -27,7 +27,7 @@ class Runner(Executor):
     def run(self, driver, task):
         self.tell(driver, task, 'TASK_RUNNING')
         with open(self.ledger, 'a') as ledger:
-            ledger.write(task['task_id']['value'] + '\n')
+            ledger.write(task['name'] + '\n')
         time.sleep(self.seconds)
         self.tell(driver, task, 'TASK_FINISHED')
 

@@ -3,10 +3,16 @@
 usage: test.py <regency binary> [scenario...]
 """
 
+import json
 import logging
 import os
+import queue
+import socket
+import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections import Counter
 
 from cluster import Cluster
@@ -21,7 +27,6 @@ UNACKNOWLEDGED = 5
 # What runs in executors, and how often a leader dies meanwhile.
 N_EXECUTOR_TASKS = 200
 LEADERS_KILLED = 3
-EXECUTOR_NEEDS = dict(cpus=0.1, mem=32)
 # How often a driver is started before the test gives up.
 DRIVERS_MAX = 50
 
@@ -31,13 +36,18 @@ def check(holds, text):
         raise AssertionError(text)
 
 
-def check_ledger(path, books):
+def check_runs(path, n_tasks):
     """The tasks themselves say how often each ran."""
     with open(path) as ledger:
         runs = Counter(ledger.read().split())
-    expected = Counter('task-%d' % i for i in range(books.n_tasks))
+    expected = Counter('task-%d' % i for i in range(n_tasks))
     check(runs == expected, 'tasks that did not run exactly once: %s' % (
         {task: runs[task] for task in set(runs) | set(expected) if runs[task] != 1}))
+
+
+def check_ledger(path, books):
+    """Each task ran once, and its end was told once."""
+    check_runs(path, books.n_tasks)
     wrong = {task: ends for task, ends in books.ends.items() if ends != ['TASK_FINISHED']}
     check(not wrong, 'tasks that did not end exactly once, as finished: %s' % wrong)
     check(len(books.ends) == books.n_tasks, 'tasks whose end was not told')
@@ -174,66 +184,110 @@ def zookeeper_is_not_missed(cluster, ledger):
     print('%d tasks finished, the leader found in the place of ZooKeeper\n' % N_TASKS, flush=True)
 
 
-class WithExecutor(Books):
-    """Its tasks are run by an executor on pymesos, which the agents start."""
+def the_killed_are_gone(cluster, _):
+    """Nobody holds the ports of a master that was killed: the one that starts in its place ends at once
+    when it finds one taken."""
+    flags = ('--port', '--raft-port', '--agent-port', '--zk-facade-port')
+    for master in cluster.masters:
+        cluster.kill(master)
+        argv = master['argv']
+        for flag in flags:
+            port = int(argv[argv.index(flag) + 1])
+            with socket.socket() as listener:
+                # As the master does: connections that have ended are not in the way.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(('127.0.0.1', port))
+                listener.listen(1)
+    print('all ports of killed masters were free\n', flush=True)
 
-    def __init__(self, n_tasks, ledger):
-        Books.__init__(self, n_tasks, '')
-        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'executor.py')
-        self.executor = dict(
-            executor_id=dict(value='runner'),
-            name='runner',
-            command=dict(value='exec %s %s %s 0.5' % (sys.executable, program, ledger)),
-            resources=[dict(name=name, type='SCALAR', scalar=dict(value=value))
-                       for name, value in EXECUTOR_NEEDS.items()])
-        self.by_executor = set()
 
-    def room(self, offer):
-        amounts = Books.room(self, offer)
-        if dict(value='runner') not in offer.get('executor_ids', []):
-            for name, value in EXECUTOR_NEEDS.items():
-                amounts[name] = amounts.get(name, 0) - value
-        return amounts
+class CarefulScheduler(object):
+    """The process of careful.py, and what it says. Ends with the `with` block."""
 
-    def statusUpdate(self, driver, status):
-        if status.get('message') == 'by an executor':
-            self.by_executor.add(status['task_id']['value'])
-        Books.statusUpdate(self, driver, status)
+    def __init__(self, master, n_tasks, ledger):
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'careful.py')
+        self._process = subprocess.Popen(
+            [sys.executable, program, master, str(n_tasks), ledger], stdout=subprocess.PIPE)
+        self._said = queue.Queue()
+        self.events = []
+        threading.Thread(target=self._listen, daemon=True).start()
 
-    def _task(self, name, offer):
-        task = Books._task(self, name, offer)
-        del task['command']
-        task['executor'] = self.executor
-        return task
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self):
+        for line in self._process.stdout:
+            self._said.put(json.loads(line.decode()))
+        self._said.put(None)
+
+    def count(self, kind):
+        return len([event for event in self.events if event['event'] == kind])
+
+    def wait(self, kind, n):
+        """Until it has said something so often; gives what it said last of that kind."""
+        deadline = time.time() + LIMIT_SECONDS
+        while self.count(kind) < n:
+            try:
+                event = self._said.get(timeout=max(0, deadline - time.time()))
+            except queue.Empty:
+                raise RuntimeError('not within %d s: %d times %s; the last events are %s' % (
+                    LIMIT_SECONDS, n, kind, self.events[-5:]))
+            if event is None:
+                raise AssertionError('the scheduler ended early, status %s: %.2000s' % (
+                    self._process.wait(), self.events[-1:]))
+            self.events.append(event)
+        return [event for event in self.events if event['event'] == kind][-1]
+
+    def end(self):
+        """What it says in the end, when it has ended by itself."""
+        summary = self.wait('end', 1)
+        check(self._process.wait() == 0, 'the scheduler failed: %s' % summary['problems'])
+        return summary
 
 
 def custom_executors(cluster, ledger):
-    """Scheduler and executor on pymesos: three leaders and an agent die while tasks run."""
+    """Scheduler and executor on pymesos: three leaders and an agent die while tasks run, and neither
+    the scheduler's process nor its driver is another one in the end."""
     cluster.await_level(2)
-    books, info, url = WithExecutor(N_EXECUTOR_TASKS, ledger), framework(), cluster.zk_url()
-    driver = start(books, info, url, explicit=True)
-    for turn in range(1, LEADERS_KILLED + 1):
-        part = turn * N_EXECUTOR_TASKS // (LEADERS_KILLED + 1)
-        driver = go_on(books, info, driver, cluster, True, url,
-                       lambda: len(books.finished()) >= part or bool(books.problems))
-        leader = cluster.leader()
-        cluster.kill(leader)
-        cluster.restart(leader)
-        if turn == 1:
-            cluster.restart_agent(cluster.agents[0])
-        print('killed master %d: %d tasks finished' % (leader['id'], len(books.finished())),
-              flush=True)
-    finish(books, info, driver, cluster, explicit=True, master=url)
-    check_ledger(ledger, books)
-    check(len(books.by_executor) == N_EXECUTOR_TASKS, 'tasks that an executor told nothing of')
-    print('%d tasks of custom executors finished through %d leaders and an agent that died\n' % (
-        N_EXECUTOR_TASKS, LEADERS_KILLED), flush=True)
+    url = cluster.zk_url()
+    check(url.count(',') == len(cluster.masters) - 1 == 2, 'not three facades: %s' % url)
+    with CarefulScheduler(url, N_EXECUTOR_TASKS, ledger) as scheduler:
+        for turn in range(1, LEADERS_KILLED + 1):
+            scheduler.wait('finished', turn * N_EXECUTOR_TASKS // (LEADERS_KILLED + 1))
+            n_registrations = scheduler.count('reregistered')
+            leader = cluster.leader()
+            cluster.kill(leader)
+            print('killed master %d: %d tasks finished' % (
+                leader['id'], scheduler.count('finished')), flush=True)
+            if turn == 1:
+                cluster.restart_agent(cluster.agents[0])
+            cluster.restart(leader)
+            scheduler.wait('reregistered', n_registrations + 1)
+        summary = scheduler.end()
+
+    check_runs(ledger, N_EXECUTOR_TASKS)
+    wrong = {task: told for task, told in summary['told'].items()
+             if told != ['TASK_RUNNING', 'TASK_FINISHED']}
+    check(not wrong, 'tasks whose updates were not told once each: %s' % wrong)
+    registrations = summary['registrations']
+    check(len(set(one['framework'] for one in registrations)) == 1, 'the framework id changed')
+    check([one['how'] for one in registrations].count('registered') == 1,
+          'not registered once: %s' % registrations)
+    print('%d tasks of custom executors finished through %d leaders and an agent that died, by one '
+          'driver that was registered %d times; %d of its calls failed, %d tasks were launched again\n'
+          % (N_EXECUTOR_TASKS, LEADERS_KILLED, len(registrations), len(summary['failed_calls']),
+             sum(tries - 1 for tries in summary['tries'].values())), flush=True)
 
 
 def main(binary, names):
     # The driver logs every lost connection with a traceback; losing them is the point here.
     logging.disable(logging.CRITICAL)
-    tests = (any_master_will_do, the_leader_dies, zookeeper_is_not_missed, custom_executors)
+    tests = (the_killed_are_gone, any_master_will_do, the_leader_dies, zookeeper_is_not_missed,
+             custom_executors)
     for test in [test for test in tests if not names or test.__name__ in names]:
         print('== %s' % test.__name__, flush=True)
         descriptor, ledger = tempfile.mkstemp()
