@@ -8,7 +8,7 @@ use prost::Message;
 use regency_agent_core::message::Report;
 use regency_agent_core::{
     Adoption, AgentMessage, CheckStatus, Command, Exit, Fence, InstanceId, LaunchId, MasterMessage,
-    Numbered, Reason, Refusal, Source, Update,
+    Member, Numbered, Reason, Refusal, Source, Update,
 };
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_types::{
@@ -21,6 +21,7 @@ use regency_wire::validate::task as validate;
 
 use crate::checks::Plans;
 use crate::directory::container_name;
+use crate::tasks::shared;
 
 /// Why a message of a master makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +148,7 @@ fn command(command: rpc::Command) -> Result<Numbered, MessageError> {
     let seq = command.command_seq;
     let command = match command.command.ok_or(MessageError::Missing("command"))? {
         Wire::Launch(launch) => self::launch(launch)?,
+        Wire::LaunchGroup(group) => launch_group(group)?,
         Wire::Kill(kill) => Command::Kill {
             id: launch_id(&kill.framework_id, &kill.task_id, kill.generation)?,
             grace: kill.grace_ms.map(DurationMs),
@@ -164,12 +166,14 @@ fn command(command: rpc::Command) -> Result<Numbered, MessageError> {
             Command::ShutdownFramework(id("framework_id", framework)?)
         }
         Wire::DestroyVolume(destroy) => Command::DestroyVolume(destroy.volume),
-        Wire::DropLaunch(drop) => {
-            let id = launch_id(&drop.framework_id, &drop.task_id, drop.generation)?;
-            Command::DropLaunch(id)
+        Wire::DropLaunch(drop) => Command::DropLaunch(dropped(&drop)?),
+        Wire::DropGroup(group) => {
+            let tasks = group.tasks.iter().map(dropped);
+            Command::DropGroup(tasks.collect::<Result<_, _>>()?)
         }
         Wire::LaunchExecutor(launch) => Command::LaunchExecutor {
             id: instance(launch.executor)?,
+            built_in: is_built_in(&launch.executor_info),
             shutdown_grace: shutdown_grace(&launch.executor_info),
             framework_info: launch.framework_info,
             executor_info: launch.executor_info,
@@ -177,6 +181,16 @@ fn command(command: rpc::Command) -> Result<Numbered, MessageError> {
         Wire::ShutdownExecutor(shutdown) => Command::ShutdownExecutor(instance(shutdown.executor)?),
     };
     Ok(Numbered { seq, command })
+}
+
+fn dropped(drop: &rpc::DropLaunch) -> Result<LaunchId, MessageError> {
+    launch_id(&drop.framework_id, &drop.task_id, drop.generation)
+}
+
+/// Whether the agent itself plays an executor.
+fn is_built_in(info: &Bytes) -> bool {
+    let info = v1::ExecutorInfo::decode(info.clone()).unwrap_or_default();
+    info.r#type() == v1::executor_info::Type::Default
 }
 
 fn instance(executor: Option<rpc::ExecutorInstance>) -> Result<InstanceId, MessageError> {
@@ -197,34 +211,87 @@ fn shutdown_grace(info: &Bytes) -> Option<DurationMs> {
 }
 
 fn launch(launch: rpc::Launch) -> Result<Command, MessageError> {
-    // Without a task id nobody could be told that the rest is bad.
-    let task = v1::TaskInfo::decode(launch.task_info.clone())
-        .map_err(|_| MessageError::Missing("a readable task_info"))?;
-    let id = launch_id(&launch.framework_id, &task.task_id.value, launch.generation)?;
-    let framework = v1::FrameworkInfo::decode(launch.framework_info.clone());
-    let plans = Plans::of_task(&task);
-    let defect = match &framework {
-        Ok(_) => defect(&task).or_else(|| plans.as_ref().err().cloned()),
-        Err(error) => Some(format!(
-            "The framework's description cannot be read: {error}"
-        )),
-    };
-    let killing_state = framework.is_ok_and(|framework| {
-        let mut capabilities = framework.capabilities.iter();
-        capabilities
-            .any(|capability| capability.r#type == Some(Capability::TaskKillingState as i32))
-    });
-    let plans = plans.unwrap_or_default();
+    let (killing_state, unreadable) = framework_of(&launch.framework_info);
+    let member = member(
+        &launch.framework_id,
+        launch.generation,
+        launch.task_info,
+        defect,
+    )?;
     Ok(Command::Launch {
-        id,
-        kill_grace: kill_grace(&task),
+        id: member.id,
+        kill_grace: member.kill_grace,
         framework_info: launch.framework_info,
-        task_info: launch.task_info,
+        task_info: member.task_info,
         killing_state,
+        health: member.health,
+        check: member.check,
+        max_completion: member.max_completion,
+        executor: launch.executor.map(|one| instance(Some(one))).transpose()?,
+        defect: unreadable.or(member.defect),
+    })
+}
+
+fn launch_group(group: rpc::LaunchGroup) -> Result<Command, MessageError> {
+    let (killing_state, unreadable) = framework_of(&group.framework_info);
+    let members = group.tasks.into_iter().map(|task| {
+        let member = member(
+            &group.framework_id,
+            task.generation,
+            task.task_info,
+            defect_in_group,
+        )?;
+        Ok(Member {
+            defect: unreadable.clone().or(member.defect),
+            ..member
+        })
+    });
+    Ok(Command::LaunchGroup {
+        members: members.collect::<Result<_, MessageError>>()?,
+        executor: instance(group.executor)?,
+        framework_info: group.framework_info,
+        killing_state,
+    })
+}
+
+/// Whether a framework wants to hear TASK_KILLING, and why nothing of it can be run.
+fn framework_of(info: &Bytes) -> (bool, Option<String>) {
+    match v1::FrameworkInfo::decode(info.clone()) {
+        Ok(framework) => {
+            let mut capabilities = framework.capabilities.iter();
+            let wanted = Some(Capability::TaskKillingState as i32);
+            (
+                capabilities.any(|capability| capability.r#type == wanted),
+                None,
+            )
+        }
+        Err(error) => {
+            let text = format!("The framework's description cannot be read: {error}");
+            (false, Some(text))
+        }
+    }
+}
+
+/// A task to launch; `defect` tells why this agent cannot run it.
+fn member(
+    framework: &str,
+    generation: u64,
+    task_info: Bytes,
+    defect: fn(&v1::TaskInfo) -> Option<String>,
+) -> Result<Member, MessageError> {
+    // Without a task id nobody could be told that the rest is bad.
+    let task = v1::TaskInfo::decode(task_info.clone())
+        .map_err(|_| MessageError::Missing("a readable task_info"))?;
+    let plans = Plans::of_task(&task);
+    let defect = defect(&task).or_else(|| plans.as_ref().err().cloned());
+    let plans = plans.unwrap_or_default();
+    Ok(Member {
+        id: launch_id(framework, &task.task_id.value, generation)?,
+        kill_grace: kill_grace(&task),
+        task_info,
         health: plans.health.map(|(_, rule)| rule),
         check: plans.check.map(|(_, status)| status),
         max_completion: span(task.max_completion_time.as_ref()),
-        executor: launch.executor.map(|one| instance(Some(one))).transpose()?,
         defect,
     })
 }
@@ -241,11 +308,30 @@ fn span(duration: Option<&v1::DurationInfo>) -> Option<DurationMs> {
 
 /// Why this agent cannot run a task.
 fn defect(task: &v1::TaskInfo) -> Option<String> {
-    use v1::container_info::Type as Container;
     if task.executor.is_some() {
         // How it is run is for the executor to know.
         return None;
     }
+    let volumes = |container: &v1::ContainerInfo| {
+        (!container.volumes.is_empty()).then(|| "This agent does not mount volumes yet".to_owned())
+    };
+    defect_of(task, volumes)
+}
+
+/// Why this agent cannot run a task of a group.
+fn defect_in_group(task: &v1::TaskInfo) -> Option<String> {
+    let own = v1::executor_info::Type::Default;
+    if task.executor.as_ref().is_some_and(|e| e.r#type() != own) {
+        return None;
+    }
+    defect_of(task, |container| shared::of_task(container).err())
+}
+
+fn defect_of(
+    task: &v1::TaskInfo,
+    volumes: impl Fn(&v1::ContainerInfo) -> Option<String>,
+) -> Option<String> {
+    use v1::container_info::Type as Container;
     let Some(command) = &task.command else {
         return Some("Task has no command".to_owned());
     };
@@ -263,10 +349,7 @@ fn defect(task: &v1::TaskInfo) -> Option<String> {
     if image.is_some() {
         return Some("This agent does not run container images yet".to_owned());
     }
-    if !container.volumes.is_empty() {
-        return Some("This agent does not mount volumes yet".to_owned());
-    }
-    None
+    volumes(container)
 }
 
 /// Writes what the agent says. `agent_id` is its id, which every status names.
@@ -468,7 +551,12 @@ fn container_status(report: &Report, constants: &Constants) -> v1::ContainerStat
     v1::ContainerStatus {
         container_id: Some(v1::ContainerId {
             value: container_name(report.container),
-            parent: None,
+            parent: report.parent.map(|parent| {
+                Box::new(v1::ContainerId {
+                    value: container_name(parent),
+                    parent: None,
+                })
+            }),
         }),
         network_infos: vec![network_info(constants.address.ip())],
         cgroup_info: None,
@@ -503,6 +591,7 @@ fn reason_of(reason: Reason) -> v1::task_status::Reason {
         Reason::ExecutorTerminated => Wire::ExecutorTerminated,
         Reason::Reconciliation => Wire::Reconciliation,
         Reason::TaskInvalid => Wire::TaskInvalid,
+        Reason::TaskGroupInvalid => Wire::TaskGroupInvalid,
         Reason::TaskKilledDuringLaunch => Wire::TaskKilledDuringLaunch,
         Reason::TaskHealthCheckStatusUpdated => Wire::TaskHealthCheckStatusUpdated,
         Reason::TaskCheckStatusUpdated => Wire::TaskCheckStatusUpdated,
@@ -546,6 +635,7 @@ mod tests {
             report_seq: 9,
             id: launch_id("f", "t", 4).expect("ids"),
             container: ContainerId(6),
+            parent: None,
             executor_pid: Some(77),
             executor: None,
             head,

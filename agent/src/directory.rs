@@ -7,6 +7,8 @@
 //! <work_dir>/meta/tasks/<container>/     of the process beside each command
 //! <work_dir>/fetch/<epoch>/              files fetched with `cache`, emptied at each start
 //! <work_dir>/slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/   sandbox
+//! …/executors/<executor>/runs/<container>/containers/<nested>/   sandbox of a task of a group
+//! …/executors/<executor>/runs/<container>/tasks/<task>           link to that
 //! <work_dir>/volumes/   data of persistent volumes, see `volumes`
 //! ```
 //!
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use regency_agent_core::{ContainerId, LaunchId};
+use regency_agent_core::{ContainerId, Launch, LaunchId};
 use regency_types::AgentId;
 
 /// Why the work directory cannot be used.
@@ -118,7 +120,18 @@ impl Paths {
         self.shims().join(container_name(container))
     }
 
-    /// The sandbox of one launch.
+    /// The sandbox of a task whose command this agent runs.
+    pub(crate) fn sandbox_of(&self, agent: &AgentId, launch: &Launch) -> PathBuf {
+        match (&launch.executor, launch.parent) {
+            (Some(executor), Some(parent)) => self
+                .sandbox(agent, executor, parent)
+                .join("containers")
+                .join(container_name(launch.container)),
+            _ => self.sandbox(agent, &launch.id, launch.container),
+        }
+    }
+
+    /// The sandbox of one launch, or of an executor.
     pub(crate) fn sandbox(
         &self,
         agent: &AgentId,

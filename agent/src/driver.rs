@@ -351,8 +351,13 @@ impl Driver {
         {
             let info = durable.frameworks.get(&id.key.framework).cloned();
             let info = info.unwrap_or_default();
-            self.tasks
-                .prepare_executor(agent_id, id.clone(), executor, info);
+            if executor.built_in {
+                self.tasks
+                    .prepare_built_in(agent_id, id.clone(), executor, info);
+            } else {
+                self.tasks
+                    .prepare_executor(agent_id, id.clone(), executor, info);
+            }
         }
     }
 
@@ -476,7 +481,7 @@ impl Driver {
             container: executor.map_or(ContainerId(0), |executor| executor.container),
             executor_pid: executor.and_then(|executor| match executor.phase {
                 ExecutorPhase::Started(process) => Some(process.pid),
-                ExecutorPhase::Intended | ExecutorPhase::Ended(_) => None,
+                ExecutorPhase::Intended | ExecutorPhase::Ready | ExecutorPhase::Ended(_) => None,
             }),
             address: self.constants.address,
             now: self.clock.wall(),
@@ -514,10 +519,12 @@ impl Batch {
 fn count_launches(message: &MasterMessage) {
     use regency_agent_core::Command;
     if let MasterMessage::Commands(commands) = message {
-        let launches = commands
-            .iter()
-            .filter(|c| matches!(c.command, Command::Launch { .. }));
-        ::metrics::counter!(metrics::LAUNCHES_TOTAL).increment(launches.count() as u64);
+        let launches = commands.iter().map(|numbered| match &numbered.command {
+            Command::Launch { .. } => 1,
+            Command::LaunchGroup { members, .. } => members.len() as u64,
+            _ => 0,
+        });
+        ::metrics::counter!(metrics::LAUNCHES_TOTAL).increment(launches.sum());
     }
 }
 

@@ -278,7 +278,7 @@ fn own_executors<'a>(
             "name": info.name.unwrap_or_default(),
             "source": info.source.unwrap_or_default(),
             "container": container_name(executor.container),
-            "type": "CUSTOM",
+            "type": if executor.built_in { "DEFAULT" } else { "CUSTOM" },
             "agent": description.address.to_string(),
             "resources": resources,
             "tasks": tasks(|phase| matches!(phase, Phase::HandedOver | Phase::Started(_))),

@@ -15,7 +15,7 @@ pub(super) const HEADER_BYTES: usize = 4 + 4 + 4 + 8 + 4;
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Version of the payload's encoding.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// A header whose checksum is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,19 @@ pub(crate) fn wire(
                 ..of(Type::Launch)
             }
         }
+        ExecutorEvent::LaunchGroup(tasks) => {
+            let task = |id| {
+                let launch = &durable.tasks.get(id)?.launch;
+                v1::TaskInfo::decode(launch.task_info.clone()).ok()
+            };
+            let tasks = tasks.iter().map(task).collect::<Option<_>>()?;
+            Event {
+                launch_group: Some(event::LaunchGroup {
+                    task_group: v1::TaskGroupInfo { tasks },
+                }),
+                ..of(Type::LaunchGroup)
+            }
+        }
         ExecutorEvent::Kill(task, grace) => Event {
             kill: Some(event::Kill {
                 task_id: v1::TaskId {

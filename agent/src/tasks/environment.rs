@@ -13,6 +13,8 @@
 //! | `MESOS_CONTAINER_IP`, `LIBPROCESS_IP` | the agent's address |
 //! | `PATH` | [`PATH_DEFAULT`] |
 //!
+//! Tasks of groups get `MESOS_ALLOCATION_ROLE` besides, and the id of their executor.
+//!
 //! Executors get what the executor API needs: `MESOS_SLAVE_PID`, `MESOS_CHECKPOINT` (always 1),
 //! `MESOS_RECOVERY_TIMEOUT`, `MESOS_SUBSCRIPTION_BACKOFF_MAX` and
 //! `MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD`, spans as in "5secs".
@@ -23,7 +25,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use regency_agent_core::{ContainerId, Executor, InstanceId, LaunchId};
+use regency_agent_core::{ContainerId, Executor, InstanceId, Launch};
 use regency_types::AgentId;
 use regency_wire::v1;
 
@@ -115,11 +117,13 @@ fn duration(span: Duration) -> String {
 pub(super) fn of_command(
     ground: &Ground,
     agent_id: &AgentId,
-    id: &LaunchId,
-    container: ContainerId,
+    launch: &Launch,
     sandbox: &Path,
     command: &v1::CommandInfo,
 ) -> Vec<(String, String)> {
+    let (id, container) = (&launch.id, launch.container);
+    // A task with a command is its own executor.
+    let executor = launch.executor.as_ref().unwrap_or(id);
     let sandbox = sandbox.to_string_lossy();
     let ip = ground.address.ip().to_string();
     let container_id = container_name(container);
@@ -129,7 +133,7 @@ pub(super) fn of_command(
         ("LIBPROCESS_IP", &ip),
         ("MESOS_CONTAINER_IP", &ip),
         ("MESOS_TASK_ID", id.key.task.as_str()),
-        ("MESOS_EXECUTOR_ID", id.key.task.as_str()),
+        ("MESOS_EXECUTOR_ID", executor.key.task.as_str()),
         ("MESOS_FRAMEWORK_ID", id.key.framework.as_str()),
         ("MESOS_AGENT_ID", agent_id.as_str()),
         ("MESOS_SLAVE_ID", agent_id.as_str()),
@@ -145,6 +149,17 @@ pub(super) fn of_command(
     all.extend(own(command));
     all.extend(marks(ground, container));
     all
+}
+
+/// What a task of a group finds besides: for which role it was launched.
+pub(super) fn of_member(
+    resources: &[v1::Resource],
+    framework: &v1::FrameworkInfo,
+) -> Option<(String, String)> {
+    let allocated = resources.first()?.allocation_info.as_ref();
+    let role = allocated.and_then(|allocation| allocation.role.clone());
+    let role = role.or_else(|| framework.roles.first().cloned())?;
+    Some(("MESOS_ALLOCATION_ROLE".to_owned(), role))
 }
 
 /// The variables that a command brings itself.

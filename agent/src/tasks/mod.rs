@@ -9,6 +9,7 @@ mod pidfd;
 mod prepare;
 mod recover;
 mod sandbox;
+pub(crate) mod shared;
 mod spec;
 pub(crate) mod strays;
 mod watch;
@@ -126,11 +127,35 @@ impl Tasks {
     pub(crate) fn prepare(&mut self, agent_id: AgentId, launch: Launch, framework_info: Bytes) {
         let (id, container) = (launch.id.clone(), launch.container);
         self.make(id, container, move |ground| {
-            Ok(Order {
-                spec: spec::of_launch(ground, &agent_id, &launch, &framework_info)?,
-                resources: spec::resources_of(&launch)?,
-                uris: spec::uris(&launch)?,
-            })
+            spec::order(ground, &agent_id, &launch, &framework_info)
+        });
+    }
+
+    /// Makes what the tasks of a built-in executor need; ends in [`Input::ExecutorReady`] or
+    /// [`Input::LaunchFailed`].
+    pub(crate) fn prepare_built_in(
+        &mut self,
+        agent_id: AgentId,
+        id: InstanceId,
+        executor: Executor,
+        framework_info: Bytes,
+    ) {
+        self.collect();
+        let (ground, events) = (Arc::clone(&self.ground), self.events.clone());
+        self.waiting.spawn(async move {
+            let of = id.clone();
+            let make = tokio::task::spawn_blocking(move || {
+                let room =
+                    spec::room_of_built_in(&ground, &agent_id, &of, &executor, &framework_info)?;
+                room.make(ground.paths.root())
+            });
+            let input = match make.await {
+                Ok(Ok(())) => Input::ExecutorReady(id),
+                Ok(Err(error)) => Input::LaunchFailed(id, format!("{error:#}")),
+                Err(error) => Input::LaunchFailed(id, format!("{error:#}")),
+            };
+            // Nobody listens when the agent ends.
+            let _ = events.send(TaskEvent::Input(input)).await;
         });
     }
 

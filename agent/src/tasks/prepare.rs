@@ -13,10 +13,9 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::spec::{Order, SpecError};
-use super::{Ground, PidFd, Shim, Talk, environment, sandbox};
+use super::{Ground, PidFd, Shim, Talk, environment};
 use crate::fetch::{Customer, Fetcher};
 use crate::shim::{self, LOG_FILE, READY, Spec};
-use crate::volumes;
 
 /// How long a shim may take to start on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,14 +40,8 @@ pub(super) async fn prepare(
     let boot = hands.ground.boot;
     let ground = Arc::clone(&hands.ground);
     let make = move || {
-        let Order {
-            spec,
-            resources,
-            uris,
-        } = order(&ground)?;
-        sandbox::create(&spec.sandbox, spec.owner)
-            .with_context(|| format!("cannot make the sandbox {}", spec.sandbox.display()))?;
-        volumes::show(ground.paths.root(), &spec.sandbox, spec.owner, &resources)?;
+        let Order { spec, room, uris } = order(&ground)?;
+        room.make(ground.paths.root())?;
         anyhow::Ok((spec, uris))
     };
     // Never closed, so a permit always comes.

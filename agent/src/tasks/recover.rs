@@ -52,7 +52,7 @@ fn started(durable: &Durable) -> impl Iterator<Item = (&LaunchId, ProcessRef, Co
     let executors = durable.executors.iter();
     tasks.chain(executors.filter_map(|(id, executor)| match executor.phase {
         ExecutorPhase::Started(process) => Some((id, process, executor.container)),
-        ExecutorPhase::Intended | ExecutorPhase::Ended(_) => None,
+        ExecutorPhase::Intended | ExecutorPhase::Ready | ExecutorPhase::Ended(_) => None,
     }))
 }
 
@@ -135,6 +135,8 @@ mod tests {
             check: None,
             max_completion: None,
             executor: None,
+            group: None,
+            parent: None,
         };
         let mut durable = Durable::default();
         durable.apply(&Record::Launched {

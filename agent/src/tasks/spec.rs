@@ -1,15 +1,16 @@
 //! What a shim is to run, worked out from the description of a task or an executor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::User;
 use prost::Message;
 use regency_agent_core::{Executor, InstanceId, Launch};
-use regency_resources::Resources;
 use regency_types::AgentId;
 use regency_wire::{resources, v1};
 
-use super::{Ground, environment};
+use super::sandbox::{self, Room};
+use super::{Ground, environment, shared};
+use crate::directory::container_name;
 use crate::shim::Spec;
 
 /// Shell of commands that ask for one (Mesos).
@@ -24,6 +25,9 @@ pub(super) enum SpecError {
     /// Its resources cannot be read.
     #[error("the task's resources cannot be read")]
     Resources(#[source] resources::InvalidValue),
+    /// Its volumes cannot be shown.
+    #[error("{0}")]
+    Volumes(String),
     /// It has no command.
     #[error("the task or executor has no command")]
     NoCommand,
@@ -45,14 +49,49 @@ pub(super) enum SpecError {
 pub(super) struct Order {
     /// What to run.
     pub(super) spec: Spec,
-    /// What it was given; volumes among it are shown in its sandbox.
-    pub(super) resources: Resources,
+    /// Where it runs.
+    pub(super) room: Room,
     /// Files it wants in its sandbox.
     pub(super) uris: Vec<v1::command_info::Uri>,
 }
 
+/// What to prepare for `launch`.
+pub(super) fn order(
+    ground: &Ground,
+    agent_id: &AgentId,
+    launch: &Launch,
+    framework_info: &[u8],
+) -> Result<Order, SpecError> {
+    let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
+    let spec = of_launch(ground, agent_id, launch, framework_info)?;
+    let allocated = resources::from_wire(&task.resources).map_err(SpecError::Resources)?;
+    let shared = match (&task.container, launch.parent) {
+        (Some(container), Some(_)) => shared::of_task(container).map_err(SpecError::Volumes)?,
+        _ => Vec::new(),
+    };
+    let link = match launch.parent {
+        None => sandbox::latest(&spec.sandbox),
+        Some(_) => {
+            let name = container_name(launch.container);
+            let executor = spec.sandbox.ancestors().nth(2).unwrap_or(&spec.sandbox);
+            let link = executor.join("tasks").join(launch.id.key.task.as_str());
+            (link, Path::new("../containers").join(name))
+        }
+    };
+    let room = Room {
+        path: spec.sandbox.clone(),
+        owner: spec.owner,
+        user: spec.owner,
+        link,
+        resources: allocated.resources,
+        shared,
+    };
+    let uris = task.command.ok_or(SpecError::NoCommand)?.uris;
+    Ok(Order { spec, room, uris })
+}
+
 /// What to run for `launch`.
-pub(super) fn of_launch(
+fn of_launch(
     ground: &Ground,
     agent_id: &AgentId,
     launch: &Launch,
@@ -61,28 +100,18 @@ pub(super) fn of_launch(
     let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
     let framework = v1::FrameworkInfo::decode(framework_info).map_err(SpecError::Unreadable)?;
     let command = task.command.ok_or(SpecError::NoCommand)?;
-    let sandbox: PathBuf = ground.paths.sandbox(agent_id, &launch.id, launch.container);
-    let owner = owner_for(ground, &command, &framework)?;
-    let environment = environment::of_command(
-        ground,
-        agent_id,
-        &launch.id,
-        launch.container,
-        &sandbox,
-        &command,
-    );
+    let sandbox: PathBuf = ground.paths.sandbox_of(agent_id, launch);
+    let owner = owner_for(ground, command.user.as_deref(), &framework)?;
+    let mut environment = environment::of_command(ground, agent_id, launch, &sandbox, &command);
+    if launch.parent.is_some() {
+        environment.splice(0..0, environment::of_member(&task.resources, &framework));
+    }
     Ok(Spec {
         argv: argv(command).ok_or(SpecError::NoCommand)?,
         environment,
         sandbox,
         owner,
     })
-}
-
-/// The files that the command of `launch` wants in its sandbox.
-pub(super) fn uris(launch: &Launch) -> Result<Vec<v1::command_info::Uri>, SpecError> {
-    let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
-    Ok(task.command.ok_or(SpecError::NoCommand)?.uris)
 }
 
 /// What to run for a check of `launch`: as the task's user, in its sandbox and environment, with
@@ -108,13 +137,6 @@ pub(crate) fn of_check(
     })
 }
 
-/// What the launch was given.
-pub(super) fn resources_of(launch: &Launch) -> Result<Resources, SpecError> {
-    let task = v1::TaskInfo::decode(&launch.task_info[..]).map_err(SpecError::Unreadable)?;
-    let allocated = resources::from_wire(&task.resources).map_err(SpecError::Resources)?;
-    Ok(allocated.resources)
-}
-
 /// What to run for an executor, and what it is given.
 pub(super) fn of_executor(
     ground: &Ground,
@@ -127,29 +149,57 @@ pub(super) fn of_executor(
     let framework = v1::FrameworkInfo::decode(framework_info).map_err(SpecError::Unreadable)?;
     let command = info.command.ok_or(SpecError::NoCommand)?;
     let sandbox: PathBuf = ground.paths.sandbox(agent_id, id, executor.container);
-    let owner = owner_for(ground, &command, &framework)?;
+    let owner = owner_for(ground, command.user.as_deref(), &framework)?;
     let environment = environment::of_executor(ground, agent_id, id, executor, &sandbox, &command);
     let allocated = resources::from_wire(&info.resources).map_err(SpecError::Resources)?;
     let uris = command.uris.clone();
-    Ok(Order {
-        spec: Spec {
-            argv: argv(command).ok_or(SpecError::NoCommand)?,
-            environment,
-            sandbox,
-            owner,
-        },
+    let room = Room {
+        path: sandbox.clone(),
+        owner,
+        user: owner,
+        link: sandbox::latest(&sandbox),
         resources: allocated.resources,
-        uris,
+        shared: Vec::new(),
+    };
+    let spec = Spec {
+        argv: argv(command).ok_or(SpecError::NoCommand)?,
+        environment,
+        sandbox,
+        owner,
+    };
+    Ok(Order { spec, room, uris })
+}
+
+/// The sandbox that those of the tasks of a built-in executor lie in. It stays the agent's own: see
+/// [`shared`].
+pub(super) fn room_of_built_in(
+    ground: &Ground,
+    agent_id: &AgentId,
+    id: &InstanceId,
+    executor: &Executor,
+    framework_info: &[u8],
+) -> Result<Room, SpecError> {
+    let info = v1::ExecutorInfo::decode(&executor.info[..]).map_err(SpecError::Unreadable)?;
+    let framework = v1::FrameworkInfo::decode(framework_info).map_err(SpecError::Unreadable)?;
+    let allocated = resources::from_wire(&info.resources).map_err(SpecError::Resources)?;
+    let path = ground.paths.sandbox(agent_id, id, executor.container);
+    Ok(Room {
+        owner: None,
+        user: owner_for(ground, None, &framework)?,
+        link: sandbox::latest(&path),
+        path,
+        resources: allocated.resources,
+        shared: Vec::new(),
     })
 }
 
 /// Whom a command runs as; `None` for the user the agent runs as.
 fn owner_for(
     ground: &Ground,
-    command: &v1::CommandInfo,
+    user: Option<&str>,
     framework: &v1::FrameworkInfo,
 ) -> Result<Option<(u32, u32)>, SpecError> {
-    match command.user.as_deref() {
+    match user {
         _ if !ground.switch_user => Ok(None),
         Some(user) if !user.is_empty() => owner(user),
         // Only root can become somebody else; for frameworks that name a user because they must,

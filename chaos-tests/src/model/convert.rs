@@ -99,6 +99,7 @@ pub(super) fn command(
             match there.filter(|there| there.instance == *n) {
                 Some(there) => agent::Command::LaunchExecutor {
                     id,
+                    built_in: false,
                     framework_info: Bytes::from_static(b"f"),
                     executor_info: there.info.clone(),
                     shutdown_grace: None,

@@ -937,9 +937,7 @@ impl World {
             (Command::MarkAgentUnreachable(c), Ok(_)) => {
                 self.struck(Fault::AgentUnreachable);
                 let outbox = before.agent(&c.agent).map(|a| a.outbox.clone());
-                let launch = |c: &regency_state::model::AgentCommand| {
-                    matches!(c, regency_state::model::AgentCommand::Launch { .. })
-                };
+                let launch = |c: &regency_state::model::AgentCommand| c.launches().next().is_some();
                 if outbox.is_some_and(|o| o.values().any(launch)) {
                     self.struck(Fault::LaunchWithdrawn);
                 }

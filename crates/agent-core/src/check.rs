@@ -43,4 +43,6 @@ pub enum KillCause {
     Unhealthy,
     /// It ran longer than its `max_completion_time`.
     TooLong,
+    /// Another task of its group ended otherwise than by finishing.
+    Group,
 }

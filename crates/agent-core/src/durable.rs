@@ -133,6 +133,8 @@ pub enum Record {
         /// An encoded `mesos.v1.FrameworkInfo`; empty when not known.
         framework_info: Bytes,
     },
+    /// A built-in executor takes tasks.
+    ExecutorReady(InstanceId),
     /// The watching process of an executor stands ready.
     ExecutorStarted(InstanceId, ProcessRef),
     /// An executor shall end; with what its tasks are told when the agent itself decided it.
@@ -249,6 +251,11 @@ impl Durable {
             } => {
                 self.note_framework(&id.key.framework, framework_info);
                 self.executors.insert(id.clone(), executor.clone());
+            }
+            Record::ExecutorReady(id) => {
+                if let Some(executor) = self.executors.get_mut(id) {
+                    executor.phase = ExecutorPhase::Ready;
+                }
             }
             Record::ExecutorStarted(id, process) => {
                 if let Some(executor) = self.executors.get_mut(id) {

@@ -21,6 +21,8 @@ pub type InstanceId = LaunchId;
 pub enum ExecutorPhase {
     /// Noted. Its command certainly has not run.
     Intended,
+    /// It is built in, and takes tasks.
+    Ready,
     /// Its watching process is recorded and may have been told to run the command.
     Started(ProcessRef),
     /// It is gone; the masters may not know yet.
@@ -34,6 +36,8 @@ pub struct Executor {
     pub container: ContainerId,
     /// An encoded `mesos.v1.ExecutorInfo`.
     pub info: Bytes,
+    /// It has no process: the agent itself runs its tasks (the default executor of Mesos).
+    pub built_in: bool,
     /// How long it may take to end once it was asked to.
     pub shutdown_grace: DurationMs,
     /// Number of the command that launched it; the next one launches its first task.
@@ -95,6 +99,8 @@ pub enum ExecutorEvent {
     Subscribed,
     /// Run this task.
     Launch(LaunchId),
+    /// Run these tasks, which are one group.
+    LaunchGroup(Vec<LaunchId>),
     /// End this task.
     Kill(LaunchId, Option<DurationMs>),
     /// An update is durable here and need not be repeated.

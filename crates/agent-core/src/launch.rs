@@ -47,12 +47,24 @@ pub struct Launch {
     pub killing_state: bool,
     /// The executor that runs it; `None` for a task with a command.
     pub executor: Option<LaunchId>,
+    /// The task group it is one of, named by the generation of its first task.
+    pub group: Option<Generation>,
+    /// The container it is nested in, when its executor is built in.
+    pub parent: Option<ContainerId>,
     /// When its health check ends it, if it has one.
     pub health: Option<HealthRule>,
     /// The status of its check before the first result, if it has one.
     pub check: Option<CheckStatus>,
     /// It is killed when it runs longer.
     pub max_completion: Option<DurationMs>,
+}
+
+impl Launch {
+    /// Whether the agent itself runs its command: alone, or in a built-in executor.
+    #[must_use]
+    pub fn has_command(&self) -> bool {
+        self.executor.is_none() || self.parent.is_some()
+    }
 }
 
 /// Time between SIGTERM and SIGKILL when neither the kill nor the task says otherwise (Mesos).

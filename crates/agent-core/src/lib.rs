@@ -11,6 +11,8 @@
 //!   durable before anything is started, and an intent found after a crash is never started.
 //! * Every launch that was noted ends in exactly one terminal update.
 //! * An update leaves only by its acknowledgement, or with its framework.
+//! * The tasks of a group are started together or not at all, and one that ends otherwise than by
+//!   finishing takes the rest of them with it (unless their executor is one that decides itself).
 //! * A task is handed to its executor at most once, unless the executor itself says that it does not
 //!   know of it; an executor is started at most once.
 //! * `report_seq` never goes back, and a report is durable before it is sent.
@@ -40,6 +42,8 @@ pub use executor::{
 pub use exit::Exit;
 pub use launch::{ContainerId, Launch, LaunchId};
 pub use machine::{Core, Input, ProcessFact, Timing};
-pub use message::{Adoption, AgentMessage, Command, Fence, MasterMessage, Numbered, Refusal};
+pub use message::{
+    Adoption, AgentMessage, Command, Fence, MasterMessage, Member, Numbered, Refusal,
+};
 pub use step::{Action, Cx, Mint, Step, StopReason, StreamNo};
 pub use update::{Reason, Source, Update};

@@ -138,10 +138,23 @@ pub enum Command {
         /// Why this agent cannot run it, found when the bytes were decoded.
         defect: Option<String>,
     },
+    /// Start these tasks in their executor, together, at most once ever.
+    LaunchGroup {
+        /// The executor that runs them.
+        executor: InstanceId,
+        /// An encoded `mesos.v1.FrameworkInfo`.
+        framework_info: Bytes,
+        /// Whether the framework wants to hear TASK_KILLING.
+        killing_state: bool,
+        /// The tasks.
+        members: Vec<Member>,
+    },
     /// Start this executor, at most once ever.
     LaunchExecutor {
         /// Which instance.
         id: InstanceId,
+        /// Whether the agent itself shall play it.
+        built_in: bool,
         /// An encoded `mesos.v1.FrameworkInfo`.
         framework_info: Bytes,
         /// An encoded `mesos.v1.ExecutorInfo`.
@@ -171,6 +184,27 @@ pub enum Command {
     DestroyVolume(Bytes),
     /// This launch was withdrawn and must never start.
     DropLaunch(LaunchId),
+    /// The launch of this group was withdrawn and must never start.
+    DropGroup(Vec<LaunchId>),
+}
+
+/// A task of a [`Command::LaunchGroup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which launch.
+    pub id: LaunchId,
+    /// An encoded `mesos.v1.TaskInfo`.
+    pub task_info: Bytes,
+    /// The task's own kill policy, when it has one.
+    pub kill_grace: Option<DurationMs>,
+    /// When its health check ends it, if it has one.
+    pub health: Option<HealthRule>,
+    /// The status of its check before the first result, if it has one.
+    pub check: Option<CheckStatus>,
+    /// The longest it may run.
+    pub max_completion: Option<DurationMs>,
+    /// Why this agent cannot run it, found when the bytes were decoded.
+    pub defect: Option<String>,
 }
 
 /// What an agent says. Its driver adds what does not change while it runs (address, description,
@@ -246,6 +280,8 @@ pub struct Report {
     pub id: LaunchId,
     /// Its container.
     pub container: ContainerId,
+    /// The container that is nested in.
+    pub parent: Option<ContainerId>,
     /// The process that watches it, once there is one.
     pub executor_pid: Option<u32>,
     /// The executor that runs it; `None` for a task with a command.

@@ -33,6 +33,8 @@ pub enum Reason {
     Reconciliation,
     /// REASON_TASK_INVALID: the description cannot be run.
     TaskInvalid,
+    /// REASON_TASK_GROUP_INVALID: the description of one task of its group cannot be run.
+    TaskGroupInvalid,
     /// REASON_TASK_KILLED_DURING_LAUNCH: killed before it started.
     TaskKilledDuringLaunch,
     /// REASON_TASK_HEALTH_CHECK_STATUS_UPDATED: its health changed.

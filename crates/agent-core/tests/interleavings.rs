@@ -15,6 +15,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             framework: f, task: t, defect: defect && t == 3,
         }),
         3 => (0u8..3, 0u8..4).prop_map(|(f, t)| Op::LaunchInside(f, t)),
+        4 => (0u8..3, 0u8..4, 0u8..3, any::<bool>(), 0u8..8).prop_map(|(f, first, n, built_in, d)| {
+            Op::LaunchGroup { framework: f, first, n, built_in, defect: d == 0 }
+        }),
+        1 => (0u8..3, 0u8..4).prop_map(|(f, t)| Op::DropGroupUnseen(f, t)),
         3 => index.prop_map(Op::ExecutorSubscribes),
         1 => index.prop_map(Op::ExecutorBreaks),
         4 => (index, any::<u8>()).prop_map(|(i, what)| Op::ExecutorTells(i, what)),

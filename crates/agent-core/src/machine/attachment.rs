@@ -402,6 +402,7 @@ fn report(core: &Core, id: &LaunchId, report_seq: u64) -> Option<Report> {
         report_seq,
         id: id.clone(),
         container: task.launch.container,
+        parent: task.launch.parent,
         executor_pid: task.executor_pid,
         executor: task.launch.executor.clone(),
         head: task.updates.front().cloned(),
@@ -472,6 +473,6 @@ fn executor_exit(core: &Core, id: &LaunchId, report_seq: u64) -> Option<AgentMes
             exit,
             command_seq: core.durable.command_seq,
         }),
-        ExecutorPhase::Intended | ExecutorPhase::Started(_) => None,
+        ExecutorPhase::Intended | ExecutorPhase::Ready | ExecutorPhase::Started(_) => None,
     }
 }

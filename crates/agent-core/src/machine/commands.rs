@@ -5,12 +5,13 @@ use regency_types::{DurationMs, FrameworkId, TaskState, UpdateUuid};
 
 use crate::check::KillCause;
 use crate::durable::{Phase, Record};
+use crate::executor::{Executor, ExecutorPhase};
 use crate::launch::{KILL_GRACE_DEFAULT, Launch, LaunchId};
 use crate::message::{Command, Numbered};
 use crate::step::{Action, Cx};
 use crate::update::Reason;
 
-use super::{Core, News, attachment, executors, processes};
+use super::{Core, News, attachment, executors, groups, processes};
 
 /// Follows a batch in order. What was noted before is skipped; a gap means that this stream and
 /// the agent disagree on what was said, so the attachment is made anew from the cursors.
@@ -53,30 +54,64 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
                 check,
                 max_completion,
                 executor,
+                group: None,
+                parent: None,
             };
             start(core, launch, framework_info, defect, cx);
         }
+        Command::LaunchGroup {
+            executor,
+            framework_info,
+            killing_state,
+            members,
+        } => groups::launch(core, &executor, &framework_info, killing_state, members, cx),
         Command::Kill { id, grace } => kill(core, &id, grace, cx),
         Command::Acknowledge { id, uuid } => acknowledge(core, &id, uuid, cx),
         Command::ShutdownFramework(framework) => shutdown_framework(core, &framework, cx),
         Command::DestroyVolume(volume) => cx.step.destroy(volume),
         Command::LaunchExecutor {
             id,
+            built_in,
             framework_info,
             executor_info,
             shutdown_grace,
-        } => executors::launch(core, id, executor_info, framework_info, shutdown_grace, cx),
+        } => {
+            let grace = shutdown_grace.unwrap_or(core.timing.shutdown_grace);
+            let executor = Executor {
+                container: cx.mint.container_id(),
+                info: executor_info,
+                built_in,
+                shutdown_grace: grace,
+                command_seq: core.durable.command_seq,
+                phase: ExecutorPhase::Intended,
+                ending: false,
+                cause: None,
+                used: false,
+                silent: false,
+                report_seq: 0,
+            };
+            executors::launch(core, id, executor, framework_info, cx);
+        }
         Command::ShutdownExecutor(id) => executors::shutdown(core, &id, None, cx),
         Command::DropLaunch(id) => {
-            let news = News::agent(
-                TaskState::Dropped,
-                Reason::Reconciliation,
-                "Launch was withdrawn before it reached the agent",
-            );
-            bury(core, id, news, cx);
+            bury(core, id, withdrawn(), cx);
+            executors::end_when_all_idle(core, cx);
+        }
+        Command::DropGroup(tasks) => {
+            for id in tasks {
+                bury(core, id, withdrawn(), cx);
+            }
             executors::end_when_all_idle(core, cx);
         }
     }
+}
+
+fn withdrawn() -> News {
+    News::agent(
+        TaskState::Dropped,
+        Reason::Reconciliation,
+        "Launch was withdrawn before it reached the agent",
+    )
 }
 
 fn start(
@@ -121,7 +156,7 @@ fn start(
 
 /// Leaves a tombstone for a launch that never came: an entry that ends at once, and stands in the
 /// way of a launch of the same generation until the framework acknowledged its end.
-fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
+pub(super) fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
     let newer_is_known = core
         .durable
         .tasks
@@ -142,6 +177,8 @@ fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
         check: None,
         max_completion: None,
         executor: None,
+        group: None,
+        parent: None,
     };
     let framework_info = bytes::Bytes::new();
     core.record(
@@ -155,18 +192,14 @@ fn bury(core: &mut Core, id: LaunchId, news: News, cx: &mut Cx<'_>) {
 }
 
 fn kill(core: &mut Core, id: &LaunchId, grace: Option<DurationMs>, cx: &mut Cx<'_>) {
-    let during_launch = || {
-        News::agent(
-            TaskState::Killed,
-            Reason::TaskKilledDuringLaunch,
-            "Killed before delivery to the executor",
-        )
-    };
     let Some(task) = core.durable.tasks.get(id) else {
         return bury(core, id.clone(), during_launch(), cx);
     };
     match task.phase {
         Phase::Ended => {}
+        Phase::Intended if task.launch.group.is_some() => {
+            groups::kill_before_start(core, id, cx);
+        }
         Phase::Intended => {
             let executor = task.launch.executor.clone();
             core.update(id, during_launch(), cx);
@@ -186,6 +219,14 @@ fn kill(core: &mut Core, id: &LaunchId, grace: Option<DurationMs>, cx: &mut Cx<'
             processes::kill_started(core, id, grace, KillCause::Asked, cx);
         }
     }
+}
+
+pub(super) fn during_launch() -> News {
+    News::agent(
+        TaskState::Killed,
+        Reason::TaskKilledDuringLaunch,
+        "Killed before delivery to the executor",
+    )
 }
 
 fn acknowledge(core: &mut Core, id: &LaunchId, uuid: UpdateUuid, cx: &mut Cx<'_>) {

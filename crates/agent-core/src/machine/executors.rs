@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use regency_types::{DurationMs, ExecutorId, FrameworkId, TaskState};
 
+use crate::check::KillCause;
 use crate::durable::{Phase, ProcessRef, Record};
 use crate::executor::{
     Executor, ExecutorEvent, ExecutorPhase, ExecutorUpdate, InstanceId, Subscription,
@@ -13,33 +14,21 @@ use crate::message::AgentMessage;
 use crate::step::{Action, Cx};
 use crate::update::{Reason, Source, Update};
 
+use super::commands::during_launch;
 use super::processes::KillTimer;
-use super::{Core, News, attachment};
+use super::{Core, News, attachment, groups};
 
 /// Notes an executor and has its process made. One that is in the table was launched before.
 pub(super) fn launch(
     core: &mut Core,
     id: InstanceId,
-    info: Bytes,
+    executor: Executor,
     framework_info: Bytes,
-    grace: Option<DurationMs>,
     cx: &mut Cx<'_>,
 ) {
     if core.durable.executors.contains_key(&id) {
         return;
     }
-    let executor = Executor {
-        container: cx.mint.container_id(),
-        info,
-        shutdown_grace: grace.unwrap_or(core.timing.shutdown_grace),
-        command_seq: core.durable.command_seq,
-        phase: ExecutorPhase::Intended,
-        ending: false,
-        cause: None,
-        used: false,
-        silent: false,
-        report_seq: 0,
-    };
     core.record(
         Record::ExecutorLaunched {
             id: id.clone(),
@@ -57,25 +46,49 @@ pub(super) fn launch(
 /// A task that was just noted: handed to its executor, kept until that is subscribed, or dropped
 /// where there is no such executor.
 pub(super) fn queue(core: &mut Core, id: &LaunchId, instance: &InstanceId, cx: &mut Cx<'_>) {
-    let executor = core.durable.executors.get(instance);
-    let takes_tasks = executor.is_some_and(|e| !e.ending && !e.is_ended());
-    if !takes_tasks {
-        let news = News::agent(
-            TaskState::Dropped,
-            Reason::ExecutorTerminated,
-            "Executor terminated",
-        );
+    if !takes_tasks(core, instance) {
+        return core.update(id, terminated(), cx);
+    }
+    if core.durable.executors[instance].built_in {
+        let message = "The default executor runs task groups only";
+        let news = News::agent(TaskState::Error, Reason::TaskInvalid, message);
         return core.update(id, news, cx);
     }
     if core.subscribed.contains(instance) {
-        hand_over(core, id, instance, cx);
+        hand_over(core, std::slice::from_ref(id), instance, cx);
     }
 }
 
-/// Durable before it is sent: what may have been handed over is never taken for what was not.
-fn hand_over(core: &mut Core, id: &LaunchId, instance: &InstanceId, cx: &mut Cx<'_>) {
-    core.record(Record::HandedOver(id.clone()), cx);
-    tell(instance, ExecutorEvent::Launch(id.clone()), cx);
+pub(super) fn takes_tasks(core: &Core, instance: &InstanceId) -> bool {
+    let executor = core.durable.executors.get(instance);
+    executor.is_some_and(|e| !e.ending && !e.is_ended())
+}
+
+/// What a task is told whose executor is not there any more.
+pub(super) fn terminated() -> News {
+    News::agent(
+        TaskState::Dropped,
+        Reason::ExecutorTerminated,
+        "Executor terminated",
+    )
+}
+
+/// Hands over a task, or all of one group. Durable before it is sent: what may have been handed
+/// over is never taken for what was not.
+pub(super) fn hand_over(
+    core: &mut Core,
+    tasks: &[LaunchId],
+    instance: &InstanceId,
+    cx: &mut Cx<'_>,
+) {
+    for id in tasks {
+        core.record(Record::HandedOver(id.clone()), cx);
+    }
+    let event = match tasks {
+        [one] if groups::of(core, one).is_none() => ExecutorEvent::Launch(one.clone()),
+        _ => ExecutorEvent::LaunchGroup(tasks.to_vec()),
+    };
+    tell(instance, event, cx);
 }
 
 fn tell(instance: &InstanceId, event: ExecutorEvent, cx: &mut Cx<'_>) {
@@ -93,6 +106,19 @@ pub(super) fn prepared(core: &mut Core, id: &InstanceId, process: ProcessRef, cx
     core.awaited
         .insert(id.clone(), (until, Reason::ExecutorRegistrationTimeout));
     cx.act(Action::Go(id.clone()));
+}
+
+/// What a built-in executor needs is there: its tasks can be prepared.
+pub(super) fn ready(core: &mut Core, id: &InstanceId, cx: &mut Cx<'_>) {
+    let executor = core.durable.executors.get(id);
+    if executor.is_none_or(|e| e.phase != ExecutorPhase::Intended || !e.built_in) {
+        return;
+    }
+    core.record(Record::ExecutorReady(id.clone()), cx);
+    for task in tasks_of(core, id) {
+        cx.act(Action::Prepare(task));
+    }
+    end_when_idle(core, id, cx);
 }
 
 /// The process of an executor could not be made.
@@ -146,7 +172,7 @@ fn ended_with(core: &mut Core, id: &InstanceId, exit: Exit, message: &str, cx: &
 }
 
 /// The tasks of an executor that have not ended, in the order of their launches.
-fn tasks_of(core: &Core, instance: &InstanceId) -> Vec<LaunchId> {
+pub(super) fn tasks_of(core: &Core, instance: &InstanceId) -> Vec<LaunchId> {
     let tasks = core.durable.tasks.iter();
     let mut own: Vec<LaunchId> = tasks
         .filter(|(_, task)| task.launch.executor.as_ref() == Some(instance))
@@ -188,6 +214,12 @@ pub(super) fn shutdown(core: &mut Core, id: &InstanceId, cause: Option<Reason>, 
         ExecutorPhase::Intended => {
             cx.act(Action::Abort(id.clone()));
             ended(core, id, Exit::NotStarted, cx);
+        }
+        ExecutorPhase::Ready => {
+            for task in tasks_of(core, id) {
+                groups::stop(core, &task, Some(grace), KillCause::Asked, cx);
+            }
+            end_when_idle(core, id, cx);
         }
         ExecutorPhase::Started(_) => {
             if core.subscribed.contains(id) {
@@ -232,22 +264,17 @@ pub(super) fn subscribed(
     for update in subscription.updates {
         self::update(core, id, update, cx);
     }
+    let mut lacking = Vec::new();
     for task in tasks_of(core, id) {
         let Some(known) = core.durable.tasks.get(&task) else {
             continue;
         };
         let listed = subscription.tasks.contains(&task.key.task);
         match known.phase {
-            Phase::Intended => hand_over(core, &task, id, cx),
+            Phase::Intended => lacking.push(task),
             // It was on its way when the stream or the agent ended. An executor that knew of it
             // would list it, or have told of it.
-            Phase::HandedOver if known.n_updates == 0 && !listed => {
-                if known.kill.is_some() {
-                    core.update(&task, during_launch(), cx);
-                } else {
-                    hand_over(core, &task, id, cx);
-                }
-            }
+            Phase::HandedOver if known.n_updates == 0 && !listed => lacking.push(task),
             Phase::HandedOver => {
                 if let Some(grace) = known.kill {
                     tell(id, ExecutorEvent::Kill(task, Some(grace)), cx);
@@ -256,23 +283,38 @@ pub(super) fn subscribed(
             Phase::Started(_) | Phase::Ended => {}
         }
     }
+    let group = |task: &LaunchId| groups::of(core, task);
+    let is_killed = |task: &LaunchId| core.durable.tasks[task].kill.is_some();
+    let together = |a: &LaunchId, b: &LaunchId| group(a).is_some() && group(a) == group(b);
+    let chunks: Vec<(Vec<LaunchId>, bool)> = lacking
+        .chunk_by(together)
+        .map(|tasks| (tasks.to_vec(), tasks.iter().any(is_killed)))
+        .collect();
+    for (tasks, killed) in chunks {
+        if !killed {
+            hand_over(core, &tasks, id, cx);
+            continue;
+        }
+        for task in tasks {
+            core.update(&task, during_launch(), cx);
+        }
+    }
     end_when_idle(core, id, cx);
 }
 
-fn during_launch() -> News {
-    News::agent(
-        TaskState::Killed,
-        Reason::TaskKilledDuringLaunch,
-        "Killed before delivery to the executor",
-    )
-}
-
-/// An executor whose first tasks all ended before they were handed over is of no use (Mesos).
+/// An executor whose first tasks all ended before they were handed over is of no use (Mesos), and
+/// a built-in one ends with the last of its tasks.
 pub(super) fn end_when_idle(core: &mut Core, id: &InstanceId, cx: &mut Cx<'_>) {
     let Some(executor) = core.durable.executors.get(id) else {
         return;
     };
     let first_came = core.durable.command_seq > executor.command_seq;
+    if executor.phase == ExecutorPhase::Ready {
+        if (first_came || executor.ending) && tasks_of(core, id).is_empty() {
+            ended(core, id, Exit::Exited(0), cx);
+        }
+        return;
+    }
     let idle = !executor.used && first_came && tasks_of(core, id).is_empty();
     if idle && core.subscribed.contains(id) {
         shutdown(core, id, None, cx);
@@ -281,7 +323,9 @@ pub(super) fn end_when_idle(core: &mut Core, id: &InstanceId, cx: &mut Cx<'_>) {
 
 /// A launch was withdrawn: it may have been the only one of its executor, which it does not name.
 pub(super) fn end_when_all_idle(core: &mut Core, cx: &mut Cx<'_>) {
-    for id in core.subscribed.clone() {
+    let executors = core.durable.executors.keys();
+    let all: Vec<InstanceId> = executors.cloned().collect();
+    for id in all {
         end_when_idle(core, &id, cx);
     }
 }
@@ -393,6 +437,8 @@ pub(super) fn recover(
             core.record(Record::ExecutorEnding(id.clone(), Some(cause)), cx);
             ended(core, id, Exit::NotStarted, cx);
         }
+        // Its tasks tell by themselves how they are.
+        ExecutorPhase::Ready => {}
         ExecutorPhase::Started(_) => match fact.unwrap_or(ProcessFact::Ended(Exit::Lost)) {
             ProcessFact::Alive if executor.ending => shutdown(core, id, None, cx),
             ProcessFact::Alive => {

@@ -4,6 +4,7 @@
 //! * `commands`: what a command does to the table of launches.
 //! * `checks`: what checks find, and what runs too long.
 //! * `executors`: what happens to executors, and between them and their tasks.
+//! * `groups`: task groups, and the executors that the agent itself plays for them.
 //! * `processes`: what the life of a process does to it, and the timers of kills.
 //! * `recovery`: what a restart makes of the table.
 
@@ -11,6 +12,7 @@ mod attachment;
 mod checks;
 mod commands;
 mod executors;
+mod groups;
 mod processes;
 mod recovery;
 #[cfg(test)]
@@ -81,6 +83,8 @@ pub enum Input {
     Found(LaunchId, Finding),
     /// The command's process is gone.
     Ended(LaunchId, Exit),
+    /// What the tasks of a built-in executor need is there.
+    ExecutorReady(InstanceId),
     /// The executor subscribed; an earlier stream of it is over.
     ExecutorSubscribed(InstanceId, Subscription),
     /// The stream of the executor ended.
@@ -106,6 +110,10 @@ pub struct Core {
     subscribed: BTreeSet<InstanceId>,
     /// Executors that must subscribe by then, and what their tasks are told when they do not.
     awaited: BTreeMap<InstanceId, (u64, Reason)>,
+    /// Tasks of groups whose processes wait for the others of their group.
+    prepared: BTreeMap<LaunchId, ProcessRef>,
+    /// Tasks of built-in executors that ended in this step.
+    ended: Vec<LaunchId>,
     /// Health checks that go on.
     healths: BTreeMap<LaunchId, Health>,
     /// When launches have run too long.
@@ -142,6 +150,8 @@ impl Core {
             kills: BTreeMap::new(),
             subscribed: BTreeSet::new(),
             awaited: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            ended: Vec::new(),
             healths: BTreeMap::new(),
             time_limits: BTreeMap::new(),
             removed: None,
@@ -171,6 +181,7 @@ impl Core {
         cx: &mut Cx<'_>,
     ) {
         recovery::recover(self, boot, facts, cx);
+        groups::settle(self, cx);
     }
 
     /// Follows one input. Reports that it causes are sent by [`Self::flush`].
@@ -186,6 +197,7 @@ impl Core {
             Input::Running(id) => processes::running(self, &id, cx),
             Input::Found(id, finding) => checks::found(self, &id, finding, cx),
             Input::Ended(id, exit) => processes::ended(self, &id, exit, cx),
+            Input::ExecutorReady(id) => executors::ready(self, &id, cx),
             Input::ExecutorSubscribed(id, subscription) => {
                 executors::subscribed(self, &id, subscription, cx);
             }
@@ -199,6 +211,7 @@ impl Core {
                 processes::tick(self, cx);
             }
         }
+        groups::settle(self, cx);
     }
 
     /// Sends what the master has not been told yet. To be called after one or more inputs: those
@@ -234,6 +247,9 @@ impl Core {
         };
         if task.silent {
             return;
+        }
+        if news.state.is_terminal() && task.launch.parent.is_some() {
+            self.ended.push(id.clone());
         }
         // What checks say stays said: each status stands for itself.
         let (healthy, check_status) = match news.source {
@@ -297,6 +313,7 @@ impl Core {
     ) {
         self.reports.remove(&report_seq);
         self.kills.remove(id);
+        self.prepared.remove(id);
         checks::end(self, id);
         cx.act(Action::Forget(id.clone(), container));
     }

@@ -10,7 +10,7 @@ use crate::launch::LaunchId;
 use crate::step::{Action, Cx};
 use crate::update::Reason;
 
-use super::{Core, News, attachment, checks, executors};
+use super::{Core, News, attachment, checks, executors, groups};
 
 /// When a kill goes on to the next, or the same, SIGKILL.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,9 @@ pub(super) fn prepared(core: &mut Core, id: &LaunchId, process: ProcessRef, cx: 
     if !waits {
         // Killed, withdrawn or torn down in the meantime.
         return cx.act(Action::Abort(id.clone()));
+    }
+    if groups::of(core, id).is_some() {
+        return groups::prepared(core, id, process, cx);
     }
     if !on(Mutant::GoBeforeRecord) {
         core.record(Record::Started(id.clone(), process), cx);
@@ -120,7 +123,10 @@ pub(super) fn end_news(exit: Exit, killed: Option<KillCause>) -> News {
         ),
         Exit::NotStarted => News::agent(TaskState::Dropped, Reason::AgentRestarted, exit.message()),
         Exit::Lost => News::agent(
-            if matches!(killed, Some(KillCause::Asked | KillCause::Unhealthy)) {
+            if matches!(
+                killed,
+                Some(KillCause::Asked | KillCause::Unhealthy | KillCause::Group)
+            ) {
                 TaskState::Killed
             } else {
                 TaskState::Failed
@@ -162,7 +168,9 @@ pub(super) fn kill_started(
     let tell = first && task.launch.killing_state;
     let record = match cause {
         KillCause::Asked => Record::KillRequested(id.clone(), grace),
-        KillCause::Unhealthy | KillCause::TooLong => Record::KillDecided(id.clone(), grace, cause),
+        KillCause::Unhealthy | KillCause::TooLong | KillCause::Group => {
+            Record::KillDecided(id.clone(), grace, cause)
+        }
     };
     core.record(record, cx);
     if tell {

@@ -42,7 +42,7 @@ pub(super) fn recover(
         let Some(task) = core.durable.tasks.get(&id) else {
             continue;
         };
-        if task.launch.executor.is_some() {
+        if !task.launch.has_command() {
             continue;
         }
         match task.phase {

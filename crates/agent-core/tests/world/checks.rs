@@ -14,6 +14,7 @@ impl World {
         if let Err(what) = self.machine.check() {
             panic!("{what}");
         }
+        self.check_groups();
     }
 
     /// No more faults: everything is delivered, every process ends, every update is acknowledged.
@@ -90,6 +91,7 @@ impl World {
                 );
             }
             self.check_health(id, known);
+            self.check_together(id);
             let ran = state == TaskState::Finished;
             assert!(started || !ran, "{id} never ran and is told as {state:?}");
             assert_eq!(

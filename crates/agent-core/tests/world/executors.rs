@@ -16,13 +16,19 @@ impl World {
         }
     }
 
-    /// A task in the executor of its framework, which is launched when the masters know of none.
+    /// A task in the executor of its framework.
     pub(super) fn launch_inside(&mut self, framework: u8, task: u8) {
         let Some(id) = self.fresh(framework, task) else {
             return;
         };
+        let instance = self.executor(framework);
+        self.log.push(Self::launch_in(id, false, Some(instance)));
+    }
+
+    /// The executor of a framework, which is launched when the masters know of none.
+    pub(super) fn executor(&mut self, framework: u8) -> InstanceId {
         let key = Self::executor_key(framework);
-        let instance = match self.instances.get(&key.framework) {
+        match self.instances.get(&key.framework) {
             Some((instance, _)) => instance.clone(),
             None => {
                 self.next_generation += 1;
@@ -32,6 +38,7 @@ impl World {
                 };
                 self.log.push(Command::LaunchExecutor {
                     id: instance.clone(),
+                    built_in: false,
                     framework_info: Bytes::from_static(b"f"),
                     executor_info: Bytes::from_static(b"e"),
                     shutdown_grace: Some(DurationMs(500)),
@@ -42,8 +49,7 @@ impl World {
                 self.machine.expect_executor(instance.clone());
                 instance
             }
-        };
-        self.log.push(Self::launch_in(id, false, Some(instance)));
+        }
     }
 
     /// The masters learn that an executor is gone.
@@ -52,12 +58,17 @@ impl World {
         if known.is_some_and(|(known, _)| known == instance) {
             self.instances.remove(&instance.key.framework);
         }
+        let known = self.pods.get(&instance.key.framework);
+        if known.is_some_and(|(known, _)| known == instance) {
+            self.pods.remove(&instance.key.framework);
+        }
     }
 
     /// The masters see all executors that an agent has.
     pub(super) fn hear_all(&mut self, named: &BTreeSet<InstanceId>, command_seq: u64) {
-        self.instances
-            .retain(|_, (instance, seq)| *seq > command_seq || named.contains(instance));
+        for executors in [&mut self.instances, &mut self.pods] {
+            executors.retain(|_, (instance, seq)| *seq > command_seq || named.contains(instance));
+        }
     }
 
     /// An executor opens a stream, anew or for the first time.

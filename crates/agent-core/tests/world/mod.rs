@@ -3,6 +3,7 @@
 
 mod checks;
 mod executors;
+mod groups;
 mod masters;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,15 @@ pub(crate) enum Op {
     KillUnseen(u8, u8),
     /// A task that an executor shall run.
     LaunchInside(u8, u8),
+    /// So many tasks that shall run together in an executor of the framework, built in or not.
+    LaunchGroup {
+        framework: u8,
+        first: u8,
+        n: u8,
+        built_in: bool,
+        defect: bool,
+    },
+    DropGroupUnseen(u8, u8),
     ExecutorSubscribes(u8),
     ExecutorBreaks(u8),
     ExecutorTells(u8, u8),
@@ -102,6 +112,10 @@ pub(crate) struct World {
     launched: BTreeSet<LaunchId>,
     /// The executor of each framework that the masters know of, with the number of its command.
     instances: BTreeMap<FrameworkId, (InstanceId, u64)>,
+    /// As `instances`, of built-in executors.
+    pods: BTreeMap<FrameworkId, (InstanceId, u64)>,
+    /// The groups of built-in executors.
+    groups: Vec<Vec<LaunchId>>,
     gone: BTreeSet<FrameworkId>,
     applied_report_seq: u64,
     sent_report_seq: u64,
@@ -125,6 +139,8 @@ impl World {
             known: BTreeMap::new(),
             launched: BTreeSet::new(),
             instances: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            groups: Vec::new(),
             gone: BTreeSet::new(),
             applied_report_seq: 0,
             sent_report_seq: 0,
@@ -227,6 +243,17 @@ impl World {
                 }
             }
             Op::LaunchInside(framework, task) => self.launch_inside(framework, task),
+            Op::LaunchGroup {
+                framework,
+                first,
+                n,
+                built_in,
+                defect,
+            } => self.launch_group(framework, first, n, built_in, defect),
+            Op::DropGroupUnseen(framework, first) => {
+                let tasks = self.fresh_ones(framework, first, 2);
+                self.log.push(Command::DropGroup(tasks));
+            }
             Op::ExecutorSubscribes(index) => self.executor_subscribes(index),
             Op::ExecutorBreaks(index) => self.executor_breaks(index),
             Op::ExecutorTells(index, what) => self.executor_tells(index, what),
@@ -259,6 +286,7 @@ impl World {
                 let framework = Self::key(framework, 0).framework;
                 if self.gone.insert(framework.clone()) {
                     self.instances.remove(&framework);
+                    self.pods.remove(&framework);
                     self.log.push(Command::ShutdownFramework(framework));
                 }
             }

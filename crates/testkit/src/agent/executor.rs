@@ -55,10 +55,15 @@ impl Machine {
         self.memories.entry(id).or_default();
     }
 
-    /// Whether it is the process of an executor.
+    /// That this will be an executor without a process.
+    pub fn expect_built_in(&mut self, id: InstanceId) {
+        self.built_in.insert(id);
+    }
+
+    /// Whether it is an executor, and not a task.
     #[must_use]
     pub fn is_executor(&self, id: &LaunchId) -> bool {
-        self.memories.contains_key(id)
+        self.memories.contains_key(id) || self.built_in.contains(id)
     }
 
     /// What an executor remembers.
@@ -85,13 +90,11 @@ impl Machine {
         };
         match event {
             ExecutorEvent::Subscribed | ExecutorEvent::Message(_) => {}
-            ExecutorEvent::Launch(task) => {
-                assert!(
-                    memory.given.insert(task.clone()),
-                    "I1: {task} was given twice"
-                );
-                memory.unheard.insert(task.clone());
-                *self.starts.entry(task).or_default() += 1;
+            ExecutorEvent::Launch(task) => self.given(id, task),
+            ExecutorEvent::LaunchGroup(tasks) => {
+                for task in tasks {
+                    self.given(id, task);
+                }
             }
             ExecutorEvent::Kill(task, _) => {
                 assert!(memory.given.contains(&task), "{task} was never given");
@@ -102,6 +105,17 @@ impl Machine {
                 memory.unheard.retain(|id| id.key.task != task);
             }
             ExecutorEvent::Shutdown => self.end(id.clone(), Exit::Exited(0)),
+        }
+    }
+
+    fn given(&mut self, id: &InstanceId, task: LaunchId) {
+        if let Some(memory) = self.memories.get_mut(id) {
+            assert!(
+                memory.given.insert(task.clone()),
+                "I1: {task} was given twice"
+            );
+            memory.unheard.insert(task.clone());
+            *self.starts.entry(task).or_default() += 1;
         }
     }
 

@@ -79,6 +79,7 @@ pub struct Machine {
     /// Running commands that were sent SIGTERM.
     asked_to_end: BTreeSet<LaunchId>,
     memories: BTreeMap<InstanceId, Memory>,
+    built_in: BTreeSet<InstanceId>,
     said: Vec<Action>,
     /// What came of actions that are being carried out: the driver takes it up after the last.
     waiting: VecDeque<Input>,
@@ -103,6 +104,7 @@ impl Machine {
             starts: BTreeMap::new(),
             asked_to_end: BTreeSet::new(),
             memories: BTreeMap::new(),
+            built_in: BTreeSet::new(),
             said: Vec::new(),
             waiting: VecDeque::new(),
             is_acting: false,
@@ -360,8 +362,13 @@ impl Machine {
         self.input(Input::Ended(id, exit));
     }
 
-    /// A process stands ready.
+    /// A process stands ready, or the sandbox of a built-in executor, which has none.
     pub fn prepared(&mut self, id: LaunchId) {
+        if self.built_in.contains(&id) {
+            self.processes
+                .insert(id.clone(), Process::Over(Exit::NotStarted));
+            return self.input(Input::ExecutorReady(id));
+        }
         self.processes.insert(id.clone(), Process::Ready);
         let process = self.process_ref();
         self.input(Input::Prepared(id, process));

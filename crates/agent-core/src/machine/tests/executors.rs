@@ -7,19 +7,20 @@ use regency_types::{ExecutorId, TaskState};
 use super::*;
 use crate::{ExecutorEvent, ExecutorUpdate, Exit, InstanceId, ProcessFact, Subscription};
 
-const PROCESS: ProcessRef = ProcessRef {
+pub(super) const PROCESS: ProcessRef = ProcessRef {
     pid: 7,
     start_ticks: 7,
     boot: BootId(1),
 };
 
-fn executor(instance: u64) -> InstanceId {
+pub(super) fn executor(instance: u64) -> InstanceId {
     launch_id("e", instance)
 }
 
-fn launch_executor(id: &InstanceId) -> Command {
+pub(super) fn launch_executor(id: &InstanceId) -> Command {
     Command::LaunchExecutor {
         id: id.clone(),
+        built_in: false,
         framework_info: Bytes::from_static(b"f"),
         executor_info: Bytes::from_static(b"e"),
         shutdown_grace: Some(DurationMs(1_000)),
@@ -96,7 +97,7 @@ impl Bench {
         (bench, instance, task)
     }
 
-    fn take_told(&mut self, id: &InstanceId) -> Vec<ExecutorEvent> {
+    pub(super) fn take_told(&mut self, id: &InstanceId) -> Vec<ExecutorEvent> {
         let deeds = self.take_deeds().into_iter();
         let told = deeds.filter_map(|action| match action {
             Action::Tell(to, event) => {

@@ -3,6 +3,7 @@
 mod attachments;
 mod checks;
 mod executors;
+mod groups;
 mod kills;
 
 use std::collections::BTreeMap;
