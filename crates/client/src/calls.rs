@@ -13,8 +13,8 @@ use regency_wire::v1::scheduler::call::{
     DeclineInverseOffers, Kill, Message, Reconcile, Revive, Suppress, Type, reconcile,
 };
 use regency_wire::v1::{
-    AgentId, ExecutorId, Filters, FrameworkId, OfferId, OperationStatus, TaskId, TaskInfo,
-    TaskStatus,
+    AgentId, ExecutorId, ExecutorInfo, Filters, FrameworkId, OfferId, OperationStatus,
+    TaskGroupInfo, TaskId, TaskInfo, TaskStatus,
 };
 use regency_wire::{ContentType, encode};
 use tokio::sync::watch;
@@ -118,6 +118,32 @@ impl Framework {
             launch: Some(operation::Launch {
                 task_infos: tasks.into_iter().collect(),
             }),
+            ..Operation::default()
+        };
+        self.accept(offers, [launch], filters).await
+    }
+
+    /// Launches tasks as one group in `executor`, which is started when there is none of its id on
+    /// the agent: all of them or none. What they leave over is declined with `filters`.
+    ///
+    /// # Errors
+    /// As [`Self::launch`].
+    pub async fn launch_group(
+        &self,
+        offers: impl IntoIterator<Item = OfferId>,
+        executor: ExecutorInfo,
+        tasks: impl IntoIterator<Item = TaskInfo>,
+        filters: Option<Filters>,
+    ) -> Result<(), CallError> {
+        let group = operation::LaunchGroup {
+            executor,
+            task_group: TaskGroupInfo {
+                tasks: tasks.into_iter().collect(),
+            },
+        };
+        let launch = Operation {
+            r#type: Some(operation::Type::LaunchGroup as i32),
+            launch_group: Some(Box::new(group)),
             ..Operation::default()
         };
         self.accept(offers, [launch], filters).await

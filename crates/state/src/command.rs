@@ -421,6 +421,8 @@ pub struct ExecutorSpec {
 pub enum Operation {
     /// Launch each of these.
     Launch(Vec<LaunchSpec>),
+    /// Launch all of these in the one executor they name, or none. Where one is invalid, all are.
+    LaunchGroup(Vec<LaunchSpec>),
     /// Turn resources into others.
     Convert(ConversionSpec),
 }

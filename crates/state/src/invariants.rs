@@ -180,9 +180,9 @@ impl State {
                 "confirmed commands are forgotten",
                 || format!("{}: {seq}", agent.id),
             )?;
-            if let AgentCommand::Launch { task, generation } = command {
+            for (task, generation) in command.launches() {
                 let there = self.tasks.get(task).is_some_and(|t| {
-                    t.generation == *generation && t.agent == agent.id && t.launch_seq == *seq
+                    t.generation == generation && t.agent == agent.id && t.launch_seq == *seq
                 });
                 check(there, "I1 a launch on its way has its task", || {
                     task.to_string()

@@ -7,7 +7,7 @@
 //! | level | adds |
 //! |---|---|
 //! | 1 | all that was there before there were levels |
-//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; roles: [`Command::UpdateQuota`], [`Command::SetQuota`], [`Command::RemoveQuota`], [`Command::UpdateWeights`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`] |
+//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; roles: [`Command::UpdateQuota`], [`Command::SetQuota`], [`Command::RemoveQuota`], [`Command::UpdateWeights`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`]; [`Operation::LaunchGroup`] |
 
 use crate::command::{Command, LaunchSpec, Operation};
 
@@ -74,7 +74,7 @@ fn is_of_level_2(operation: &Operation) -> bool {
     let in_executor =
         |task: &LaunchSpec| matches!(task, LaunchSpec::Valid(spec) if spec.executor.is_some());
     match operation {
-        Operation::Convert(_) => true,
+        Operation::Convert(_) | Operation::LaunchGroup(_) => true,
         Operation::Launch(tasks) => tasks.iter().any(in_executor),
     }
 }

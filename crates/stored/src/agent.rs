@@ -167,13 +167,18 @@ fn store_command(seq: u64, command: &AgentCommand) -> proto::AgentCommand {
         task: Some(task.store()),
         generation: generation.0,
     };
+    let group = |tasks: &[(TaskKey, Generation)]| stored::Group {
+        tasks: tasks.iter().map(|(task, n)| launch(task, n)).collect(),
+    };
     let command = match command {
         AgentCommand::Launch { task, generation } => {
             stored::Command::Launch(launch(task, generation))
         }
+        AgentCommand::LaunchGroup { tasks } => stored::Command::LaunchGroup(group(tasks)),
         AgentCommand::DropLaunch { task, generation } => {
             stored::Command::DropLaunch(launch(task, generation))
         }
+        AgentCommand::DropGroup { tasks } => stored::Command::DropGroup(group(tasks)),
         AgentCommand::Kill {
             task,
             generation,
@@ -222,16 +227,35 @@ fn of_executor(executor: &ExecutorKey, instance: Generation) -> proto::agent_com
     }
 }
 
+fn load_launch(
+    message: proto::agent_command::Launch,
+) -> Result<(TaskKey, Generation), StoredError> {
+    let task = required(message.task, "AgentCommand.Launch.task")?;
+    Ok((TaskKey::load(task)?, Generation(message.generation)))
+}
+
+fn load_group(
+    message: proto::agent_command::Group,
+) -> Result<Vec<(TaskKey, Generation)>, StoredError> {
+    message.tasks.into_iter().map(load_launch).collect()
+}
+
 fn load_command(message: proto::AgentCommand) -> Result<(u64, AgentCommand), StoredError> {
     use proto::agent_command as stored;
     let command = match chosen(message.command, "AgentCommand.command")? {
-        stored::Command::Launch(m) => AgentCommand::Launch {
-            task: TaskKey::load(required(m.task, "AgentCommand.Launch.task")?)?,
-            generation: Generation(m.generation),
+        stored::Command::Launch(m) => {
+            let (task, generation) = load_launch(m)?;
+            AgentCommand::Launch { task, generation }
+        }
+        stored::Command::LaunchGroup(m) => AgentCommand::LaunchGroup {
+            tasks: load_group(m)?,
         },
-        stored::Command::DropLaunch(m) => AgentCommand::DropLaunch {
-            task: TaskKey::load(required(m.task, "AgentCommand.Launch.task")?)?,
-            generation: Generation(m.generation),
+        stored::Command::DropLaunch(m) => {
+            let (task, generation) = load_launch(m)?;
+            AgentCommand::DropLaunch { task, generation }
+        }
+        stored::Command::DropGroup(m) => AgentCommand::DropGroup {
+            tasks: load_group(m)?,
         },
         stored::Command::Kill(m) => AgentCommand::Kill {
             task: TaskKey::load(required(m.task, "AgentCommand.Kill.task")?)?,

@@ -159,6 +159,7 @@ fn store_reason(reason: StatusReason) -> proto::StatusReason {
     match reason {
         StatusReason::InvalidOffers => proto::StatusReason::InvalidOffers,
         StatusReason::TaskInvalid => proto::StatusReason::TaskInvalid,
+        StatusReason::TaskGroupInvalid => proto::StatusReason::TaskGroupInvalid,
         StatusReason::AgentRemoved => proto::StatusReason::AgentRemoved,
         StatusReason::AgentReregistered => proto::StatusReason::AgentReregistered,
         StatusReason::FrameworkRemoved => proto::StatusReason::FrameworkRemoved,
@@ -170,6 +171,7 @@ fn load_reason(reason: proto::StatusReason) -> Result<StatusReason, StoredError>
     Ok(match reason {
         proto::StatusReason::InvalidOffers => StatusReason::InvalidOffers,
         proto::StatusReason::TaskInvalid => StatusReason::TaskInvalid,
+        proto::StatusReason::TaskGroupInvalid => StatusReason::TaskGroupInvalid,
         proto::StatusReason::AgentRemoved => StatusReason::AgentRemoved,
         proto::StatusReason::AgentReregistered => StatusReason::AgentReregistered,
         proto::StatusReason::FrameworkRemoved => StatusReason::FrameworkRemoved,

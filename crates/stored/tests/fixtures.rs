@@ -66,6 +66,10 @@ fn states_of_version_1_are_read() {
         decode_state(&read("state-executing.bin")),
         Ok(samples::executing())
     );
+    assert_eq!(
+        decode_state(&read("state-grouped.bin")),
+        Ok(samples::grouped())
+    );
     assert_eq!(decode_state(&read("state-empty.bin")), Ok(State::default()));
 }
 

@@ -93,6 +93,7 @@ fn reason(reason: StatusReason) -> Reason {
     match reason {
         StatusReason::InvalidOffers => Reason::InvalidOffers,
         StatusReason::TaskInvalid => Reason::TaskInvalid,
+        StatusReason::TaskGroupInvalid => Reason::TaskGroupInvalid,
         StatusReason::AgentRemoved => Reason::AgentRemoved,
         StatusReason::AgentReregistered => Reason::AgentReregistered,
         StatusReason::FrameworkRemoved => Reason::FrameworkRemoved,

@@ -201,10 +201,17 @@ pub(crate) fn command(
                     .map(|runs| instance(&task.framework, &runs.executor, runs.instance)),
             })
         }
-        AgentCommand::DropLaunch { task, generation } => Command::DropLaunch(wire::DropLaunch {
-            framework_id: task.framework.to_string(),
-            task_id: task.task.to_string(),
-            generation: generation.0,
+        AgentCommand::LaunchGroup { tasks } => {
+            Command::LaunchGroup(super::group::launch(state, tasks)?)
+        }
+        AgentCommand::DropLaunch { task, generation } => {
+            Command::DropLaunch(super::group::drop_launch(task, *generation))
+        }
+        AgentCommand::DropGroup { tasks } => Command::DropGroup(wire::DropGroup {
+            tasks: tasks
+                .iter()
+                .map(|(task, generation)| super::group::drop_launch(task, *generation))
+                .collect(),
         }),
         AgentCommand::Kill {
             task,

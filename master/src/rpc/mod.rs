@@ -3,5 +3,6 @@
 mod attach;
 mod convert;
 mod executor;
+mod group;
 
 pub(crate) use attach::AttachService;

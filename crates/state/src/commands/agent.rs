@@ -284,7 +284,7 @@ pub(crate) fn withdraw_launches(agent: &mut Agent, which: impl Fn(&TaskKey) -> b
     let withdrawn: Vec<u64> = agent
         .outbox
         .iter()
-        .filter(|(_, command)| matches!(command, AgentCommand::Launch { task, .. } if which(task)))
+        .filter(|(_, command)| command.launches().any(|(task, _)| which(task)))
         .map(|(seq, _)| *seq)
         .collect();
     for seq in withdrawn {

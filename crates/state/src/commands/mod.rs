@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod ancestry;
 pub(crate) mod executor;
 pub(crate) mod framework;
+pub(crate) mod group;
 pub(crate) mod hash;
 pub(crate) mod inventory;
 pub(crate) mod level;

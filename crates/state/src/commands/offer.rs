@@ -18,11 +18,13 @@ use crate::command::{
 };
 use crate::commands::agent::launch_command;
 use crate::commands::executor;
+use crate::commands::group;
 use crate::commands::operation;
 use crate::consumed_quota::LimitsLeft;
 use crate::effect::Effect;
 use crate::model::{
     Consumption, Filter, Framework, MasterStatus, Offer, StatusReason, StatusRecord, Task,
+    TaskExecutor,
 };
 use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
@@ -124,6 +126,9 @@ pub(crate) fn accept(state: &mut State, command: &AcceptOffers) -> Applied {
                 for task in tasks {
                     launch_one(state, &command.framework, &mut cx, task);
                 }
+            }
+            Operation::LaunchGroup(tasks) => {
+                group::launch(state, &command.framework, &mut cx, tasks);
             }
             Operation::Convert(spec) => operation::convert(state, &framework, &mut cx, spec),
         }
@@ -245,7 +250,7 @@ fn refuse_all(state: &mut State, command: &AcceptOffers, reason: String) -> Appl
     }
     for operation in &command.operations {
         match operation {
-            Operation::Launch(tasks) => {
+            Operation::Launch(tasks) | Operation::LaunchGroup(tasks) => {
                 for task in tasks {
                     let status = invalid_offers(task, &reason);
                     refuse_task(state, &command.framework, status, &mut effects);
@@ -284,7 +289,7 @@ fn invalid_offers(task: &LaunchSpec, reason: &str) -> MasterStatus {
 
 /// Tells the refusal of a launch, unless a task of that id lives: a terminal status would be
 /// taken for the end of that one.
-fn refuse_task(
+pub(crate) fn refuse_task(
     state: &mut State,
     framework: &FrameworkId,
     status: MasterStatus,
@@ -316,8 +321,10 @@ pub(crate) struct AcceptCx {
     pub(crate) remaining: Resources,
     /// What operations made.
     pub(crate) converted: Resources,
-    launched: u64,
-    refused: u64,
+    /// Tasks launched.
+    pub(crate) launched: u64,
+    /// Tasks refused.
+    pub(crate) refused: u64,
     /// What the leader shall do.
     pub(crate) effects: Vec<Effect>,
 }
@@ -360,21 +367,8 @@ fn why_not(
     cx: &AcceptCx,
     spec: &TaskSpec,
 ) -> Option<String> {
-    let key = TaskKey {
-        framework: framework.clone(),
-        task: spec.task.clone(),
-    };
-    if state.tasks.contains_key(&key) {
-        return Some(format!("Task has duplicate ID: {}", spec.task));
-    }
-    if spec.agent != cx.agent {
-        return Some(format!(
-            "Task uses invalid agent {} while agent {} is expected",
-            spec.agent, cx.agent
-        ));
-    }
-    if spec.resources.is_empty() {
-        return Some("Task uses no resources".to_owned());
+    if let Some(reason) = why_not_alone(state, framework, cx, spec) {
+        return Some(reason);
     }
     let left = match executor::left_for(state, framework, cx, spec) {
         Ok(left) => left,
@@ -389,14 +383,56 @@ fn why_not(
     None
 }
 
+/// Why a task cannot be launched here, however much is left of the offers.
+pub(crate) fn why_not_alone(
+    state: &State,
+    framework: &FrameworkId,
+    cx: &AcceptCx,
+    spec: &TaskSpec,
+) -> Option<String> {
+    let key = TaskKey {
+        framework: framework.clone(),
+        task: spec.task.clone(),
+    };
+    if state.tasks.contains_key(&key) {
+        return Some(format!("Task has duplicate ID: {}", spec.task));
+    }
+    if spec.agent != cx.agent {
+        return Some(format!(
+            "Task uses invalid agent {} while agent {} is expected",
+            spec.agent, cx.agent
+        ));
+    }
+    spec.resources
+        .is_empty()
+        .then(|| "Task uses no resources".to_owned())
+}
+
 fn launch(state: &mut State, framework: &FrameworkId, cx: &mut AcceptCx, spec: &TaskSpec) {
     let executor = executor::of_task(state, framework, cx, spec);
+    let mut task = make(state, framework, cx, spec, executor);
+    let command = launch_command(&task);
+    let agent = state
+        .agent_mut(&cx.agent)
+        .expect("an offer that was usable has its agent");
+    task.launch_seq = agent.push(command);
+    place(state, cx, task);
+}
+
+/// A task with what it takes of the offers, which were found to contain it.
+pub(crate) fn make(
+    state: &mut State,
+    framework: &FrameworkId,
+    cx: &mut AcceptCx,
+    spec: &TaskSpec,
+    executor: Option<TaskExecutor>,
+) -> Task {
     cx.remaining = cx
         .remaining
         .checked_sub(&spec.resources)
         .expect("what is left was just found to contain the task's resources");
     state.counters.generation += 1;
-    let mut task = Task {
+    Task {
         key: TaskKey {
             framework: framework.clone(),
             task: spec.task.clone(),
@@ -422,15 +458,15 @@ fn launch(state: &mut State, framework: &FrameworkId, cx: &mut AcceptCx, spec: &
             wall: state.wall,
         }],
         launched: state.now,
-    };
-    let command = launch_command(&task);
-    let agent = state
-        .agent_mut(&cx.agent)
-        .expect("an offer that was usable has its agent");
-    task.launch_seq = agent.push(command);
+    }
+}
+
+/// Counts a task whose launch is on its way.
+pub(crate) fn place(state: &mut State, cx: &mut AcceptCx, task: Task) {
+    let key = task.key.clone();
     state.insert_task(task);
     cx.launched += 1;
-    forget_refusals(state, framework, cx, &spec.task);
+    forget_refusals(state, &key.framework, cx, &key.task);
 }
 
 /// A task of this id lives from now on: a refusal of an earlier launch of the id, told or told

@@ -118,6 +118,13 @@ pub(crate) fn renumber(state: &mut State, id: &AgentId, noted: u64) {
                     task.launch_seq = noted;
                 }
             }
+            AgentCommand::LaunchGroup { tasks } | AgentCommand::DropGroup { tasks } => {
+                for (task, _) in tasks {
+                    if let Some(task) = state.task_mut(task) {
+                        task.launch_seq = noted;
+                    }
+                }
+            }
             AgentCommand::LaunchExecutor { executor, instance } => {
                 // As with a launch.
                 if let Some(agent) = state.agent_mut(id)

@@ -53,12 +53,22 @@ pub enum AgentCommand {
         /// Which launch of it.
         generation: Generation,
     },
+    /// Start all of these tasks in the executor they name, together, once.
+    LaunchGroup {
+        /// Which tasks, and which launch of each.
+        tasks: Vec<(TaskKey, Generation)>,
+    },
     /// Takes the place of a launch that was withdrawn before the agent confirmed it.
     DropLaunch {
         /// Which task.
         task: TaskKey,
         /// Which launch of it.
         generation: Generation,
+    },
+    /// The same of the launch of a task group.
+    DropGroup {
+        /// Which tasks, and which launch of each.
+        tasks: Vec<(TaskKey, Generation)>,
     },
     /// Kill that launch of the task.
     Kill {
@@ -103,6 +113,33 @@ pub enum AgentCommand {
         /// Which instance of it.
         instance: Generation,
     },
+}
+
+impl AgentCommand {
+    /// The tasks that it starts, and which launch of each; none of any other command.
+    pub fn launches(&self) -> impl Iterator<Item = (&TaskKey, Generation)> {
+        let (one, group) = match self {
+            Self::Launch { task, generation } => (Some((task, *generation)), &[][..]),
+            Self::LaunchGroup { tasks } => (None, &tasks[..]),
+            _ => (None, &[][..]),
+        };
+        one.into_iter()
+            .chain(group.iter().map(|(task, generation)| (task, *generation)))
+    }
+
+    /// What takes its place when it is withdrawn; `None` when it starts no task.
+    fn withdrawal(&self) -> Option<Self> {
+        match self {
+            Self::Launch { task, generation } => Some(Self::DropLaunch {
+                task: task.clone(),
+                generation: *generation,
+            }),
+            Self::LaunchGroup { tasks } => Some(Self::DropGroup {
+                tasks: tasks.clone(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// A registered agent.
@@ -187,11 +224,7 @@ impl Agent {
 
     /// Puts a withdrawal in the place of a launch that the agent has not confirmed.
     pub(crate) fn withdraw(&mut self, seq: u64) {
-        if let Some(AgentCommand::Launch { task, generation }) = self.outbox.get(&seq) {
-            let withdrawal = AgentCommand::DropLaunch {
-                task: task.clone(),
-                generation: *generation,
-            };
+        if let Some(withdrawal) = self.outbox.get(&seq).and_then(AgentCommand::withdrawal) {
             self.outbox.insert(seq, withdrawal);
         }
     }

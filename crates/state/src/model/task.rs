@@ -97,6 +97,8 @@ pub enum StatusReason {
     InvalidOffers,
     /// REASON_TASK_INVALID.
     TaskInvalid,
+    /// REASON_TASK_GROUP_INVALID.
+    TaskGroupInvalid,
     /// REASON_AGENT_REMOVED.
     AgentRemoved,
     /// REASON_AGENT_REREGISTERED.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use regency_state::{Effect, Refusal, State};
+use regency_state::{Command, Effect, LaunchSpec, Operation, Refusal, State};
 use regency_testkit::Workload;
-use regency_types::TaskState;
+use regency_types::{TaskKey, TaskState};
 
 const N_HISTORIES: u64 = 60;
 
@@ -14,6 +14,8 @@ struct Met {
     refused: BTreeSet<&'static str>,
     effects: BTreeSet<&'static str>,
     states: BTreeSet<TaskState>,
+    /// How many groups were launched, and how many were refused.
+    groups: (u64, u64),
 }
 
 fn refusal_name(refusal: &Refusal) -> &'static str {
@@ -71,6 +73,25 @@ fn meet(seed: u64, met: &mut Met) {
             Ok(_) => met.accepted.insert(proposal.command.name()),
             Err(refusal) => met.refused.insert(refusal_name(refusal)),
         };
+        if let Command::AcceptOffers(accept) = &proposal.command {
+            let groups = accept
+                .operations
+                .iter()
+                .filter_map(|operation| match operation {
+                    Operation::LaunchGroup(tasks) if tasks.len() > 1 => Some(tasks),
+                    _ => None,
+                });
+            for tasks in groups {
+                let is_launched = tasks.iter().all(|task| {
+                    matches!(task, LaunchSpec::Valid(spec) if state.task(&TaskKey {
+                        framework: accept.framework.clone(),
+                        task: spec.task.clone(),
+                    }).is_some_and(|task| task.launched == state.now()))
+                });
+                met.groups.0 += u64::from(is_launched);
+                met.groups.1 += u64::from(!is_launched);
+            }
+        }
         met.effects.extend(applied.effects.iter().map(effect_name));
         met.states.extend(state.tasks().map(|t| t.state));
         for framework in state.frameworks() {
@@ -91,6 +112,7 @@ fn histories_meet_every_command_refusal_effect_and_state() {
     assert_eq!(met.refused.len(), 21, "{:?}", met.refused);
     assert!(!met.refused.contains("Internal"));
     assert_eq!(met.effects.len(), 12, "{:?}", met.effects);
+    assert!(met.groups.0 > 20 && met.groups.1 > 20, "{:?}", met.groups);
     for state in [
         TaskState::Staging,
         TaskState::Starting,

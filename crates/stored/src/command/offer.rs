@@ -144,6 +144,9 @@ impl Stored for Operation {
             Self::Launch(tasks) => proto::operation::Operation::Launch(proto::Launch {
                 tasks: store_all(tasks),
             }),
+            Self::LaunchGroup(tasks) => proto::operation::Operation::LaunchGroup(proto::Launch {
+                tasks: store_all(tasks),
+            }),
             Self::Convert(spec) => proto::operation::Operation::Conversion(spec.store()),
         };
         proto::Operation {
@@ -154,6 +157,9 @@ impl Stored for Operation {
     fn load(message: proto::Operation) -> Result<Self, StoredError> {
         Ok(match chosen(message.operation, "Operation.operation")? {
             proto::operation::Operation::Launch(launch) => Self::Launch(load_all(launch.tasks)?),
+            proto::operation::Operation::LaunchGroup(launch) => {
+                Self::LaunchGroup(load_all(launch.tasks)?)
+            }
             proto::operation::Operation::Conversion(spec) => {
                 Self::Convert(ConversionSpec::load(spec)?)
             }

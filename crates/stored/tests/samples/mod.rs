@@ -447,6 +447,26 @@ fn accept_with_executor() -> Command {
     })
 }
 
+/// An ACCEPT with a task group.
+fn accept_with_group() -> Command {
+    let Command::AcceptOffers(mut accept) = accept_with_executor() else {
+        unreachable!("it is an ACCEPT");
+    };
+    for operation in &mut accept.operations {
+        if let Operation::Launch(tasks) = operation {
+            let invalid = LaunchSpec::Invalid {
+                task_id: "a/b".into(),
+                agent: None,
+                message: "'a/b' contains invalid characters".into(),
+            };
+            let mut tasks = tasks.clone();
+            tasks.push(invalid);
+            *operation = Operation::LaunchGroup(tasks);
+        }
+    }
+    Command::AcceptOffers(accept)
+}
+
 /// The entry a command is stored in.
 pub(crate) fn proposal(command: Command) -> Proposal {
     Proposal {
@@ -814,6 +834,31 @@ fn quota() -> Quota {
     }
 }
 
+/// A state with task groups on their way, and one that was refused.
+pub(crate) fn grouped() -> State {
+    let mut parts = executing().to_parts();
+    let group = |ids: [&str; 2], n| {
+        let tasks = ids.into_iter().zip(n..);
+        tasks.map(|(id, n)| (key(1, id), Generation(n))).collect()
+    };
+    let agent = &mut parts.agents[0];
+    for command in [
+        AgentCommand::LaunchGroup {
+            tasks: group(["g-1", "g-2"], 9),
+        },
+        AgentCommand::DropGroup {
+            tasks: group(["g-3", "g-4"], 11),
+        },
+    ] {
+        agent.command_seq += 1;
+        agent.outbox.insert(agent.command_seq, command);
+    }
+    for (_, status) in &mut parts.frameworks[0].retained {
+        status.reason = StatusReason::TaskGroupInvalid;
+    }
+    State::from_parts(parts).expect("the sample's records fit together")
+}
+
 /// Everything a version of the format has a fixture of: file name and content.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = commands()
@@ -846,6 +891,14 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-executing.bin".to_owned(),
         regency_stored::encode_state(&executing()),
+    ));
+    all.push((
+        "command-accept_offers-group.bin".to_owned(),
+        regency_stored::encode_proposal(&proposal(accept_with_group())),
+    ));
+    all.push((
+        "state-grouped.bin".to_owned(),
+        regency_stored::encode_state(&grouped()),
     ));
     all.push((
         "state-raised.bin".to_owned(),

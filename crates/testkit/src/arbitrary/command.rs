@@ -303,6 +303,9 @@ fn operation(rng: &mut Rng) -> Operation {
     if rng.chance(50) {
         return Operation::Launch(rng.several(3, launch));
     }
+    if rng.chance(30) {
+        return Operation::LaunchGroup(rng.several(3, launch));
+    }
     Operation::Convert(ConversionSpec {
         feedback: rng.maybe(|rng| Feedback {
             id: text(rng),

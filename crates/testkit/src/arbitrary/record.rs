@@ -253,7 +253,10 @@ fn executor(rng: &mut Rng) -> Executor {
 
 fn agent_command(rng: &mut Rng) -> AgentCommand {
     let (task, generation) = (task_key(rng), generation(rng));
-    match rng.below(8) {
+    let group = |rng: &mut Rng| rng.several(3, |rng| (task_key(rng), self::generation(rng)));
+    match rng.below(10) {
+        7 => AgentCommand::LaunchGroup { tasks: group(rng) },
+        8 => AgentCommand::DropGroup { tasks: group(rng) },
         0 => AgentCommand::DestroyVolume {
             volume: resources(rng),
         },
@@ -401,6 +404,7 @@ fn master_status(rng: &mut Rng) -> MasterStatus {
     let reasons = [
         StatusReason::InvalidOffers,
         StatusReason::TaskInvalid,
+        StatusReason::TaskGroupInvalid,
         StatusReason::AgentRemoved,
         StatusReason::AgentReregistered,
         StatusReason::FrameworkRemoved,

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regency_state::model::AgentCommand;
 use regency_state::{Effect, State};
 use regency_types::{FrameworkId, Generation, TaskId, TaskKey, TaskState};
 
@@ -28,8 +27,8 @@ impl Fates {
         for agent in step.after.agents() {
             let minted = step.before.agent(&agent.id).map_or(0, |a| a.command_seq);
             for (_, command) in agent.outbox.range(minted + 1..) {
-                if let AgentCommand::Launch { task, generation } = command {
-                    self.launched.insert((task.clone(), *generation));
+                for (task, generation) in command.launches() {
+                    self.launched.insert((task.clone(), generation));
                 }
             }
         }

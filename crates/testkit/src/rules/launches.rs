@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regency_state::model::{Agent, AgentCommand};
+use regency_state::State;
+use regency_state::model::{Agent, AgentCommand, ExecutorKey};
 use regency_types::{Generation, TaskKey};
 
 use super::Step;
@@ -36,9 +37,10 @@ impl Launches {
                 }
             }
             for (_, command) in agent.outbox.range(minted + 1..) {
-                if let AgentCommand::Launch { task, generation } = command {
-                    self.launched(task, *generation)?;
+                for (task, generation) in command.launches() {
+                    self.launched(task, generation)?;
                 }
+                one_executor(step.after, command)?;
                 if let AgentCommand::LaunchExecutor { executor, instance } = command
                     && !self.executors.insert(*instance)
                 {
@@ -71,13 +73,44 @@ fn given_up_launches_nothing(agent: &Agent) -> Result<(), String> {
     let launch = agent
         .outbox
         .values()
-        .find(|command| matches!(command, AgentCommand::Launch { .. }));
+        .find(|command| command.launches().next().is_some());
     match launch {
         Some(launch) if !agent.is_registered() => {
             Err(format!("{} was given up and has {launch:?}", agent.id))
         }
         _ => Ok(()),
     }
+}
+
+/// All tasks of a group are of one executor, which is there.
+fn one_executor(state: &State, command: &AgentCommand) -> Result<(), String> {
+    let AgentCommand::LaunchGroup { tasks } = command else {
+        return Ok(());
+    };
+    let of = |(task, _): &(TaskKey, Generation)| {
+        let task = state.task(task)?;
+        let executor = task.executor.as_ref()?;
+        Some((
+            task.agent.clone(),
+            task.key.framework.clone(),
+            executor.clone(),
+        ))
+    };
+    let executors: Vec<_> = tasks.iter().map(of).collect();
+    let Some(Some((agent, framework, executor))) = executors.first() else {
+        return Err(format!("{command:?} is of no executor"));
+    };
+    let key = ExecutorKey {
+        framework: framework.clone(),
+        executor: executor.executor.clone(),
+    };
+    let there = state.agent(agent).and_then(|a| a.executors.get(&key));
+    if there.is_none_or(|e| e.instance != executor.instance)
+        || executors.iter().any(|other| other != &executors[0])
+    {
+        return Err(format!("{command:?} is of {executors:?}"));
+    }
+    Ok(())
 }
 
 fn withdrawn(old: &AgentCommand, new: &AgentCommand) -> bool {
@@ -89,6 +122,9 @@ fn withdrawn(old: &AgentCommand, new: &AgentCommand) -> bool {
                 generation: of,
             },
         ) => task == dropped && generation == of,
+        (AgentCommand::LaunchGroup { tasks }, AgentCommand::DropGroup { tasks: dropped }) => {
+            tasks == dropped
+        }
         _ => false,
     }
 }

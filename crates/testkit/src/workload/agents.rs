@@ -41,6 +41,8 @@ struct ImaginedLaunch {
     latest: Option<TaskState>,
     runs: bool,
     report_seq: u64,
+    /// All tasks of its group.
+    group: Vec<LaunchKey>,
 }
 
 impl ImaginedAgent {
@@ -323,17 +325,17 @@ impl Workload {
     fn follow_one(&mut self, at: usize, command: AgentCommand) {
         match command {
             AgentCommand::Launch { task, generation } => {
-                let key = (task, generation);
-                if self.agents[at].launches.contains_key(&key) {
-                    return;
+                self.launch(at, (task, generation), Vec::new());
+            }
+            AgentCommand::LaunchGroup { tasks } => {
+                for key in &tasks {
+                    self.launch(at, key.clone(), tasks.clone());
                 }
-                *self.started.entry(key.clone()).or_default() += 1;
-                let launch = ImaginedLaunch {
-                    runs: true,
-                    ..ImaginedLaunch::default()
-                };
-                self.agents[at].launches.insert(key.clone(), launch);
-                self.tell(at, &key, TaskState::Starting);
+            }
+            AgentCommand::DropGroup { tasks } => {
+                for key in tasks {
+                    self.bury(at, key, TaskState::Dropped);
+                }
             }
             AgentCommand::DropLaunch { task, generation } => {
                 self.bury(at, (task, generation), TaskState::Dropped);
@@ -393,6 +395,20 @@ impl Workload {
         }
     }
 
+    fn launch(&mut self, at: usize, key: LaunchKey, group: Vec<LaunchKey>) {
+        if self.agents[at].launches.contains_key(&key) {
+            return;
+        }
+        *self.started.entry(key.clone()).or_default() += 1;
+        let launch = ImaginedLaunch {
+            runs: true,
+            group,
+            ..ImaginedLaunch::default()
+        };
+        self.agents[at].launches.insert(key.clone(), launch);
+        self.tell(at, &key, TaskState::Starting);
+    }
+
     /// Leaves a tombstone for a launch that never came.
     fn bury(&mut self, at: usize, key: LaunchKey, state: TaskState) {
         let newer = |known: &LaunchKey| known.0 == key.0 && known.1 >= key.1;
@@ -421,6 +437,15 @@ impl Workload {
         launch.updates.push_back((launch.n_updates, update));
         agent.report_seq += 1;
         launch.report_seq = agent.report_seq;
+        if !state.is_terminal() || state == TaskState::Finished {
+            return;
+        }
+        // The rest of its group ends with it.
+        for other in launch.group.clone() {
+            if self.agents[at].is_running(&other.0, other.1) {
+                self.tell(at, &other, TaskState::Killed);
+            }
+        }
     }
 
     /// A task on the agent gets on.

@@ -81,7 +81,9 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
             c.refuse = DurationMs(rng.any_size());
             for operation in &mut c.operations {
                 match operation {
-                    Operation::Launch(tasks) => garble_tasks(rng, tasks),
+                    Operation::Launch(tasks) | Operation::LaunchGroup(tasks) => {
+                        garble_tasks(rng, tasks)
+                    }
                     Operation::Convert(spec) if rng.chance(50) => {
                         spec.operation = Ok(arbitrary::resource_operation(rng));
                     }

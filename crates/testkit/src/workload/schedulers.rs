@@ -172,6 +172,11 @@ impl Workload {
             .collect();
         let place = self.rng.index(operations.len() + 1);
         operations.insert(place, Operation::Launch(tasks));
+        if self.rng.chance(40) {
+            let place = self.rng.index(operations.len() + 1);
+            let group = self.group(&agent, &offer.resources);
+            operations.insert(place, Operation::LaunchGroup(group));
+        }
         self.schedulers[at].n_calls += 1;
         let content = (at as u64) << 32 | self.schedulers[at].n_calls;
         Some(Command::AcceptOffers(AcceptOffers {
@@ -216,15 +221,35 @@ impl Workload {
         })
     }
 
+    /// Tasks of one executor; seldom one that does not belong there.
+    fn group(&mut self, agent: &AgentId, offered: &Resources) -> Vec<LaunchSpec> {
+        let n_tasks = self.rng.below(4);
+        let mut tasks: Vec<LaunchSpec> = (0..n_tasks).map(|_| self.task(agent, offered)).collect();
+        let executor = Some(self.some_executor());
+        for task in &mut tasks {
+            if let LaunchSpec::Valid(task) = task
+                && !self.rng.chance(5)
+            {
+                task.executor.clone_from(&executor);
+                task.resources = Resources::of_scalar("cpus", Milli(100));
+            }
+        }
+        tasks
+    }
+
     fn executor(&mut self) -> Option<ExecutorSpec> {
-        let n = self.rng.below(12);
-        (n < 3).then(|| ExecutorSpec {
+        self.rng.chance(25).then(|| self.some_executor())
+    }
+
+    fn some_executor(&mut self) -> ExecutorSpec {
+        let n = self.rng.below(3);
+        ExecutorSpec {
             executor: ExecutorId::new(format!("e{n}"))
                 .expect("a letter with a digit is a valid id"),
             resources: Resources::of_scalar("cpus", Milli(250)),
             // Seldom another one under the same id.
             info: Bytes::from(if self.rng.chance(5) { "other" } else { "" }),
-        })
+        }
     }
 
     fn shutdown(&mut self, framework: &FrameworkId, state: &State) -> Option<Command> {

@@ -18,6 +18,24 @@ pub(super) fn spec(
     framework: &FrameworkId,
     role: &str,
 ) -> Result<ExecutorSpec, String> {
+    if info.r#type() == Type::Default {
+        return Err(
+            "The 'DEFAULT' executor runs task groups only; launch the task with LAUNCH_GROUP"
+                .to_owned(),
+        );
+    }
+    any(info, framework, role)
+}
+
+/// Checks an executor of any type.
+///
+/// # Errors
+/// What is wrong with it, for the task's framework to read.
+pub(super) fn any(
+    info: &ExecutorInfo,
+    framework: &FrameworkId,
+    role: &str,
+) -> Result<ExecutorSpec, String> {
     let executor = ExecutorId::new(&info.executor_id.value)
         .map_err(|error| format!("'ExecutorInfo.executor_id' is invalid: {error}"))?;
     if let Some(other) = &info.framework_id
@@ -28,14 +46,16 @@ pub(super) fn spec(
             other.value
         ));
     }
-    if info.r#type() == Type::Default {
-        return Err("Task uses the default executor, which this version does not run".to_owned());
+    match (info.r#type(), &info.command) {
+        (Type::Default, None) => check_nested(info)?,
+        (Type::Default, Some(_)) => {
+            return Err("'ExecutorInfo.command' must not be set for 'DEFAULT' executor".to_owned());
+        }
+        (_, Some(command)) => super::launch::check_command(command)?,
+        (_, None) => {
+            return Err("'ExecutorInfo.command' must be set for 'CUSTOM' executor".to_owned());
+        }
     }
-    let command = info
-        .command
-        .as_ref()
-        .ok_or("'ExecutorInfo.command' must be set for 'CUSTOM' executor")?;
-    super::launch::check_command(command)?;
     check_container(info)?;
     if let Some(grace) = &info.shutdown_grace_period
         && grace.nanoseconds < 0
@@ -57,18 +77,38 @@ pub(super) fn spec(
             return Err("The 'gpus' resource must be an unsigned integer".to_owned());
         }
     }
-    // As one may leave the framework's id out or not, and mean the same executor.
-    let whole = ExecutorInfo {
+    // As one may leave the framework's id and the role out or not, and mean the same executor.
+    let mut whole = ExecutorInfo {
         framework_id: Some(v1::FrameworkId {
             value: framework.to_string(),
         }),
         ..info.clone()
     };
+    allocate(&mut whole.resources, role);
     Ok(ExecutorSpec {
         executor,
         resources: allocated.resources,
         info: Bytes::from(whole.encode_to_vec()),
     })
+}
+
+/// Says of resources to which role they are allocated.
+pub(super) fn allocate(resources: &mut [v1::Resource], role: &str) {
+    for resource in resources {
+        let info = resource.allocation_info.get_or_insert_default();
+        info.role.get_or_insert_with(|| role.to_owned());
+    }
+}
+
+/// The default executor has a container that others can be nested in.
+fn check_nested(info: &ExecutorInfo) -> Result<(), String> {
+    let container = info.container.as_ref();
+    if container.is_some_and(|c| c.r#type != v1::container_info::Type::Mesos as i32) {
+        return Err(
+            "'ExecutorInfo.container.type' must be 'MESOS' for 'DEFAULT' executor".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn check_container(info: &ExecutorInfo) -> Result<(), String> {
@@ -129,7 +169,10 @@ mod tests {
                 "FrameworkID",
             ),
             (info(|i| i.command = None), "command"),
-            (info(|i| i.r#type = Some(Type::Default as i32)), "default"),
+            (
+                info(|i| i.r#type = Some(Type::Default as i32)),
+                "LAUNCH_GROUP",
+            ),
             (
                 info(|i| i.shutdown_grace_period = Some(DurationInfo { nanoseconds: -1 })),
                 "shutdown_grace_period",

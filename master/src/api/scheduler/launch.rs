@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prost::Message;
 use regency_resources::{Milli, Value};
 use regency_runtime::IdMint;
-use regency_state::{ConversionSpec, Feedback, LaunchSpec, Operation, TaskSpec};
+use regency_state::{ConversionSpec, ExecutorSpec, Feedback, LaunchSpec, Operation, TaskSpec};
 use regency_types::{AgentId, FrameworkId, TaskId};
 use regency_wire::resources;
 use regency_wire::v1::offer::Operation as WireOperation;
@@ -13,7 +13,7 @@ use regency_wire::v1::offer::operation::Type;
 use regency_wire::v1::{CommandInfo, TaskInfo};
 use regency_wire::validate::task as validate;
 
-use super::executor;
+use super::{executor, group};
 use crate::api::resource_operation;
 
 /// The operations of an ACCEPT, or the name of the first one that is not supported.
@@ -28,7 +28,10 @@ pub(super) fn operations(
     wire.into_iter()
         .map(|operation| match operation.r#type() {
             Type::Launch => Ok(Operation::Launch(launch(operation, framework, role))),
-            other @ (Type::Unknown | Type::LaunchGroup) => Err(other.as_str_name().to_owned()),
+            Type::LaunchGroup => Ok(Operation::LaunchGroup(group::tasks(
+                operation, framework, role,
+            ))),
+            Type::Unknown => Err(Type::Unknown.as_str_name().to_owned()),
             _ => Ok(Operation::Convert(ConversionSpec {
                 feedback: operation.id.as_ref().map(|id| Feedback {
                     id: id.value.clone(),
@@ -71,11 +74,17 @@ fn spec(info: TaskInfo, framework: &FrameworkId, role: &str) -> LaunchSpec {
     }
 }
 
-fn check(info: &TaskInfo, framework: &FrameworkId, role: &str) -> Result<TaskSpec, String> {
+/// The ids that a task names itself and its agent by.
+pub(super) fn ids(info: &TaskInfo) -> Result<(TaskId, AgentId), String> {
     let task = TaskId::new(&info.task_id.value)
         .map_err(|error| format!("'TaskInfo.task_id' is invalid: {error}"))?;
     let agent = AgentId::new(&info.agent_id.value)
         .map_err(|error| format!("'TaskInfo.agent_id' is invalid: {error}"))?;
+    Ok((task, agent))
+}
+
+fn check(info: &TaskInfo, framework: &FrameworkId, role: &str) -> Result<TaskSpec, String> {
+    ids(info)?;
     let executor = match (&info.command, &info.executor) {
         (Some(command), None) => {
             check_command(command)?;
@@ -90,6 +99,16 @@ fn check(info: &TaskInfo, framework: &FrameworkId, role: &str) -> Result<TaskSpe
             );
         }
     };
+    whole(info, executor, role)
+}
+
+/// What does not depend on how the task is run.
+pub(super) fn whole(
+    info: &TaskInfo,
+    executor: Option<ExecutorSpec>,
+    role: &str,
+) -> Result<TaskSpec, String> {
+    let (task, agent) = ids(info)?;
     if info.container.as_ref().is_some_and(|c| c.docker.is_some()) {
         return Err("Task uses a Docker container, which this version does not run".to_owned());
     }

@@ -7,6 +7,7 @@
 mod calls;
 mod executor;
 mod framework_info;
+mod group;
 mod launch;
 mod subscribe;
 
