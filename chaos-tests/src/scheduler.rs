@@ -23,6 +23,8 @@ pub struct Scheduler {
     pub updates: BTreeMap<String, Vec<TaskStatus>>,
     /// Statuses of operations by their id, as they came.
     pub operations: BTreeMap<String, Vec<OperationStatus>>,
+    /// Executors that ended, with the status that was told.
+    pub executors_ended: Vec<(String, Option<i32>)>,
     /// Masters it was subscribed at, in order.
     pub masters: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl Scheduler {
             offers: BTreeMap::new(),
             updates: BTreeMap::new(),
             operations: BTreeMap::new(),
+            executors_ended: Vec::new(),
             masters: Vec::new(),
         };
         scheduler
@@ -153,6 +156,11 @@ impl Scheduler {
                 let id = status.operation_id.clone().unwrap_or_default().value;
                 self.operations.entry(id).or_default().push(status);
             }
+            Event::ExecutorEnded {
+                executor_id,
+                wait_status,
+                ..
+            } => self.executors_ended.push((executor_id.value, wait_status)),
             Event::Refused(reason) => panic!("the framework is refused: {reason}"),
             _ => {}
         }

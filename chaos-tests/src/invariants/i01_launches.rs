@@ -42,7 +42,9 @@ impl Launches {
     ) -> Option<Generation> {
         if matches!(
             reason,
-            StatusReason::InvalidOffers | StatusReason::TaskInvalid
+            StatusReason::InvalidOffers
+                | StatusReason::TaskInvalid
+                | StatusReason::TaskGroupInvalid
         ) {
             return None;
         }

@@ -9,6 +9,7 @@ mod command_lines;
 mod convert;
 mod failover;
 mod frozen;
+mod groups;
 mod local;
 mod members;
 mod quota;
