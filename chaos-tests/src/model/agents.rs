@@ -213,7 +213,7 @@ impl World {
                 .get(&no)
                 .is_some_and(|s| s.open_at_leader && !s.to_leader.is_empty() && !s.is_waiting())
             {
-                self.to_leader(no)?;
+                self.deliver_to_leader(no)?;
             }
             self.commit_session(no)?;
             while self
@@ -221,7 +221,7 @@ impl World {
                 .get(&no)
                 .is_some_and(|s| !s.to_agent.is_empty() || !s.open_at_leader)
             {
-                self.to_agent(no)?;
+                self.deliver_to_agent(no)?;
             }
         }
         Ok(())

@@ -116,7 +116,7 @@ impl World {
             .collect();
         for no in lost {
             self.leader_closes(no);
-            self.to_agent(no)?;
+            self.deliver_to_agent(no)?;
         }
         Ok(())
     }

@@ -147,7 +147,7 @@ impl World {
     }
 
     /// Something the leader said arrives, or that it hung up.
-    pub(super) fn to_agent(&mut self, no: u64) -> Checked {
+    pub(super) fn deliver_to_agent(&mut self, no: u64) -> Checked {
         let Some(session) = self.sessions.get_mut(&no) else {
             return Ok(());
         };
@@ -222,7 +222,7 @@ impl World {
     }
 
     /// Something the agent said arrives, or that it hung up.
-    pub(super) fn to_leader(&mut self, no: u64) -> Checked {
+    pub(super) fn deliver_to_leader(&mut self, no: u64) -> Checked {
         let Some(session) = self.sessions.get_mut(&no) else {
             return Ok(());
         };
@@ -488,7 +488,7 @@ impl World {
                 adoption: None,
             },
         );
-        self.to_agent(no)?;
+        self.deliver_to_agent(no)?;
         self.break_connection(at, true)
     }
 
@@ -675,13 +675,13 @@ impl World {
                 DurationMs(0)
             };
             self.send(no, MasterMessage::Ping { quorum_ack_age });
-            self.to_agent(no)?;
+            self.deliver_to_agent(no)?;
             while self
                 .sessions
                 .get(&no)
                 .is_some_and(|s| !s.to_leader.is_empty() && !s.waits && s.open_at_leader)
             {
-                self.to_leader(no)?;
+                self.deliver_to_leader(no)?;
             }
         }
         Ok(())

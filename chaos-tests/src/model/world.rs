@@ -554,13 +554,13 @@ impl World {
             Kind::ToAgent => {
                 let open: Vec<u64> = self.sessions.keys().copied().collect();
                 if let Some(at) = pick(open.len()) {
-                    self.to_agent(open[at])?;
+                    self.deliver_to_agent(open[at])?;
                 }
             }
             Kind::ToLeader => {
                 let open: Vec<u64> = self.sessions.keys().copied().collect();
                 if let Some(at) = pick(open.len()) {
-                    self.to_leader(open[at])?;
+                    self.deliver_to_leader(open[at])?;
                 }
             }
             Kind::Exchange => {
