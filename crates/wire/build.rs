@@ -12,6 +12,8 @@ mod schema;
 
 use std::path::PathBuf;
 
+use prost::Message as _;
+
 /// The folder that imports are relative to.
 const PROTO_ROOT: &str = "../../proto";
 /// Where the Mesos messages are, below [`PROTO_ROOT`].
@@ -52,10 +54,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let descriptors = protox::compile(&files, [PROTO_ROOT])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(
-        out.join("mesos_json.rs"),
-        json::generate(&schema::Schema::new(&descriptors, &BOXED)),
-    )?;
+    let schema = schema::Schema::new(&descriptors, &BOXED);
+    std::fs::write(out.join("mesos_json.rs"), json::generate(&schema))?;
+    // For the tests, which go through every message.
+    std::fs::write(out.join("every_message.rs"), json::every_message(&schema))?;
+    std::fs::write(out.join("mesos.fds"), descriptors.encode_to_vec())?;
     let mut config = prost_build::Config::new();
     for field in BOXED {
         config.boxed(format!(".{field}"));

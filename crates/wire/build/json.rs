@@ -65,6 +65,18 @@ pub(crate) fn generate(schema: &Schema) -> String {
     out
 }
 
+/// A macro that hands every message with its name to another macro.
+pub(crate) fn every_message(schema: &Schema) -> String {
+    let mut out = String::from("macro_rules! every_message { ($to:ident) => { $to! {\n");
+    for message in schema.messages.values().filter(|m| !m.is_map_entry) {
+        let path = names::path(&message.package, &message.nested);
+        let path = path.replacen("crate::", "regency_wire::", 1);
+        let _ = writeln!(out, "\"{}\" => {path},", message.full_name);
+    }
+    out.push_str("} } }\n");
+    out
+}
+
 struct Generator<'a> {
     schema: &'a Schema,
     message: &'a Message,

@@ -26,3 +26,5 @@ pub mod validate;
 pub use content::{ContentType, DecodeError, decode, encode};
 pub use message::WireMessage;
 pub use proto::mesos::v1;
+#[doc(hidden)]
+pub use required::{FieldShape, Occurs, Shape};
