@@ -27,9 +27,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Acknowledge {
     /// The framework does, with [`Framework::acknowledge`], when it has stored what it was told.
-    #[default]
     Manual,
     /// This crate does, when the framework asks for the event after the update.
+    #[default]
     Automatic,
 }
 
@@ -118,7 +118,7 @@ impl FrameworkBuilder {
         self
     }
 
-    /// Who acknowledges status updates.
+    /// Who acknowledges status updates; this crate by default.
     pub fn acknowledge(mut self, acknowledge: Acknowledge) -> Self {
         self.acknowledge = acknowledge;
         self

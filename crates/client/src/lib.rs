@@ -15,14 +15,13 @@
 //! delivered more than once (compare `uuid`), and an offer may be rescinded at any moment.
 //!
 //! ```no_run
-//! use regency_client::{Acknowledge, Event, Framework, TaskBuilder};
+//! use regency_client::{Event, Framework, TaskBuilder};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let (framework, mut events) = Framework::builder("hello")
 //!     .masters(["10.0.0.1:5050", "10.0.0.2:5050", "10.0.0.3:5050"])
 //!     .role("batch")
 //!     .failover_timeout(std::time::Duration::from_secs(3600))
-//!     .acknowledge(Acknowledge::Automatic)
 //!     .connect()?;
 //!
 //! let mut launched = false;
@@ -53,15 +52,23 @@
 //! # }
 //! ```
 //!
+//! Status updates are acknowledged when the framework asks for the next event, unless it wants to do
+//! that itself ([`Acknowledge::Manual`]). A larger example, with books on every task and offer, is
+//! `examples/demo`: the framework that `regency local` runs.
+//!
 //! Reading order: [`FrameworkBuilder`], [`Framework`] for the calls, [`Event`] for what comes
-//! back, [`TaskBuilder`]. [`MasterStatus`] is for operators' tools. The messages themselves
+//! back, or [`Scheduler`] for a framework as an object; [`OfferExt`] and [`TaskBuilder`], [`reserve`]
+//! and [`create`] for resources. [`MasterStatus`] is for operators' tools. The messages themselves
 //! ([`v1`]) are those of the Mesos v1 API.
 
 mod builder;
 mod calls;
 mod event;
+mod executors;
 mod http;
 mod leader;
+mod resources;
+mod scheduler;
 mod session;
 mod status;
 mod stream;
@@ -73,6 +80,8 @@ pub use calls::{CallError, Framework};
 pub use event::{Event, Events};
 pub use http::{Http, RequestError};
 pub use regency_wire::{ContentType, v1};
+pub use resources::{OfferExt, create, destroy, ports, reserve, reserved, unreserve, volume};
+pub use scheduler::{RunError, Scheduler, run};
 pub use session::Break;
 pub use status::{LeaderAddress, MasterStatus, Role, StatusError};
 pub use task::{TaskBuilder, is_terminal, scalar};

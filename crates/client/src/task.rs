@@ -74,6 +74,11 @@ impl TaskBuilder {
         self.resource(scalar("disk", disk_mb))
     }
 
+    /// Ports, which have to be among those of the offer.
+    pub fn ports(self, ranges: impl IntoIterator<Item = std::ops::RangeInclusive<u64>>) -> Self {
+        self.resource(crate::ports(ranges))
+    }
+
     /// Any other resource.
     pub fn resource(mut self, resource: Resource) -> Self {
         self.task.resources.push(resource);

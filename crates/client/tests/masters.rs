@@ -214,8 +214,7 @@ async fn after_a_teardown_the_events_end() {
 #[tokio::test]
 async fn an_update_is_acknowledged_when_the_next_event_is_asked_for() {
     let mut master = leader(1).await;
-    let builder = framework(&[&master]).acknowledge(Acknowledge::Automatic);
-    let (framework, mut events) = builder.connect().unwrap();
+    let (framework, mut events) = framework(&[&master]).connect().unwrap();
     next(&mut events).await;
     master.next_call().await;
 
@@ -282,4 +281,115 @@ async fn a_leader_that_others_have_replaced_is_left_although_it_still_answers() 
         panic!("the framework subscribes again");
     };
     assert_eq!(master, leader);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_for_those_who_do_it_themselves() {
+    let mut master = leader(1).await;
+    let builder = framework(&[&master]).acknowledge(Acknowledge::Manual);
+    let (framework, mut events) = builder.connect().unwrap();
+    next(&mut events).await;
+    master.next_call().await;
+    master.send(scheduler::Event::update(update("t-1", b"0123456789abcdef")));
+    let Event::Update(status) = next(&mut events).await else {
+        panic!("an update comes");
+    };
+    master.send(scheduler::Event::rescind(offer_id("o")));
+    next(&mut events).await;
+    framework.decline([], None).await.unwrap();
+    assert_eq!(master.next_call().await.call.r#type(), Type::Decline);
+    framework.acknowledge(&status).await.unwrap();
+    assert_eq!(master.next_call().await.call.r#type(), Type::Acknowledge);
+}
+
+/// Counts what it is told, and ends when its task has ended.
+#[derive(Default)]
+struct Counting {
+    subscriptions: usize,
+    others: usize,
+}
+
+impl regency_client::Scheduler for Counting {
+    async fn subscribed(
+        &mut self,
+        _: &Framework,
+        _: v1::FrameworkId,
+        _: bool,
+    ) -> Result<(), CallError> {
+        self.subscriptions += 1;
+        Ok(())
+    }
+
+    async fn update(&mut self, framework: &Framework, _: TaskStatus) -> Result<(), CallError> {
+        framework.teardown().await
+    }
+
+    async fn other(&mut self, _: &Framework, _: Event) -> Result<(), CallError> {
+        self.others += 1;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_scheduler_is_called_until_its_framework_ends_and_its_offers_are_not_kept() {
+    let mut master = leader(1).await;
+    let (framework, mut events) = framework(&[&master]).connect().unwrap();
+    let mut scheduler = Counting::default();
+    let offer = v1::Offer {
+        id: offer_id("o-1"),
+        ..v1::Offer::default()
+    };
+    let script = async {
+        assert_eq!(master.next_call().await.call.r#type(), Type::Subscribe);
+        master.send(scheduler::Event::offers(vec![offer]));
+        let declined = master.next_call().await.call.decline.unwrap();
+        assert_eq!(declined.offer_ids, [offer_id("o-1")]);
+        let mut last = update("t-1", b"");
+        last.uuid = None;
+        master.send(scheduler::Event::update(last));
+        assert_eq!(master.next_call().await.call.r#type(), Type::Teardown);
+    };
+    let run = regency_client::run(&mut scheduler, &framework, &mut events);
+    let (ended, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(run, script) })
+        .await
+        .unwrap();
+    ended.unwrap();
+    assert_eq!((scheduler.subscriptions, scheduler.others), (1, 0));
+}
+
+#[tokio::test]
+async fn calls_about_executors_and_operations_say_what_they_mean() {
+    let mut master = leader(1).await;
+    let (framework, mut events) = framework(&[&master]).connect().unwrap();
+    next(&mut events).await;
+    master.next_call().await;
+    let agent = AgentId { value: "a".into() };
+    let executor = v1::ExecutorId { value: "e".into() };
+    framework
+        .shutdown_executor(agent.clone(), executor.clone())
+        .await
+        .unwrap();
+    let shutdown = master.next_call().await.call.shutdown.unwrap();
+    assert_eq!((shutdown.agent_id, shutdown.executor_id), (agent, executor));
+    let operation = v1::OperationId { value: "op".into() };
+    framework
+        .reconcile_operations([(operation.clone(), None)])
+        .await
+        .unwrap();
+    let asked = master.next_call().await.call.reconcile_operations.unwrap();
+    assert_eq!(asked.operations[0].operation_id, operation);
+    let task = TaskId { value: "t".into() };
+    framework
+        .kill_within(task, None, Duration::from_millis(2_500))
+        .await
+        .unwrap();
+    let policy = master
+        .next_call()
+        .await
+        .call
+        .kill
+        .unwrap()
+        .kill_policy
+        .unwrap();
+    assert_eq!(policy.grace_period.unwrap().nanoseconds, 2_500_000_000);
 }

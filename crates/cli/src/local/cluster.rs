@@ -271,6 +271,8 @@ impl Layout<'_> {
             .map(str::to_owned),
         );
         launch.argv.push("--bootstrap".to_owned());
+        let log = launch.log.to_string_lossy().into_owned();
+        launch.argv.extend(["--external-log-file".to_owned(), log]);
         let zk = self.flags.zk_facade.then(|| self.ports.master_zk(id));
         if let Some(port) = zk {
             let port = port.to_string();

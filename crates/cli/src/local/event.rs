@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::accounts::{Settled, Totals};
 use super::cluster::{Death, Kind};
+use super::demo::Told;
 use super::failover::Failover;
 
 /// One event. As JSON it is an object with the variant's name under `event` and its fields beside.
@@ -51,6 +52,21 @@ pub(crate) struct Summary {
     pub(crate) crashes: u64,
     /// What the demonstration framework has to say; absent without it.
     pub(crate) demo: Option<Settled>,
+}
+
+impl Event {
+    /// What the demonstration framework tells.
+    pub(crate) fn of_demo(told: Told) -> Self {
+        match told {
+            Told::Subscribed { master, resumed } => Self::Subscribed { master, resumed },
+            Told::Disconnected { reason } => Self::Disconnected { reason },
+            Told::Lost(lost) => Self::TaskLost {
+                task: lost.task,
+                state: lost.state,
+                message: lost.message,
+            },
+        }
+    }
 }
 
 impl fmt::Display for Event {

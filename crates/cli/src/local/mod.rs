@@ -9,10 +9,13 @@
 //! `conductor` (what happens over time) with `failover`, `demo` with `accounts`, then what is
 //! shown: `event`, `board`, `view`.
 
+#[path = "../../../client/examples/demo/accounts.rs"]
 mod accounts;
 mod board;
 mod cluster;
 mod conductor;
+/// The framework is the example of the SDK.
+#[path = "../../../client/examples/demo/framework.rs"]
 mod demo;
 mod event;
 mod failover;
@@ -206,7 +209,9 @@ impl RunningDemo {
         background: &mut Background,
     ) -> anyhow::Result<Self> {
         let ledger = dir.join(LEDGER);
-        let demo = Demo::start(masters, ledger.clone(), Arc::clone(board))?;
+        let told = Arc::clone(board);
+        let tell = move |happened| told.emit(Event::of_demo(happened));
+        let demo = Demo::start(masters, ledger.clone(), tell)?;
         let (accounts, sight) = (demo.accounts(), demo.sight());
         let (stop, stopped) = watch::channel(None);
         let report = tokio::spawn(report(Arc::clone(&accounts), Arc::clone(board)));

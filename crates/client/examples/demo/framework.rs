@@ -1,5 +1,5 @@
-//! The demonstration framework: launches short tasks through the public v1 API for as long as the
-//! cluster runs, and keeps books on every one.
+//! The framework itself: launches short tasks through the public v1 API until it is told to stop, and
+//! keeps books on every one.
 //!
 //! Each task appends its id to a ledger, a file in the cluster's directory, before anything else.
 //! What ran, and how often, is read from there and believed to nobody else. Offers are held for a
@@ -11,16 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use regency_client::v1::{Filters, Offer, OfferId, Resource, TaskInfo};
-use regency_client::{Acknowledge, CallError, Event as SchedulerEvent, Events, Framework};
-use regency_client::{TaskBuilder, v1};
+use regency_client::v1::{Filters, Offer, OfferId, TaskInfo};
+use regency_client::{CallError, Event as SchedulerEvent, Events, Framework};
+use regency_client::{OfferExt as _, TaskBuilder, v1};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::accounts::Accounts;
-use super::board::Board;
-use super::event::Event;
+use super::accounts::{Accounts, Lost};
 
 const ROLE: &str = "demo";
 /// What a task needs, and how long it runs after it has signed the ledger.
@@ -54,12 +52,31 @@ pub(crate) struct Sight {
     pub(crate) first_offers_at: Option<Instant>,
 }
 
+/// What whoever runs the framework is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// It is subscribed.
+    Subscribed {
+        /// `host:port` of the leading master.
+        master: String,
+        /// Whether it was before.
+        resumed: bool,
+    },
+    /// It lost its subscription.
+    Disconnected {
+        /// How.
+        reason: String,
+    },
+    /// A task ended in another way than it should.
+    Lost(Lost),
+}
+
 /// The framework while it runs.
 pub(crate) struct Demo {
     framework: Framework,
     events: Events,
     ledger: PathBuf,
-    board: Arc<Board>,
+    tell: Box<dyn Fn(Told) + Send>,
     accounts: Arc<Mutex<Accounts>>,
     sight: watch::Sender<Sight>,
     hand: BTreeMap<String, Held>,
@@ -83,11 +100,11 @@ struct Held {
 }
 
 impl Demo {
-    /// Subscribes at these masters; tasks sign in `ledger`.
+    /// Subscribes at these masters; tasks sign in `ledger`, and `tell` hears what happens.
     pub(crate) fn start(
         masters: impl IntoIterator<Item = String>,
         ledger: PathBuf,
-        board: Arc<Board>,
+        tell: impl Fn(Told) + Send + 'static,
     ) -> anyhow::Result<Self> {
         std::fs::write(&ledger, "")
             .with_context(|| format!("cannot write {}", ledger.display()))?;
@@ -96,14 +113,13 @@ impl Demo {
             .role(ROLE)
             .capability(v1::framework_info::capability::Type::PartitionAware)
             .failover_timeout(FAILOVER_TIMEOUT)
-            .acknowledge(Acknowledge::Automatic)
             .call_timeout(CALL_TIMEOUT)
             .connect()?;
         Ok(Self {
             framework,
             events,
             ledger,
-            board,
+            tell: Box::new(tell),
             accounts: Arc::default(),
             sight: watch::Sender::default(),
             hand: BTreeMap::new(),
@@ -174,11 +190,11 @@ impl Demo {
                     subscribed_at: Some(now),
                     first_offers_at: None,
                 });
-                self.board.emit(Event::Subscribed { master, resumed });
+                (self.tell)(Told::Subscribed { master, resumed });
             }
             SchedulerEvent::Disconnected(why) => {
                 self.subscribed_at = None;
-                self.board.emit(Event::Disconnected {
+                (self.tell)(Told::Disconnected {
                     reason: why.to_string(),
                 });
             }
@@ -191,11 +207,7 @@ impl Demo {
             SchedulerEvent::Update(status) => {
                 let lost = books(&self.accounts).update(&status);
                 if let Some(lost) = lost {
-                    self.board.emit(Event::TaskLost {
-                        task: lost.task,
-                        state: lost.state,
-                        message: lost.message,
-                    });
+                    (self.tell)(Told::Lost(lost));
                 }
             }
             SchedulerEvent::Refused(reason) => {
@@ -342,20 +354,9 @@ pub(crate) fn read_ledger(path: &Path) -> anyhow::Result<String> {
 
 /// How many tasks fit into an offer, up to the bound.
 fn how_many(offer: &Offer) -> usize {
-    let amount = |name: &str| -> f64 {
-        let of_name = offer
-            .resources
-            .iter()
-            .filter(|resource| resource.name == name);
-        of_name.filter_map(scalar).sum()
-    };
     // Rounded up a little: 0.3 processors hold three tasks, whatever floats think.
-    let fit = (amount("cpus") / TASK_CPUS + 1e-6).min(amount("mem") / TASK_MEM_MB + 1e-6);
+    let fit = (offer.cpus() / TASK_CPUS + 1e-6).min(offer.mem_mb() / TASK_MEM_MB + 1e-6);
     (fit as usize).min(TASKS_PER_OFFER_MAX)
-}
-
-fn scalar(resource: &Resource) -> Option<f64> {
-    resource.scalar.as_ref().map(|scalar| scalar.value)
 }
 
 #[cfg(test)]
