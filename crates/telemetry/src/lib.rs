@@ -6,6 +6,8 @@
 
 mod logs;
 mod metrics;
+mod verbosity;
 
 pub use logs::{LogFormat, LogsError, UnknownFormat, init_tracing};
 pub use metrics::{Metrics, MetricsError, SECONDS_BUCKETS, install_metrics};
+pub use verbosity::{LevelSet, VerbosityError, log_level, set_log_level};

@@ -8,6 +8,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::util::TryInitError;
 
+use crate::verbosity;
+
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -65,7 +67,7 @@ pub enum LogsError {
 /// Sends the log lines of this process to standard error.
 ///
 /// `filter` is a level (`info`) or a list such as `info,regency_master=debug`, most specific
-/// target wins; an empty one lets errors through only.
+/// target wins; an empty one lets errors through only. [`crate::set_log_level`] adds to it later.
 ///
 /// # Errors
 /// When the filter cannot be read, or logging was set up before.
@@ -82,14 +84,23 @@ pub fn init_tracing(format: LogFormat, filter: &str) -> Result<(), LogsError> {
         .with_env_filter(env_filter)
         .with_writer(std::io::stderr)
         .with_timer(SystemTime);
+    // What reloads the filter is of another type for each form, so each makes its own.
     match format {
-        LogFormat::Text => lines
-            .with_ansi(std::io::stderr().is_terminal())
-            .finish()
-            .try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => {
+            let is_terminal = std::io::stderr().is_terminal();
+            let lines = lines.with_ansi(is_terminal).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.finish().try_init().map_err(LogsError::AlreadySet)?;
+            verbosity::begin(filter, Box::new(move |filter| handle.reload(filter)));
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.finish().try_init().map_err(LogsError::AlreadySet)?;
+            verbosity::begin(filter, Box::new(move |filter| handle.reload(filter)));
+        }
     }
-    .map_err(LogsError::AlreadySet)
+    Ok(())
 }
 
 #[cfg(test)]
