@@ -11,6 +11,7 @@ mod failover;
 mod frozen;
 mod groups;
 mod local;
+mod malformed;
 mod members;
 mod quota;
 mod restore;
