@@ -6,19 +6,22 @@
 
 #![allow(clippy::print_stderr, reason = "a tool that people run")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 #[path = "../tests/golden/shape.rs"]
+#[allow(dead_code, reason = "shared with the tests, which compare as well")]
 mod shape;
 
-use shape::{Exchange, Request, Shape, headers_that_matter, shape_of};
+use shape::{Exchange, Request, Shape, headers_that_matter, masked, shape_of};
 
-/// The situations that the tests can bring about. Of `errors` the operator side only, of `operator`
-/// what is about roles.
-const SITUATIONS: [&str; 7] = [
+/// Header of the calls on a stream.
+const STREAM_ID: &str = "mesos-stream-id";
+
+/// The situations that the tests can bring about. Of `operator` what is about roles.
+const SITUATIONS: [&str; 8] = [
     "idle",
     "busy",
     "disconnected",
@@ -26,13 +29,19 @@ const SITUATIONS: [&str; 7] = [
     "reserved",
     "operator",
     "errors",
+    "session",
 ];
+/// Where frameworks subscribe; of each stream the beginning.
+const SUBSCRIPTIONS: [&str; 2] = ["subscribe-errors", "session"];
+/// Calls of frameworks among others have this in their name.
+const OF_FRAMEWORKS: &str = "-scheduler-";
 
 fn main() -> Result<()> {
     let Some(captures) = std::env::args_os().nth(1).map(PathBuf::from) else {
         bail!("give the folder with the captures");
     };
     let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/shapes");
+    let mut read_from = BTreeSet::new();
     for situation in SITUATIONS {
         let folder = shapes.join(situation);
         std::fs::create_dir_all(&folder)?;
@@ -44,7 +53,6 @@ fn main() -> Result<()> {
                 .and_then(|name| name.to_str())
                 .context("a file has a name")?;
             if path.extension().is_none_or(|ext| ext != "http")
-                || name.contains("-scheduler-")
                 || name.contains("slave_1_")
                 || name.contains("slave_id_")
                 || (situation == "operator" && !is_about_roles(name))
@@ -53,19 +61,70 @@ fn main() -> Result<()> {
             }
             let bytes = std::fs::read(&path)?;
             let text = String::from_utf8_lossy(&bytes);
-            let exchange = read(&text).with_context(|| format!("in {}", path.display()))?;
+            let mut exchange = read(&text).with_context(|| format!("in {}", path.display()))?;
+            // Another stream than the framework's is wrong on purpose.
+            if !name.contains("wrong-stream-id")
+                && let Some(stream) = exchange.request.headers.get_mut(STREAM_ID)
+            {
+                "<STREAM>".clone_into(stream);
+            }
+            let folder = match name.contains(OF_FRAMEWORKS) {
+                true => shapes.join(format!("{situation}-of-frameworks")),
+                false => folder.clone(),
+            };
+            std::fs::create_dir_all(&folder)?;
             std::fs::write(folder.join(format!("{name}.shape")), exchange.write())?;
+            read_from.insert(path.clone());
             n += 1;
         }
         eprintln!("{situation}: {n} shapes");
     }
-    let folder = shapes.join("operator-stream");
-    std::fs::create_dir_all(&folder)?;
+    let mut of_session = BTreeMap::new();
+    for situation in SUBSCRIPTIONS {
+        let folder = shapes.join(situation);
+        std::fs::create_dir_all(&folder)?;
+        for entry in std::fs::read_dir(captures.join(situation))? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.context("a file has a name")?;
+            let Some(name) = name.strip_suffix(".stream.txt") else {
+                continue;
+            };
+            let bytes = std::fs::read(&path)?;
+            let text = String::from_utf8_lossy(&bytes);
+            if name.contains("protobuf") {
+                // Told in the other file in base64; the events are those of the other streams.
+                continue;
+            }
+            let in_file = || format!("in {}", path.display());
+            let beginning = read_beginning(&text).with_context(in_file)?;
+            std::fs::write(folder.join(format!("{name}.shape")), beginning.write())?;
+            read_from.insert(path.clone());
+            // Older frameworks are sent resources in another form, which has tests of its own.
+            if situation == "session" && !name.contains("old-style") {
+                read_events(&text, &mut of_session).with_context(in_file)?;
+            }
+        }
+    }
+    let mut of_operators = BTreeMap::new();
     let text = std::fs::read_to_string(captures.join("operator-stream/events.stream.txt"))?;
-    let events = read_events(&text).context("in the stream of events")?;
-    eprintln!("operator-stream: {} shapes", events.len());
-    for (name, exchange) in events {
-        std::fs::write(folder.join(format!("{name}.shape")), exchange.write())?;
+    read_events(&text, &mut of_operators).context("in the stream of events")?;
+    for (situation, events) in [
+        ("operator-stream", of_operators),
+        ("framework-stream", of_session),
+    ] {
+        let folder = shapes.join(situation);
+        std::fs::create_dir_all(&folder)?;
+        eprintln!("{situation}: {} shapes", events.len());
+        for (name, exchange) in events {
+            std::fs::write(folder.join(format!("{name}.shape")), exchange.write())?;
+        }
+    }
+    read_from.insert(captures.join("operator-stream/events.stream.txt"));
+    for path in exchanges_in(&captures)? {
+        if !read_from.contains(&path) {
+            eprintln!("no shape of {}", path.display());
+        }
     }
     Ok(())
 }
@@ -75,14 +134,59 @@ fn is_about_roles(name: &str) -> bool {
     words.iter().any(|word| name.contains(word))
 }
 
-/// Reads the capture of a stream of events: for each type the answer's head, and the shape of all
-/// events of it together.
-fn read_events(text: &str) -> Result<BTreeMap<String, Exchange>> {
+/// All captured exchanges.
+fn exchanges_in(captures: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for folder in std::fs::read_dir(captures)? {
+        let folder = folder?.path();
+        if !folder.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(folder)? {
+            let path = file?.path();
+            let name = path.to_string_lossy();
+            if name.ends_with(".http") || name.ends_with(".stream.txt") {
+                all.push(path);
+            }
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Reads the request for a stream, the head of the answer and its first record.
+fn read_beginning(text: &str) -> Result<Exchange> {
     let (head, records) = text
         .rsplit_once("\r\n\r\n")
         .context("headers end with an empty line")?;
     let head = read(&format!("{head}\r\n\r\n"))?;
-    let mut events: BTreeMap<String, Exchange> = BTreeMap::new();
+    let values = serde_json::Deserializer::from_str(records).into_iter::<serde_json::Value>();
+    for value in values {
+        let value = value?;
+        match value["type"].as_str() {
+            None => {}
+            // What is wrong is said in words that clients' users search for.
+            Some("ERROR") => {
+                let text = value["error"]["message"].as_str().context("a message")?;
+                let body = Shape::Text(shape::masked(text, false));
+                return Ok(Exchange { body, ..head });
+            }
+            Some(_) => {
+                let body = shape_of(&value.to_string());
+                return Ok(Exchange { body, ..head });
+            }
+        }
+    }
+    bail!("the stream has no records")
+}
+
+/// Reads the capture of a stream of events: for each type the answer's head, and the shape of all
+/// events of it together.
+fn read_events(text: &str, events: &mut BTreeMap<String, Exchange>) -> Result<()> {
+    let (head, records) = text
+        .rsplit_once("\r\n\r\n")
+        .context("headers end with an empty line")?;
+    let head = read(&format!("{head}\r\n\r\n"))?;
     // A length before each event; masked text makes some of them wrong, but JSON knows its end.
     for value in serde_json::Deserializer::from_str(records).into_iter::<serde_json::Value>() {
         let value = value?;
@@ -102,7 +206,7 @@ fn read_events(text: &str) -> Result<BTreeMap<String, Exchange>> {
             }
         }
     }
-    Ok(events)
+    Ok(())
 }
 
 /// Reads one capture.
@@ -116,11 +220,11 @@ fn read(text: &str) -> Result<Exchange> {
     let request = Request {
         method: words.next().context("a method")?.to_owned(),
         path: words.next().context("a path")?.to_owned(),
-        headers: ["content-type", "accept"]
+        headers: ["content-type", "accept", STREAM_ID]
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), headers.get(*name)?.clone())))
             .collect(),
-        body: body.trim_end_matches('\n').to_owned(),
+        body: masked(body.trim_end_matches('\n'), true),
     };
     let (first, headers, body) = parts(answer)?;
     let status = first.split(' ').nth(1).context("a status")?.parse()?;

@@ -2,6 +2,7 @@
 
 mod autopilot;
 mod events;
+mod shown;
 mod zk_facade;
 
 use std::net::IpAddr;
@@ -14,12 +15,17 @@ use regency_types::NodeId;
 
 pub use self::autopilot::AutopilotFlags;
 pub use self::events::EventFlags;
+pub use self::shown::ShownFlags;
 pub use self::zk_facade::ZkFacadeFlags;
 pub use crate::timing_flags::TimingFlags;
 
 /// Flags of `regency master`. Durations take units: `50ms`, `15secs`, `1mins`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MasterFlags {
+    /// All of them as text. The first one, see there.
+    #[command(flatten)]
+    pub shown: ShownFlags,
+
     /// Number of this master among `--peers`; never reuse the number of a lost data directory.
     #[arg(long, value_name = "N")]
     pub id: u64,
@@ -162,6 +168,11 @@ pub struct MasterFlags {
     /// Largest request body accepted, in bytes.
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub max_request_bytes: usize,
+
+    /// File that this master's standard error goes to; it is shown as `/master/log`. Nothing is
+    /// written there by the master itself.
+    #[arg(long, value_name = "FILE")]
+    pub external_log_file: Option<PathBuf>,
 
     /// What bounds the event streams of operators.
     #[command(flatten)]

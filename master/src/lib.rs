@@ -5,6 +5,7 @@
 //! is decided in `regency-state`; nothing here may tell anybody anything that is not committed.
 
 pub mod api;
+pub mod counters;
 pub mod flags;
 mod http_server;
 mod leader;

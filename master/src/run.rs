@@ -12,7 +12,7 @@ use regency_runtime::{Clock, IdMint, RandomIds, SystemClock, stop_signal};
 use regency_types::NodeId;
 use tokio::sync::watch;
 
-use crate::api::operator::EventHub;
+use crate::api::operator::{EventHub, ShownFiles};
 use crate::api::{self, ApiCx};
 use crate::flags::MasterFlags;
 use crate::leader::{LeaderConfig, supervise};
@@ -105,6 +105,7 @@ pub async fn run(flags: MasterFlags) -> anyhow::Result<()> {
         ids,
         recorder,
         max_request_bytes: flags.max_request_bytes,
+        files: Arc::new(ShownFiles::of_master(flags.external_log_file.as_deref())),
         leader_age_max: timing.election_max,
     };
     let http = http
@@ -296,6 +297,9 @@ fn shown_flags(flags: &MasterFlags, timing: &Timing) -> BTreeMap<String, String>
     }
     if let Some(timeout) = flags.offer_timeout {
         shown.insert("offer_timeout".to_owned(), duration(timeout));
+    }
+    for (name, value) in &flags.shown.0 {
+        shown.entry(name.clone()).or_insert_with(|| value.clone());
     }
     shown
 }

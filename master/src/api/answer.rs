@@ -33,6 +33,15 @@ pub(crate) fn only_post(method: &Method) -> Response<Body> {
     response
 }
 
+/// 405 for a path that does not take this method.
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Response<Body> {
+    let message = format!(
+        "405 Method Not Allowed. '{method}' is no method of '{}'.",
+        uri.path()
+    );
+    text(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
 /// 307 to another master, protocol-relative as Mesos sends it.
 pub(crate) fn redirect(http: &str, uri: &Uri) -> Response<Body> {
     let path = uri.path_and_query().map_or("/", |p| p.as_str());

@@ -24,6 +24,7 @@ pub(crate) struct ApiCx {
     pub(crate) ids: Arc<dyn IdMint>,
     pub(crate) recorder: regency_telemetry::Metrics,
     pub(crate) max_request_bytes: usize,
+    pub(crate) files: Arc<super::operator::ShownFiles>,
     /// Greatest election timeout: a leader not heard for longer is not pointed to.
     pub(crate) leader_age_max: Duration,
 }
@@ -94,6 +95,8 @@ impl ApiCx {
                 .unwrap_or_default(),
             connected: leader.map(|l| connected(&l)).unwrap_or_default(),
             now: self.clock.wall(),
+            log_level: regency_telemetry::log_level(),
+            measured: std::collections::BTreeMap::new(),
         }
     }
 }

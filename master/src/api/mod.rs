@@ -10,10 +10,16 @@
 mod admin;
 mod answer;
 mod cx;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod malformed;
 pub mod operator;
 mod resource_operation;
 mod scheduler;
 mod status;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
@@ -32,6 +38,7 @@ pub(crate) fn router(cx: ApiCx, events: Arc<EventHub>) -> Router {
         .route("/master/api/v1/scheduler", any(scheduler::call))
         .route("/regency/status", get(status::status))
         .merge(admin::routes())
+        .method_not_allowed_fallback(answer::no_such_method)
         .with_state(cx.clone());
     let here = operator::Here::new(cx, events);
     tokio::spawn(here.clone().catch_up());

@@ -8,6 +8,7 @@ use regency_state::model::ExecutorKey;
 use regency_types::AgentId;
 use tokio::sync::mpsc;
 
+use crate::counters::{Count, count_either};
 use crate::metrics;
 
 /// What an attachment's task is told.
@@ -141,6 +142,11 @@ impl Attachments {
             Some(attachment) => attachment.messages.try_send(message).is_ok(),
             None => false,
         };
+        count_either(
+            sent,
+            Count::ValidFrameworkMessages,
+            Count::InvalidFrameworkMessages,
+        );
         if !sent {
             tracing::debug!(agent_id = %agent, "a message to an executor was dropped");
         }

@@ -13,6 +13,7 @@ use regency_types::{AgentId, DurationMs, FrameworkId};
 use regency_wire::v1::DomainInfo;
 
 use super::Leader;
+use crate::counters;
 use crate::metrics;
 
 /// The cluster as the allocator is to see it, with what this master's flags say.
@@ -92,6 +93,8 @@ async fn round(leader: &Leader, cycle: u64) {
         })
         .collect();
     ::metrics::histogram!(metrics::ALLOCATION_SECONDS).record(started.elapsed().as_secs_f64());
+    counters::ALLOCATION_RUN.record(started.elapsed());
+    counters::count(counters::Count::AllocationRuns);
     let timeout = leader
         .config
         .offer_timeout

@@ -15,6 +15,7 @@ use regency_wire::{ContentType, encode, recordio};
 use tokio::sync::mpsc;
 
 use super::frameworks::Departure;
+use crate::counters::{OfFramework, OfferEnd};
 use crate::metrics;
 use crate::query;
 
@@ -30,6 +31,7 @@ pub(crate) struct FrameworkStream {
     cluster: ClusterId,
     bytes_max: usize,
     queued: Arc<AtomicUsize>,
+    counts: Arc<OfFramework>,
     inner: Mutex<Inner>,
 }
 
@@ -51,6 +53,7 @@ impl FrameworkStream {
         cluster: ClusterId,
         bytes_max: usize,
         departures: mpsc::UnboundedSender<Departure>,
+        counts: Arc<OfFramework>,
     ) -> (Arc<Self>, EventBody) {
         // Bounded by bytes, not by records: `put` closes the stream before more than `bytes_max` wait.
         let (events, records) = mpsc::unbounded_channel();
@@ -62,6 +65,7 @@ impl FrameworkStream {
             cluster,
             bytes_max,
             queued: Arc::clone(&queued),
+            counts,
             inner: Mutex::new(Inner {
                 events: Some(events),
                 offers: BTreeSet::new(),
@@ -131,6 +135,7 @@ impl FrameworkStream {
     pub(crate) fn rescind(&self, offer: OfferId) {
         let mut inner = self.lock();
         if inner.offers.remove(&offer) {
+            self.counts.offers(OfferEnd::Rescinded, 1);
             let value = self.cluster.offer_id(offer);
             self.put(
                 &mut inner,
@@ -182,6 +187,7 @@ impl FrameworkStream {
             }
         }
         if !fresh.is_empty() {
+            self.counts.offers(OfferEnd::Sent, fresh.len());
             self.put(inner, &Event::offers(fresh));
         }
     }
@@ -211,6 +217,7 @@ impl FrameworkStream {
             return;
         }
         ::metrics::counter!(metrics::EVENTS_SENT, "event" => name(event)).increment(1);
+        self.counts.event(event.r#type());
         if events.send(record).is_err() {
             inner.events = None;
         }

@@ -33,6 +33,7 @@ fn open(bytes_max: usize) -> Opened {
         id,
         bytes_max,
         sender,
+        std::sync::Arc::default(),
     );
     let state = cluster.state.clone();
     stream.open(&[Event::heartbeat()], || state);
@@ -74,8 +75,15 @@ async fn the_end_of_a_task_that_was_lost_is_sent_with_the_update_that_waits() {
     let id = cluster.state.cluster().expect("a cluster");
     let framework = key.framework.clone();
     let json = ContentType::Json;
-    let (stream, mut body) =
-        FrameworkStream::new(framework, StreamId(1), json, id, 1 << 20, sender);
+    let (stream, mut body) = FrameworkStream::new(
+        framework,
+        StreamId(1),
+        json,
+        id,
+        1 << 20,
+        sender,
+        std::sync::Arc::default(),
+    );
     let state = cluster.state.clone();
     stream.open(&[Event::heartbeat()], || state);
     assert_eq!(events(&mut body).await, ["HEARTBEAT", "UPDATE", "UPDATE"]);

@@ -377,9 +377,21 @@ impl Cluster {
         head: TaskState,
         latest: TaskState,
     ) {
-        let task = self.state.task(key).expect("the task is there").clone();
-        let agent = self
-            .state
+        let reports = Self::report_of(&self.state, key, task_seq, head, latest, WALL + self.at);
+        self.ok(Command::ApplyReports(reports));
+    }
+
+    /// What an agent says of a task's state, at this time of the wall clock.
+    pub(crate) fn report_of(
+        state: &State,
+        key: &TaskKey,
+        task_seq: u64,
+        head: TaskState,
+        latest: TaskState,
+        wall_ms: u64,
+    ) -> ApplyReports {
+        let task = state.task(key).expect("the task is there").clone();
+        let agent = state
             .agent(&task.agent)
             .expect("its agent is there")
             .clone();
@@ -399,12 +411,12 @@ impl Cluster {
             executor_id: Some(v1::ExecutorId {
                 value: key.task.to_string(),
             }),
-            timestamp: Some((WALL + self.at) as f64 / 1000.0),
+            timestamp: Some(wall_ms as f64 / 1000.0),
             uuid: Some(uuid.to_bytes().to_vec().into()),
             container_status: Some(container_status()),
             ..v1::TaskStatus::default()
         };
-        self.ok(Command::ApplyReports(ApplyReports {
+        ApplyReports {
             agent: agent.id.clone(),
             epoch: agent.epoch,
             command_seq: agent.command_seq,
@@ -420,7 +432,7 @@ impl Cluster {
                 }),
                 latest_state: latest,
             }],
-        }));
+        }
     }
 
     /// The framework acknowledges the update with this number.

@@ -1,8 +1,6 @@
-//! Mesos' metric keys, as far as they follow from the state.
-//!
-//! Gauges only: what Mesos counts since the start of a process (`master/tasks_finished` and the
-//! like) is among this program's own metrics. A key that would have to be made up is left out;
-//! Mesos itself leaves out what it cannot compute in time.
+//! Mesos' metric keys: the gauges follow from the state, the rest is what this process counted and
+//! measured (see [`crate::counters`]). A key that would have to be made up is left out; Mesos
+//! itself leaves out what it cannot compute in time.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +27,7 @@ const TASK_GAUGES: [(&str, TaskState); 5] = [
 /// All keys with their values.
 #[must_use]
 pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
-    let mut keys = BTreeMap::new();
+    let mut keys = view.live.measured.clone();
     let mut set = |key: &str, value: f64| keys.insert(key.to_owned(), value);
     set("master/elected", f64::from(u8::from(view.live.leader)));
     let uptime_ms = view.live.now.0.saturating_sub(view.identity.started.0);
@@ -234,6 +232,7 @@ mod tests {
             attached: [first].into(),
             connected: [].into(),
             now: regency_types::WallTime(identity.started.0 + 2_500),
+            ..Live::default()
         };
         let keys = snapshot(&View {
             state: &cluster.state,

@@ -48,7 +48,7 @@ pub struct View<'a> {
 }
 
 /// What a master knows beside the replicated state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Live {
     /// Whether this master leads. The two sets below mean nothing while it does not.
     pub leader: bool,
@@ -58,6 +58,10 @@ pub struct Live {
     pub connected: BTreeSet<FrameworkId>,
     /// Wall clock when the view was taken; for display.
     pub now: WallTime,
+    /// How much this process logs; 0 unless an operator wants more.
+    pub log_level: u32,
+    /// What this process measured, by the keys of Mesos; filled for those who read metrics.
+    pub measured: BTreeMap<String, f64>,
 }
 
 /// Who a master is, constant for the life of its process.

@@ -12,8 +12,8 @@ use regency_rpc::proto::regency::agent::v1::agent_message::Message as FromAgent;
 use regency_rpc::proto::regency::agent::v1::master_message::Message as ToAgent;
 use regency_rpc::proto::regency::agent::v1::refused::Reason;
 use regency_state::{
-    ApplyReports, Command, EndExecutors, Outcome, Refusal, ResyncAgent, ResyncExecutors,
-    TakeInventory,
+    ApplyReports, Command, EndExecutors, Outcome, Refusal, ResyncAgent, ResyncExecutors, State,
+    TakeInventory, TaskReport,
 };
 use regency_types::{AgentEpoch, AgentId};
 use regency_wire::v1::scheduler::Event;
@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{convert, executor};
+use crate::counters::{self, Count, count_either};
 use crate::leader::{Leader, LeaderWatch, PING_INTERVAL, PING_TIMEOUT, Signal};
 use crate::metrics;
 
@@ -243,6 +244,11 @@ impl Session<'_> {
             (None, false) => "attached",
         };
         ::metrics::counter!(metrics::ATTACHMENTS, "result" => result).increment(1);
+        count_either(
+            attach.agent.is_some(),
+            Count::MessagesReregisterAgent,
+            Count::MessagesRegisterAgent,
+        );
         self.leader.allocate.notify_one();
         let mut sent = opening.sent;
         self.send_commands(&agent, &mut sent).await?;
@@ -385,6 +391,7 @@ impl Session<'_> {
                         }
                     }
                 }
+                count_updates(&parsed, &self.leader.state().state);
                 for reports in parsed.chunks(REPORTS_MAX) {
                     let command = ApplyReports {
                         agent: agent.clone(),
@@ -404,7 +411,8 @@ impl Session<'_> {
             }
             FromAgent::ExecutorExits(exits) => {
                 let command_seq = exits.command_seq;
-                let parsed: Result<_, _> = exits.exits.into_iter().map(executor::exit).collect();
+                let parsed: Result<Vec<_>, _> =
+                    exits.exits.into_iter().map(executor::exit).collect();
                 let exits = match parsed {
                     Ok(exits) => exits,
                     Err(error) => {
@@ -412,6 +420,7 @@ impl Session<'_> {
                         return Ok(ends);
                     }
                 };
+                counters::count_n(Count::MessagesExitedExecutor, exits.len() as u64);
                 let command = EndExecutors {
                     agent: agent.clone(),
                     epoch,
@@ -486,7 +495,14 @@ impl Session<'_> {
         let Ok(speaker) = executor::speaker(&message) else {
             return;
         };
-        if let Some(stream) = self.leader.streams.get(&speaker.framework) {
+        let stream = self.leader.streams.get(&speaker.framework);
+        counters::count(Count::MessagesExecutorToFramework);
+        count_either(
+            stream.is_some(),
+            Count::ValidExecutorMessages,
+            Count::InvalidExecutorMessages,
+        );
+        if let Some(stream) = stream {
             let executor = (&speaker.executor).into();
             stream.send(&Event::message(agent.into(), executor, message.data));
         }
@@ -576,6 +592,15 @@ impl Session<'_> {
             *sent = last;
         }
         Ok(())
+    }
+}
+
+/// Counts what agents tell of tasks that are known, and of others.
+fn count_updates(reports: &[TaskReport], state: &State) {
+    counters::count_n(Count::MessagesStatusUpdate, reports.len() as u64);
+    for report in reports {
+        let known = state.task(&report.task).is_some();
+        count_either(known, Count::ValidUpdates, Count::InvalidUpdates);
     }
 }
 

@@ -10,22 +10,12 @@ pub(crate) struct Difference {
     pub(crate) reason: &'static str,
 }
 
-/// The one list. An entry that differs no more fails the test.
+/// The one list, but for the calls of frameworks. An entry that differs no more fails the test.
 pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         cases: &["idle/GET___processes__"],
         paths: &["*"],
         reason: "lists the actors of Mesos' own runtime, which are not there",
-    },
-    Difference {
-        cases: &["idle/GET_logging_toggle"],
-        paths: &["*"],
-        reason: "the level of logs cannot be changed at run time yet",
-    },
-    Difference {
-        cases: &["*/GET_system_stats.json"],
-        paths: &["*"],
-        reason: "tells of the machine and not of the cluster; exporters of machines do that",
     },
     Difference {
         cases: &["idle/GET_master_version"],
@@ -63,9 +53,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "$.allocator/mesos/allocation_run*",
             "$.allocator/mesos/event_queue_dispatches",
             "$.master/event_queue_*",
-            "$.master/http_cache_hits",
             "$.registrar/*",
-            "$.system/*",
         ],
         reason: "measures parts of Mesos that are not there; ours are measured in /metrics",
     },
@@ -81,26 +69,50 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         cases: &["*/GET_metrics_snapshot"],
-        paths: &[
-            "$.frameworks/*",
-            "$.master/dropped_messages",
-            "$.master/frameworks/*",
-            "$.master/invalid_*",
-            "$.master/messages_*",
-            "$.master/operations/*",
-            "$.master/operator_event_stream_subscribers",
-            "$.master/recovery_slave_removals",
-            "$.master/slave_*",
-            "$.master/tasks_dropped",
-            "$.master/tasks_error",
-            "$.master/tasks_failed",
-            "$.master/tasks_finished",
-            "$.master/tasks_gone",
-            "$.master/tasks_gone_by_operator",
-            "$.master/tasks_killed",
-            "$.master/tasks_lost",
-            "$.master/valid_*",
+        paths: &["$.frameworks/*"],
+        reason: "counts what the older driver sends, which cannot connect",
+    },
+    Difference {
+        cases: &["*/GET_metrics_snapshot"],
+        paths: &["$.master/operations/*"],
+        reason: "operations are over when they are committed, so that none is pending; those that each \
+                 framework asks for are counted by type",
+    },
+];
+
+/// The same for the calls of frameworks and what they are told.
+pub(crate) const OF_FRAMEWORKS: &[Difference] = &[
+    Difference {
+        cases: &[
+            "session/38-update-framework",
+            "session/39-update-framework-user",
         ],
-        reason: "counts since the start of a process, which do not follow from the state",
+        paths: &["status", "headers", "body"],
+        reason: "UPDATE_FRAMEWORK is not there yet, and answered with 501",
+    },
+    Difference {
+        cases: &["session/32-launch-group"],
+        paths: &["status", "headers", "body"],
+        reason: "task groups are not there yet, and answered with 501",
+    },
+    Difference {
+        cases: &["session/47-accept-inverse-offers"],
+        paths: &["status", "headers", "body"],
+        reason: "maintenance is not there yet, and calls about it are answered with 501",
+    },
+    Difference {
+        cases: &[
+            "framework-stream/INVERSE_OFFERS",
+            "framework-stream/OFFERS",
+            "framework-stream/RESCIND_INVERSE_OFFER",
+        ],
+        paths: &[
+            "$",
+            "$.inverse_offers*",
+            "$.offers.offers[].unavailability*",
+            "$.rescind_inverse_offer*",
+            "$.type",
+        ],
+        reason: "maintenance is not there yet",
     },
 ];

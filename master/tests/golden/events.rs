@@ -13,9 +13,10 @@ use regency_wire::v1::master::event::Type;
 use regency_wire::{ContentType, decode, recordio};
 
 use crate::fixture::{Cluster, identity};
-use crate::shape::{Paths, Shape, headers_that_matter, shape_of};
+use crate::judge::Deviation;
+use crate::shape::{Paths, Shape, headers_that_matter, missing, shape_of};
+use crate::shapes;
 use crate::world::{Fake, after_teardown, body_text};
-use crate::{Deviation, missing, shapes};
 
 /// The index that [`Fake`] says it is at.
 const INDEX: u64 = 17;

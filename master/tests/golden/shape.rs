@@ -19,7 +19,7 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// Its path and query.
     pub(crate) path: String,
-    /// `Content-Type` and `Accept`, where it has them.
+    /// `Content-Type`, `Accept` and `Mesos-Stream-Id`, where it has them.
     pub(crate) headers: BTreeMap<String, String>,
     /// Its body; one line.
     pub(crate) body: String,
@@ -68,6 +68,87 @@ pub(crate) fn headers_that_matter<'a>(
         .collect()
 }
 
+/// A text with the ids in it replaced: they differ from run to run. With numbers, so that the same
+/// can be put in their places again, or without.
+pub(crate) fn masked(text: &str, numbered: bool) -> String {
+    /// Letters and dashes of a uuid.
+    const UUID: usize = 36;
+    let is_uuid = |text: &str| {
+        text.len() == UUID
+            && text.char_indices().all(|(i, c)| match i {
+                8 | 13 | 18 | 23 => c == '-',
+                _ => c.is_ascii_hexdigit(),
+            })
+    };
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let id = rest.get(..UUID).filter(|start| is_uuid(start));
+        let behind = id.and_then(|_| rest[UUID..].strip_prefix('-'));
+        let kind = behind.and_then(|behind| match behind.chars().next()? {
+            'S' => Some(("AGENT", &behind[1..])),
+            'O' => Some(("OFFER", &behind[1..])),
+            c if c.is_ascii_digit() => Some(("FRAMEWORK", behind)),
+            _ => None,
+        });
+        let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
+        match kind.filter(|(_, number)| digits(number) > 0) {
+            Some((name, number)) => {
+                let (number, behind) = number.split_at(digits(number));
+                let number = if numbered {
+                    format!("-{number}")
+                } else {
+                    String::new()
+                };
+                let _ = write!(masked, "<{name}{number}>");
+                rest = behind;
+            }
+            None => {
+                masked.push(next);
+                rest = &rest[next.len_utf8()..];
+            }
+        }
+    }
+    masked
+}
+
+/// In which ways an answer is not the expected one: where, and what.
+pub(crate) fn differences_of(
+    expected: &Exchange,
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    body: &str,
+) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut note = |path: &str, what: String| found.push((path.to_owned(), what));
+    if status != expected.status {
+        note("status", format!("{} is {status}", expected.status));
+    }
+    if *headers != expected.headers {
+        note("headers", format!("{:?} is {headers:?}", expected.headers));
+    }
+    match (&expected.body, &shape_of(body)) {
+        (Shape::Json(name, expected), Shape::Json(ours, paths)) if name == ours => {
+            found.extend(missing(expected, paths));
+        }
+        (expected, ours) if expected == ours => {}
+        (expected, ours) => note("body", format!("{expected:?} is {ours:?}")),
+    }
+    found
+}
+
+/// The paths that are not there, or hold something else.
+pub(crate) fn missing(expected: &Paths, ours: &Paths) -> Vec<(String, String)> {
+    expected
+        .iter()
+        .filter_map(|(path, kinds)| match ours.get(path) {
+            None => Some((path.clone(), format!("{kinds:?} is not there"))),
+            Some(ours) if ours != kinds => Some((path.clone(), format!("{kinds:?} is {ours:?}"))),
+            Some(_) => None,
+        })
+        .collect()
+}
+
 /// The shape of a body.
 pub(crate) fn shape_of(body: &str) -> Shape {
     if let Ok(json) = serde_json::from_str::<Value>(body) {
@@ -79,7 +160,7 @@ pub(crate) fn shape_of(body: &str) -> Shape {
     {
         return Shape::Json(Some(function.to_owned()), paths_of(&json));
     }
-    Shape::Text(body.to_owned())
+    Shape::Text(masked(body, false))
 }
 
 fn paths_of(json: &Value) -> Paths {
@@ -107,7 +188,11 @@ fn walk(path: &str, json: &Value, paths: &mut Paths) {
         Value::Object(members) => {
             let free = FREE_KEYS.iter().any(|name| path.ends_with(name));
             for (key, member) in members {
-                let key = if free { "*" } else { key };
+                let key = if free {
+                    "*".to_owned()
+                } else {
+                    masked(key, false)
+                };
                 walk(&format!("{path}.{key}"), member, paths);
             }
             "object"

@@ -1,5 +1,6 @@
 //! A master in the situations of the captures, without consensus below it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use http_body_util::BodyExt;
 use regency_master::api::operator::{
-    EventHub, EventLimits, LeaderAt, OperatorCx, OwnedView, Unavailable, not_found, routes,
+    EventHub, EventLimits, LeaderAt, OperatorCx, OwnedView, ShownFiles, Unavailable, not_found,
+    routes,
 };
 use regency_master::query::Live;
 use regency_raft_store::ProposeError;
@@ -41,6 +43,8 @@ pub(crate) struct Fake {
     pub(crate) barrier: Result<u64, Unavailable>,
     /// What tells those who watch.
     pub(crate) events: Arc<EventHub>,
+    /// The files that are shown.
+    pub(crate) files: Arc<ShownFiles>,
 }
 
 impl OperatorCx for Fake {
@@ -102,6 +106,14 @@ impl OperatorCx for Fake {
         &self.events
     }
 
+    fn files(&self) -> Arc<ShownFiles> {
+        Arc::clone(&self.files)
+    }
+
+    fn counted(&self) -> BTreeMap<String, f64> {
+        regency_master::counters::keys(&self.view.state)
+    }
+
     fn metrics_text(&self) -> String {
         "regency_test 1\n".to_owned()
     }
@@ -124,11 +136,13 @@ impl Fake {
                     attached: state.agents().map(|a| a.id.clone()).collect(),
                     connected: state.frameworks().map(|f| f.id.clone()).collect(),
                     now: WallTime(WALL + cluster.at),
+                    ..Live::default()
                 },
                 index: 17,
                 state,
                 identity: Arc::new(identity()),
             },
+            files: Arc::default(),
             leader: LeaderAt::Here,
             ready: Ok(()),
             barrier: Ok(17),

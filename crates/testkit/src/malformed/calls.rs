@@ -504,9 +504,9 @@ pub fn legacy(ids: &Ids) -> Vec<Valid> {
     all
 }
 
-/// The older endpoints that take JSON.
+/// Those of the older endpoints with these paths that take JSON.
 #[must_use]
-pub fn legacy_json() -> Vec<Valid> {
+pub fn legacy_json(of: &[&str]) -> Vec<Valid> {
     let machines = r#"[{"hostname":"h1","ip":"10.0.0.1"}]"#;
     let weights = r#"[{"weight":2.5,"role":"eng"}]"#;
     let machine = || typed(machines, v1::MachineId::shape());
@@ -514,25 +514,28 @@ pub fn legacy_json() -> Vec<Valid> {
         methods,
         ..call(path, &[path, &format!("/master{path}")], content)
     };
-    vec![
+    let all = vec![
         one("/machine/down", &["POST"], machine()),
         one("/machine/up", &["POST"], machine()),
         one(
             "/maintenance/schedule",
-            &["POST"],
+            &["POST", "GET"],
             typed(SCHEDULE, v1::maintenance::Schedule::shape()),
         ),
         one(
             "/quota",
-            &["POST"],
+            &["POST", "GET"],
             typed(QUOTA, v1::quota::QuotaRequest::shape()),
         ),
         one(
             "/weights",
-            &["PUT"],
+            &["PUT", "GET"],
             typed(weights, v1::WeightInfo::shape()),
         ),
-    ]
+    ];
+    all.into_iter()
+        .filter(|valid| of.contains(&valid.name.as_str()))
+        .collect()
 }
 
 /// A master's own endpoints.

@@ -367,8 +367,26 @@ fn nodes(ids: BTreeSet<u64>) -> BTreeSet<NodeId> {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response<Body>>> {
-    serde_json::from_slice(body).map_err(|error| {
-        let message = format!("the body is not what is expected: {error}");
+    // Serde would take the values of a list for the fields in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let message = "the body is not the JSON object that is expected".to_owned();
+        return Err(Box::new(refuse(
+            StatusCode::BAD_REQUEST,
+            "malformed",
+            message,
+        )));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        // Of a field that is wrong, serde's own words say the type only.
+        match error.path().iter().next() {
+            None => error.inner().to_string(),
+            Some(_) => format!("'{}': {}", error.path(), error.inner()),
+        }
+    });
+    let read = read.and_then(|read| reader.end().map(|()| read).map_err(|e| e.to_string()));
+    read.map_err(|error| {
+        let message = format!("the body is not the JSON that is expected: {error}");
         Box::new(refuse(StatusCode::BAD_REQUEST, "malformed", message))
     })
 }
@@ -410,14 +428,25 @@ fn refuse(code: StatusCode, error: &'static str, message: String) -> Response<Bo
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
-    #[test]
-    fn a_wrong_body_is_refused_with_the_field() {
+    #[tokio::test]
+    async fn a_wrong_body_is_refused_with_the_field() {
         let wrong = |text: &str| read::<Ids>(text.as_bytes()).expect_err(text).status();
         for text in ["", "[]", r#"{"ids": 1}"#, r#"{"ids": [1], "forse": [1]}"#] {
             assert_eq!(wrong(text), StatusCode::BAD_REQUEST, "{text}");
         }
+        let Err(refused) = read::<Ids>(br#"{"ids": [1, "x"]}"#) else {
+            panic!("a name is no number");
+        };
+        let body = refused.into_body().collect().await;
+        let body = body.expect("a body").to_bytes();
+        assert!(
+            String::from_utf8_lossy(&body).contains("'ids[1]'"),
+            "{body:?}"
+        );
         let ids: Ids = read(br#"{"ids": [3, 2]}"#).expect("good");
         assert_eq!(ids.ids, BTreeSet::from([2, 3]));
         assert!(ids.force.is_empty());

@@ -1,13 +1,12 @@
 //! Endpoints of Mesos that are not there yet.
 //!
-//! Reading tells the truth: nothing is under maintenance. Writing is
-//! answered with 501, so that nobody believes it happened.
+//! Reading tells the truth: nothing is under maintenance. Writing is answered with 501, so that nobody
+//! believes it happened.
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Response, Uri};
 use axum::response::IntoResponse;
-use axum::routing::any;
 use regency_wire::content::APPLICATION_JSON;
 
 use super::refused::Refused;
@@ -15,19 +14,15 @@ use super::reply::{body, not_allowed};
 use super::{OperatorCx, both};
 
 /// Paths with the methods they have in Mesos; those that can be read with what is read.
-static ENDPOINTS: [(&str, &[&str], Option<&str>); 5] = [
+static ENDPOINTS: [(&str, &[&str], Option<&str>); 4] = [
     ("/maintenance/schedule", &["GET", "POST"], Some("{}")),
     ("/maintenance/status", &["GET"], Some("{}")),
     ("/machine/down", &["POST"], None),
     ("/machine/up", &["POST"], None),
-    ("/logging/toggle", &["GET"], None),
 ];
 
-/// Files of a master can be browsed in Mesos; here there are none.
-const FILES: [&str; 3] = ["/files/browse", "/files/read", "/files/download"];
-
 pub(super) fn routes<C: OperatorCx>(router: Router<C>) -> Router<C> {
-    let router = ENDPOINTS
+    ENDPOINTS
         .iter()
         .fold(router, |router, (path, methods, nothing)| {
             let handler = move |method: Method, uri: Uri| async move {
@@ -38,13 +33,7 @@ pub(super) fn routes<C: OperatorCx>(router: Router<C>) -> Router<C> {
                 }
             };
             both(router, path, handler)
-        });
-    FILES.iter().fold(router, |router, path| {
-        let no_file = || async { Refused::NoSuchFile };
-        router
-            .route(path, any(no_file))
-            .route(&format!("{path}.json"), any(no_file))
-    })
+        })
 }
 
 fn not_implemented(method: &Method, uri: &Uri) -> Response<Body> {

@@ -18,7 +18,7 @@ use regency_wire::{ContentType, decode, encode, validate};
 use super::consistency::{parameters, view};
 use super::refused::Refused;
 use super::reply::{at_leisure, body, with_index};
-use super::{OperatorCx, events, operations, quota, teardown, weights};
+use super::{OperatorCx, events, files, logging, operations, quota, reads, teardown, weights};
 use crate::query::v1;
 
 /// Mesos takes the longest prefix that is a route, so more than one path arrives here.
@@ -82,8 +82,9 @@ async fn call<C: OperatorCx>(
             Ok(weights::update(&cx, &parts.uri, part.weight_infos).await)
         }
         Type::Subscribe => events::subscribe(&cx, &parts, accepted).await,
-        // There are no files to be seen here.
-        Type::ListFiles | Type::ReadFile => Err(Refused::NoSuchFile),
+        Type::SetLoggingLevel => logging::set_level(call.set_logging_level.as_ref()),
+        Type::ListFiles => files::list(&cx, call.list_files, accepted).await,
+        Type::ReadFile => files::read_file(&cx, call.read_file, accepted).await,
         Type::MarkAgentGone | Type::DrainAgent => about_agent(&cx, &parts, &call, call_type).await,
         _ => read(&cx, &parts, call_type, accepted).await,
     }
@@ -100,7 +101,8 @@ async fn read<C: OperatorCx>(
     };
     let view = match call_type {
         // Of this process, whatever is applied.
-        Type::GetHealth | Type::GetVersion | Type::GetFlags | Type::GetMetrics => cx.view(),
+        Type::GetHealth | Type::GetVersion | Type::GetFlags | Type::GetLoggingLevel => cx.view(),
+        Type::GetMetrics => reads::measured(cx),
         _ => view(cx, parts, &parameters(parts)?).await?,
     };
     let answer = move || {

@@ -1,5 +1,6 @@
 //! What the handlers reach in a running master.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,9 +9,10 @@ use regency_raft_store::ProposeError;
 use regency_state::{ApplyOperation, Command, TeardownFramework, Verdict};
 use regency_types::FrameworkId;
 
-use super::{EventHub, LeaderAt, OperatorCx, OwnedView, Unavailable};
+use super::{EventHub, LeaderAt, OperatorCx, OwnedView, ShownFiles, Unavailable};
 use crate::api::ApiCx;
 use crate::api::cx::Where;
+use crate::counters;
 
 /// A running master.
 #[derive(Debug, Clone)]
@@ -116,6 +118,14 @@ impl OperatorCx for Here {
 
     fn events(&self) -> &Arc<EventHub> {
         &self.events
+    }
+
+    fn files(&self) -> Arc<ShownFiles> {
+        Arc::clone(&self.api.files)
+    }
+
+    fn counted(&self) -> BTreeMap<String, f64> {
+        counters::keys(&self.api.consensus.state().get().state)
     }
 
     fn metrics_text(&self) -> String {

@@ -9,6 +9,8 @@
 //! | `/reserve` `/unreserve` `/create-volumes` `/destroy-volumes` | change an agent's resources | `operations` |
 //! | `/health` `/livez` `/readyz` `/redirect` `/metrics` | of this master alone | `health` |
 //! | `/quota` `/weights` | what operators decide about roles | `quota`, `weights` |
+//! | `/files/…` | the log of this master, where it has one in a file | [`files`] |
+//! | `/logging/toggle` `/system/stats.json` | how much it logs; its machine | `logging`, `machine` |
 //! | `/machine/down` … | not there yet: 501 | `absent` |
 //!
 //! Every master answers reads from what it has applied; [`consistency`] tells how a client asks
@@ -21,8 +23,12 @@ mod absent;
 mod calls;
 pub mod consistency;
 pub mod events;
+pub mod files;
 mod health;
 mod here;
+mod jsonp;
+mod logging;
+mod machine;
 mod operations;
 mod quota;
 mod reads;
@@ -31,11 +37,13 @@ mod reply;
 mod teardown;
 mod weights;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::events::{EventHub, EventLimits};
+pub use self::files::ShownFiles;
 pub(crate) use here::Here;
 
 use axum::Router;
@@ -143,6 +151,12 @@ pub trait OperatorCx: Clone + Send + Sync + 'static {
     /// What tells those who watch the cluster from this master.
     fn events(&self) -> &Arc<EventHub>;
 
+    /// The files that are shown.
+    fn files(&self) -> Arc<ShownFiles>;
+
+    /// What this process counted under Mesos' keys, beside what follows from the state.
+    fn counted(&self) -> BTreeMap<String, f64>;
+
     /// This process' metrics in the text form of Prometheus.
     fn metrics_text(&self) -> String;
 }
@@ -158,6 +172,9 @@ pub fn routes<C: OperatorCx>() -> Router<C> {
     let router = operations::routes(router);
     let router = quota::routes(router);
     let router = weights::routes(router);
+    let router = files::routes(router);
+    let router = logging::routes(router);
+    let router = machine::routes(router);
     let router = absent::routes(router);
     let compressed = SizeAbove::new(COMPRESSED_BYTES_MIN).and(events::ends);
     router.layer(CompressionLayer::new().compress_when(compressed))

@@ -15,7 +15,6 @@ use axum::response::IntoResponse;
 use regency_resources::{Milli, Quantities};
 use regency_state::model::Quota;
 use regency_state::{Command, QuotaConfig, Refusal, RemoveQuota, SetQuota, UpdateQuota};
-use regency_wire::content::APPLICATION_JSON;
 use regency_wire::json::{self, JsonError};
 use regency_wire::resources::entries_from_wire;
 use regency_wire::v1::master::call;
@@ -23,8 +22,9 @@ use regency_wire::v1::quota::QuotaRequest;
 use regency_wire::v1::value::Scalar;
 
 use super::consistency::{parameters, view};
+use super::jsonp::Callback;
 use super::refused::Refused;
-use super::reply::{bad_request, body, done, not_allowed, with_index};
+use super::reply::{bad_request, done, not_allowed, with_index};
 use super::teardown::elsewhere;
 use super::{OperatorCx, both};
 use crate::api::answer::{no_verdict, text};
@@ -67,9 +67,11 @@ async fn answer<C: OperatorCx>(
 }
 
 async fn show<C: OperatorCx>(cx: &C, parts: &Parts) -> Result<Response<Body>, Refused> {
-    let view = view(cx, parts, &parameters(parts)?).await?;
+    let parameters = parameters(parts)?;
+    let callback = Callback::of(&parameters)?;
+    let view = view(cx, parts, &parameters).await?;
     let json = json::to_vec(&quota_status(&view.view()));
-    Ok(with_index(body(APPLICATION_JSON, json), view.index))
+    Ok(with_index(callback.answer(json), view.index))
 }
 
 async fn set_from_json<C: OperatorCx>(cx: &C, uri: &Uri, bytes: &[u8]) -> Response<Body> {

@@ -8,18 +8,16 @@ use axum::extract::State;
 use axum::http::Response;
 use axum::http::request::Parts;
 use axum::routing::any;
-use regency_wire::content::APPLICATION_JSON;
-use serde::Serialize;
 
 use super::consistency::{Parameters, parameters, view};
+use super::jsonp::{Callback, to_json};
+use super::machine::Machine;
 use super::refused::Refused;
-use super::reply::{at_leisure, body, with_index};
+use super::reply::{at_leisure, with_index};
 use super::{OperatorCx, OwnedView, aliased};
+use crate::flags::duration;
 use crate::query::legacy::{self, Order, TasksQuery};
 use crate::query::metrics;
-
-/// Type of a body that is a call of a function of the client's.
-const JAVASCRIPT: &str = "text/javascript";
 
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
@@ -63,10 +61,19 @@ async fn read<C: OperatorCx>(
     parts: &Parts,
 ) -> Result<Response<Body>, Refused> {
     let parameters = parameters(parts)?;
-    let callback = callback(&parameters)?;
+    let callback = Callback::of(&parameters)?;
     let view = match endpoint {
         // Of this process, whatever is applied: monitoring must see a master that is not ready.
-        Endpoint::Version | Endpoint::Flags | Endpoint::MetricsSnapshot => cx.view(),
+        Endpoint::Version | Endpoint::Flags => cx.view(),
+        Endpoint::MetricsSnapshot => {
+            if let Some(text) = parameters.get("timeout") {
+                // Everything is at hand, so nothing is left out for want of time.
+                duration(text).map_err(|error| {
+                    Refused::Malformed(format!("'timeout' is a time, not '{text}': {error}"))
+                })?;
+            }
+            measured(cx)
+        }
         _ => view(cx, parts, &parameters).await?,
     };
     let tasks_query = match endpoint {
@@ -75,11 +82,7 @@ async fn read<C: OperatorCx>(
     };
     let answer = move || {
         let json = write(endpoint, &view, &parameters, &tasks_query);
-        let response = match callback {
-            None => body(APPLICATION_JSON, json),
-            Some(name) => body(JAVASCRIPT, call(&name, &json)),
-        };
-        with_index(response, view.index)
+        with_index(callback.answer(json), view.index)
     };
     Ok(at_leisure(answer).await)
 }
@@ -105,8 +108,18 @@ fn write(
     }
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("writing to memory and string keys cannot fail")
+/// What there is to read, and what this process measured beside it.
+pub(super) fn measured<C: OperatorCx>(cx: &C) -> OwnedView {
+    let mut view = cx.view();
+    view.live.measured = cx.counted();
+    // What cannot be measured is left out.
+    if let Ok(machine) = Machine::measure() {
+        view.live.measured.extend(machine.keys());
+    }
+    let watchers = cx.events().n_streams() as f64;
+    let key = "master/operator_event_stream_subscribers";
+    view.live.measured.insert(key.to_owned(), watchers);
+    view
 }
 
 /// The parameters of `/tasks`.
@@ -134,30 +147,4 @@ fn tasks_query(parameters: &Parameters) -> Result<TasksQuery, String> {
         framework_id: parameters.get("framework_id").cloned(),
         task_id: parameters.get("task_id").cloned(),
     })
-}
-
-/// The function that the client wants its answer handed to.
-///
-/// Only names are accepted: anything else would let a link run a script of its author's choice
-/// in the origin of this master.
-fn callback(parameters: &Parameters) -> Result<Option<String>, Refused> {
-    match parameters.get("jsonp") {
-        None => Ok(None),
-        Some(name)
-            if !name.is_empty()
-                && name
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "_$.[]".contains(c)) =>
-        {
-            Ok(Some(name.clone()))
-        }
-        Some(name) => Err(Refused::Malformed(format!(
-            "'jsonp' is the name of a function, not '{name}'"
-        ))),
-    }
-}
-
-/// The call of a function with this argument; without a semicolon, as Mesos writes it.
-fn call(name: &str, json: &[u8]) -> Vec<u8> {
-    [name.as_bytes(), b"(", json, b")"].concat()
 }

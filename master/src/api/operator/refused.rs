@@ -43,6 +43,9 @@ pub(super) enum Refused {
     /// This is not there yet.
     #[error("{0} is not implemented")]
     NotImplemented(String),
+    /// It could not be done, for a reason that is in the log.
+    #[error("{0}")]
+    Failed(&'static str),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -61,6 +64,7 @@ impl IntoResponse for Refused {
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::NoSuchAgent(_) | Self::NoSuchFile => StatusCode::NOT_FOUND,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         text(code, self.to_string())

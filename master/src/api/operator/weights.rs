@@ -9,13 +9,13 @@ use axum::response::IntoResponse;
 use regency_resources::{Milli, role};
 use regency_state::model::{WEIGHT_MAX, WEIGHT_MIN};
 use regency_state::{Command, UpdateWeights};
-use regency_wire::content::APPLICATION_JSON;
 use regency_wire::v1::WeightInfo;
 use serde::Serialize;
 
 use super::consistency::{parameters, view};
+use super::jsonp::Callback;
 use super::refused::Refused;
-use super::reply::{bad_request, body, done, not_allowed, with_index};
+use super::reply::{bad_request, done, not_allowed, with_index};
 use super::teardown::elsewhere;
 use super::{OperatorCx, OwnedView, both};
 use crate::api::answer::no_verdict;
@@ -50,11 +50,10 @@ async fn answer<C: OperatorCx>(State(cx): State<C>, parts: Parts, bytes: Bytes) 
 }
 
 async fn show<C: OperatorCx>(cx: &C, parts: &Parts) -> Result<Response<Body>, Refused> {
-    let view = view(cx, parts, &parameters(parts)?).await?;
-    Ok(with_index(
-        body(APPLICATION_JSON, written(&view)),
-        view.index,
-    ))
+    let parameters = parameters(parts)?;
+    let callback = Callback::of(&parameters)?;
+    let view = view(cx, parts, &parameters).await?;
+    Ok(with_index(callback.answer(written(&view)), view.index))
 }
 
 fn written(view: &OwnedView) -> Vec<u8> {

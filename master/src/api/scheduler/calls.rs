@@ -20,7 +20,7 @@ use regency_wire::v1::scheduler::Event;
 use regency_wire::v1::scheduler::call::{self, Type};
 use regency_wire::v1::{self, Filters, KillPolicy};
 
-use super::launch;
+use super::{counted, launch};
 use crate::api::answer;
 use crate::api::cx::ApiCx;
 use crate::leader::{Leader, ToExecutor};
@@ -90,7 +90,12 @@ async fn propose(
         )),
         _ => None,
     };
-    match leader.consensus.propose(command).await {
+    let about = counted::About::of(&command);
+    let proposed = leader.consensus.propose(command).await;
+    if let Ok(verdict) = &proposed {
+        about.verdict(framework, &leader.state().state, verdict);
+    }
+    match proposed {
         Err(error) => return answer::no_verdict(&error, uri),
         Ok(Ok(Outcome::TaskUnknown)) => {
             // A committed verdict, so it may be told.

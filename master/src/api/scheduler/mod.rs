@@ -5,6 +5,7 @@
 //! its call is told by events.
 
 mod calls;
+mod counted;
 mod executor;
 mod framework_info;
 mod group;
@@ -134,7 +135,10 @@ async fn dispatch(
         return subscribe::subscribe(cx, leader, uri, content, call).await;
     }
     match caller(leader, headers, &call).await {
-        Ok(framework) => calls::carry_out(cx, leader, uri, framework, call, call_type).await,
+        Ok(framework) => {
+            counted::call(&framework, &leader.state().state, &call, call_type);
+            calls::carry_out(cx, leader, uri, framework, call, call_type).await
+        }
         Err(response) => *response,
     }
 }
@@ -217,14 +221,19 @@ fn label(call_type: Type) -> &'static str {
         Type::Teardown => "teardown",
         Type::Accept => "accept",
         Type::Decline => "decline",
+        Type::AcceptInverseOffers => "accept_inverse_offers",
+        Type::DeclineInverseOffers => "decline_inverse_offers",
         Type::Revive => "revive",
         Type::Suppress => "suppress",
         Type::Kill => "kill",
+        Type::Shutdown => "shutdown",
         Type::Acknowledge => "acknowledge",
-        Type::Reconcile => "reconcile",
         Type::AcknowledgeOperationStatus => "acknowledge_operation_status",
+        Type::Reconcile => "reconcile",
         Type::ReconcileOperations => "reconcile_operations",
+        Type::Message => "message",
         Type::Request => "request",
-        _ => "other",
+        Type::UpdateFramework => "update_framework",
+        Type::Unknown => "unknown",
     }
 }

@@ -8,12 +8,14 @@ use axum::http::{HeaderValue, Response, StatusCode, Uri};
 use futures::StreamExt as _;
 use regency_state::{Command, Outcome, SubscribeFramework};
 use regency_types::StreamId;
+use regency_wire::v1::scheduler::call::Type as CallType;
 use regency_wire::v1::scheduler::{Call, Event};
 use regency_wire::{ContentType, encode, recordio};
 
 use super::{STREAM_ID, framework_info};
 use crate::api::answer;
 use crate::api::cx::ApiCx;
+use crate::counters::of_framework;
 use crate::leader::{FrameworkStream, Leader};
 use crate::query;
 
@@ -47,6 +49,8 @@ pub(super) async fn subscribe(
         Ok(Err(refusal)) => return refused(content, stream, &refusal.to_string()),
         Err(error) => return answer::no_verdict(&error, uri),
     };
+    let counts = of_framework(&framework, &leader.state().state);
+    counts.call(CallType::Subscribe);
     let (events, body) = FrameworkStream::new(
         framework.clone(),
         stream,
@@ -54,6 +58,7 @@ pub(super) async fn subscribe(
         leader.cluster,
         leader.config.stream_buffer_bytes_max,
         leader.streams.departures.clone(),
+        counts,
     );
     // Two subscriptions may be answered in another order than they were committed in: only the
     // newest may become the framework's stream.

@@ -38,6 +38,8 @@ struct StateJson<'a, S, F, C> {
     leader_info: Option<LeaderJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_log_file: Option<&'a str>,
     flags: &'a BTreeMap<String, String>,
     slaves: S,
     recovered_slaves: [(); 0],
@@ -79,6 +81,7 @@ pub fn state<'a>(view: &'a View<'a>) -> impl Serialize + 'a {
         leader: leader.as_ref().map(|leader| leader.pid.clone()),
         leader_info: leader,
         cluster: identity.cluster.as_deref(),
+        external_log_file: identity.flags.get("external_log_file").map(String::as_str),
         flags: &identity.flags,
         slaves: List(move || registered(view).map(move |agent| AgentJson::new(view, agent))),
         recovered_slaves: [],

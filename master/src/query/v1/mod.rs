@@ -77,7 +77,7 @@ pub fn answer_to(call: CallType) -> Option<Type> {
     }
 }
 
-/// An answer. Of the types about files there is only the name: a master shows none.
+/// An answer. Of the types about files there is only the name: they are not in the state.
 #[must_use]
 pub fn answer(view: &View<'_>, what: Type) -> Response {
     let mut answer = Response {
@@ -91,7 +91,9 @@ pub fn answer(view: &View<'_>, what: Type) -> Response {
         Type::GetVersion => answer.get_version = Some(master::version()),
         Type::GetMetrics => answer.get_metrics = Some(master::metrics(view)),
         Type::GetLoggingLevel => {
-            answer.get_logging_level = Some(response::GetLoggingLevel { level: 0 });
+            answer.get_logging_level = Some(response::GetLoggingLevel {
+                level: view.live.log_level,
+            });
         }
         Type::GetState => {
             answer.get_state = Some(GetState {

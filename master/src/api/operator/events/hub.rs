@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::position::Position;
 use super::queue::Queue;
+use crate::counters::applied;
 use crate::metrics::{
     OPERATOR_EVENTS, OPERATOR_EVENTS_KEPT, OPERATOR_STREAMS, OPERATOR_STREAMS_CLOSED,
 };
@@ -151,6 +152,11 @@ impl EventHub {
         &self.identity
     }
 
+    /// How many watch.
+    pub(crate) fn n_streams(&self) -> usize {
+        self.lock().streams.len()
+    }
+
     /// Index of the last entry that was told, and each change of it.
     pub(super) fn index(&self) -> watch::Receiver<u64> {
         self.index.subscribe()
@@ -163,6 +169,7 @@ impl EventHub {
             return;
         }
         let told = told_of(&inner.state, &state, &self.identity);
+        applied(&inner.state, &state, &told);
         inner.state = state;
         inner.index = index;
         for (part, told) in (0..).zip(told) {

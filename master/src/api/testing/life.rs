@@ -1,0 +1,155 @@
+//! What happens to a framework in its life, so that it is sent every kind of event.
+
+use regency_resources::{
+    DiskInfo, Persistence, Reservation, ResourceKey, Value, Volume, VolumeMode,
+};
+use regency_state::model::ExecutorKey;
+use regency_state::{
+    AcknowledgeUpdate, ApplyOperation, Command, EndExecutors, ExecutorExit, MarkAgentUnreachable,
+    RescindOffers, ResourceOperation, SuspectAgents,
+};
+use regency_types::{AgentId, ExecutorId, FrameworkId, TaskId, TaskKey, TaskState, UpdateUuid};
+
+use super::{Master, offer, propose, scheduler_call};
+use crate::query::fixture::{Cluster, WALL, resources};
+
+impl Master {
+    async fn call(&self, name: &str, part: &str) {
+        let framework = &self.ids.framework;
+        let call = format!(r#"{{"type":"{name}","framework_id":{{"value":"{framework}"}}{part}}}"#);
+        let request = scheduler_call(call, Some(&self.ids.stream));
+        let (status, text) = self.send(&request).await;
+        assert_eq!(status, 202, "{name}: {text}");
+    }
+
+    /// Subscribes the framework anew, as another process of it would.
+    pub(crate) async fn fail_over(&self) {
+        let framework = &self.ids.framework;
+        let subscribe = format!(
+            r#"{{"type":"SUBSCRIBE","framework_id":{{"value":"{framework}"}},"subscribe":{{
+               "framework_info":{{"id":{{"value":"{framework}"}},"user":"root","name":"shop",
+               "failover_timeout":3600,"roles":["eng"],"principal":"golden-principal",
+               "capabilities":[{{"type":"MULTI_ROLE"}}]}}}}}}"#
+        );
+        let (status, text) = self.send(&scheduler_call(subscribe, None)).await;
+        assert!(status == 200 && text.contains("SUBSCRIBED"), "{text}");
+    }
+
+    /// Brings about one of each kind of event but ERROR; the last one is that the agent is lost.
+    pub(crate) async fn live_through(&self) {
+        let framework = FrameworkId::new(&self.ids.framework).expect("an id");
+        let agent = AgentId::new(&self.ids.agent).expect("an id");
+        let propose = |command| propose(&self.consensus, command);
+        // Something reserved, and a volume.
+        let reservation = Reservation {
+            labels: vec![("k".into(), Some("v".into()))],
+            ..Reservation::dynamic("eng", Some("shop".into()))
+        };
+        let reserved = resources("cpus:1;disk:100").push_reservation(&reservation);
+        let volume = ResourceKey {
+            disk: Some(Box::new(DiskInfo {
+                persistence: Some(Persistence {
+                    id: "vol1".into(),
+                    principal: Some("shop".into()),
+                }),
+                volume: Some(Volume {
+                    container_path: "data".into(),
+                    host_path: None,
+                    mode: VolumeMode::ReadWrite,
+                }),
+                source: None,
+            })),
+            reservations: vec![reservation],
+            ..ResourceKey::new("disk")
+        };
+        let volume = std::iter::once((volume, Value::units(100))).collect();
+        for operation in [
+            ResourceOperation::Reserve(reserved),
+            ResourceOperation::Create(volume),
+        ] {
+            propose(Command::ApplyOperation(ApplyOperation {
+                agent: agent.clone(),
+                operation,
+                principal: None,
+            }))
+            .await;
+        }
+        let state = self.consensus.state().get().state.clone();
+        let all = state.agent(&agent).expect("there").available();
+        let all = offer(&self.consensus, &framework, &agent, all).await;
+        // A task fails, another one cannot be, and one has an executor of its own.
+        let key = TaskKey {
+            framework: framework.clone(),
+            task: TaskId::new("t").expect("an id"),
+        };
+        for (n, to) in [(1, TaskState::Running), (2, TaskState::Failed)] {
+            let state = self.consensus.state().get();
+            let report = Cluster::report_of(&state.state, &key, n, to, to, WALL);
+            propose(Command::ApplyReports(report)).await;
+            propose(Command::AcknowledgeUpdate(AcknowledgeUpdate {
+                task: key.clone(),
+                agent: agent.clone(),
+                uuid: UpdateUuid(u128::from(n)),
+            }))
+            .await;
+        }
+        let agent_id = format!(r#""agent_id":{{"value":"{agent}"}}"#);
+        let task = |id: &str, cpus: &str, how: &str| {
+            format!(
+                r#"{{"name":"{id}","task_id":{{"value":"{id}"}},{agent_id},"resources":[
+                   {{"name":"cpus","type":"SCALAR","scalar":{{"value":{cpus}}}}}],{how}}}"#
+            )
+        };
+        let run = r#""command":{"value":"true"}"#;
+        let executor = r#""executor":{"type":"CUSTOM","executor_id":{"value":"e"},
+            "command":{"value":"true"}}"#;
+        let reserve = r#"{"type":"RESERVE","id":{"value":"op"},"reserve":{"resources":[
+            {"name":"mem","type":"SCALAR","scalar":{"value":16},"allocation_info":{"role":"eng"},
+             "reservations":[{"type":"DYNAMIC","role":"eng","principal":"shop"}]}]}}"#;
+        let accept = format!(
+            r#","accept":{{"offer_ids":[{{"value":"{all}"}}],"operations":[{reserve},
+               {{"type":"LAUNCH","launch":{{"task_infos":[{},{}]}}}}],
+               "filters":{{"refuse_seconds":3600}}}}"#,
+            task("too-big", "1000", run),
+            task("own", "0.5", executor)
+        );
+        self.call("ACCEPT", &accept).await;
+        let operations = format!(
+            r#","reconcile_operations":{{"operations":[{{"operation_id":{{"value":"op"}},
+               {agent_id}}}]}}"#
+        );
+        self.call("RECONCILE_OPERATIONS", &operations).await;
+        self.call("RECONCILE", r#","reconcile":{"tasks":[]}"#).await;
+        let state = self.consensus.state().get().state.clone();
+        let record = state.agent(&agent).expect("there");
+        let executor = ExecutorKey {
+            framework: framework.clone(),
+            executor: ExecutorId::new("e").expect("an id"),
+        };
+        let instance = record.executors[&executor].instance;
+        propose(Command::EndExecutors(EndExecutors {
+            agent: agent.clone(),
+            epoch: record.epoch,
+            command_seq: record.command_seq,
+            exits: vec![ExecutorExit {
+                report_seq: record.report_seq + 1,
+                executor,
+                instance,
+                status: Some(256),
+            }],
+        }))
+        .await;
+        // The agent is lost, and with it what was offered.
+        let now = self.consensus.state().get().state.now();
+        let left = state.offers().map(|offer| offer.id).collect();
+        propose(Command::SuspectAgents(SuspectAgents {
+            agents: vec![(agent.clone(), now)],
+        }))
+        .await;
+        propose(Command::RescindOffers(RescindOffers { offers: left })).await;
+        propose(Command::MarkAgentUnreachable(MarkAgentUnreachable {
+            agent,
+        }))
+        .await;
+    }
+}
