@@ -714,6 +714,10 @@ fn words(message: &MasterMessage) -> String {
                         C::ShutdownFramework(_) => "shut the framework down".to_owned(),
                         C::DestroyVolume(_) => "destroy a volume".to_owned(),
                         C::DropLaunch(id) => format!("drop {}#{}", id.key.task, id.generation),
+                        C::LaunchGroup { members, .. } => {
+                            format!("launch a group of {}", members.len())
+                        }
+                        C::DropGroup(tasks) => format!("drop a group of {}", tasks.len()),
                     };
                     format!("{}: {what}", n.seq)
                 })
