@@ -28,7 +28,8 @@ struct Flags {
     /// Ends after so many seconds, however many histories were run.
     #[arg(long)]
     seconds_max: Option<u64>,
-    /// Prints everything that happens in the history of the first seed.
+    /// Prints everything that happens in the history of the first seed; with --mutants the shrunk history
+    /// that found each defect.
     #[arg(long)]
     trace: bool,
     /// Switches each defect on in turn, and tells what found it. Needs the feature `mutants`.
@@ -47,13 +48,13 @@ fn main() -> ExitCode {
         n_threads: flags.threads,
         time_max: flags.seconds_max.map_or(Duration::MAX, Duration::from_secs),
     };
+    if flags.mutants {
+        return try_mutants(plan, &flags.only, flags.trace);
+    }
     if flags.trace {
         let ops = history(flags.from, regency_chaos_tests::model::N_STEPS_MAX);
         println!("{}", trace_of(flags.from, &ops).join("\n"));
         return ExitCode::SUCCESS;
-    }
-    if flags.mutants {
-        return try_mutants(plan, &flags.only);
     }
     run(plan)
 }
@@ -86,9 +87,14 @@ fn run(plan: Plan) -> ExitCode {
 }
 
 #[cfg(feature = "mutants")]
-fn try_mutants(plan: Plan, only: &str) -> ExitCode {
+fn try_mutants(plan: Plan, only: &str, traced: bool) -> ExitCode {
     use regency_chaos_tests::model::mutants;
     let results = mutants::run(plan, only);
+    if traced {
+        for text in results.iter().filter_map(mutants::explain) {
+            println!("{text}\n");
+        }
+    }
     print!("{}", mutants::table(&results));
     let missed = results.iter().filter(|r| r.found.is_none()).count();
     println!(
@@ -104,7 +110,7 @@ fn try_mutants(plan: Plan, only: &str) -> ExitCode {
 }
 
 #[cfg(not(feature = "mutants"))]
-fn try_mutants(_plan: Plan, _only: &str) -> ExitCode {
+fn try_mutants(_plan: Plan, _only: &str, _traced: bool) -> ExitCode {
     println!("this program was built without the feature `mutants`");
     ExitCode::FAILURE
 }

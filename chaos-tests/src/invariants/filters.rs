@@ -7,6 +7,7 @@ use super::{Broken, Checked, Entry};
 
 /// A filter lasts no longer than was asked for.
 pub(super) fn check(entry: &Entry<'_>) -> Checked {
+    revived(entry)?;
     let (framework, refuse) = match &entry.step.proposal.command {
         Command::AcceptOffers(c) => (&c.framework, c.refuse),
         Command::DeclineOffers(c) => (&c.framework, c.refuse),
@@ -31,6 +32,25 @@ pub(super) fn check(entry: &Entry<'_>) -> Checked {
         }
         None => Ok(()),
     }
+}
+
+/// REVIVE clears filters.
+fn revived(entry: &Entry<'_>) -> Checked {
+    let (Command::ReviveOffers(revive), Ok(_)) =
+        (&entry.step.proposal.command, &entry.step.applied.verdict)
+    else {
+        return Ok(());
+    };
+    let framework = entry.step.after.framework(&revive.framework);
+    let mut filters = framework
+        .into_iter()
+        .flat_map(|f| f.filters.values().flatten());
+    let is_revived =
+        |role: &String| revive.roles.is_empty() || revive.roles.iter().any(|named| named == role);
+    if filters.any(|filter| is_revived(&filter.role)) {
+        return Err(Broken::new("filters", "a filter outlives REVIVE"));
+    }
+    Ok(())
 }
 
 pub(super) fn planned(

@@ -113,10 +113,12 @@ impl World {
         agent.touched = true;
         agent.machine.set_now_ms(now_ms);
         let (runs, lost) = (agent.machine.runs(), agent.machine.n_lost_records());
+        let undone = agent.machine.n_undone();
         let was_running = !agent.those(Process::Running).is_empty();
         act(&mut agent.machine);
         let crashed = agent.machine.runs() != runs;
         let lost_records = agent.machine.n_lost_records() > lost;
+        let undone = agent.machine.n_undone() > undone;
         let said = agent.machine.take_said();
         for action in said {
             self.agent_acts(at, action);
@@ -125,7 +127,8 @@ impl World {
             note!(self, "         agent {at} starts again");
             if lost_records {
                 self.struck(Fault::CrashBeforeSync);
-            } else {
+            }
+            if undone {
                 self.struck(Fault::CrashAfterSync);
             }
             if was_running {

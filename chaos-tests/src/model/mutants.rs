@@ -39,6 +39,16 @@ pub fn run(plan: Plan, only: &str) -> Vec<Hunt> {
     hunts.collect()
 }
 
+/// The shrunk history that found the defect.
+#[must_use]
+pub fn explain(hunt: &Hunt) -> Option<String> {
+    let found = hunt.found.as_ref()?;
+    select(Some(hunt.mutant));
+    let text = campaign::explain(found);
+    select(None);
+    Some(format!("{}: {text}", hunt.mutant.name()))
+}
+
 /// The table for people, as `docs/chaos.md` has it.
 #[must_use]
 pub fn table(hunts: &[Hunt]) -> String {

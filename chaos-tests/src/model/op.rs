@@ -49,7 +49,13 @@ kinds! {
     /// The old leader answers an agent without a look at what it knows.
     OldLeaderPresses 8,
     /// The leader asks an agent for its whole picture.
-    AskPicture 14,
+    AskPicture 36,
+    /// An agent attaches anew and is asked for its picture before it is sent its commands; what it says
+    /// is on its way.
+    AskAtAttach 40,
+    /// A connection breaks when the leader has just proposed what the agent said, and the agent says
+    /// it again, with news.
+    SaidAgain 20,
     /// A connection breaks.
     Break 14,
     /// A connection breaks, which the leader does not notice.

@@ -455,7 +455,7 @@ impl World {
                 adoption: None,
             },
         );
-        if opening.resync {
+        if opening.resync || self.asks_pictures {
             self.struck(Fault::PictureAsked);
             let inventory = opening.inventory;
             self.send(no, MasterMessage::ResyncRequest { inventory });
@@ -464,6 +464,26 @@ impl World {
             session.sent = opening.sent;
         }
         self.send_commands(no)
+    }
+
+    /// An agent attaches, hears what it is told first, and answers that.
+    pub(super) fn attach_and_answer(&mut self, at: usize, term: Term) -> Checked {
+        self.connect(at, term)?;
+        let Some(no) = self.agents[at].stream else {
+            return Ok(());
+        };
+        self.to_leader(no)?;
+        // That it is attached, and that its picture is wanted.
+        for _ in 0..2 {
+            if self
+                .sessions
+                .get(&no)
+                .is_some_and(|s| !s.to_agent.is_empty())
+            {
+                self.to_agent(no)?;
+            }
+        }
+        Ok(())
     }
 
     /// A leader answers the agent that just connected, whatever the agent said.

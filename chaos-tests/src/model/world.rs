@@ -62,6 +62,8 @@ pub struct World {
     pub(super) n_streams: u64,
     pub(super) healing: bool,
     agents_stand_still: bool,
+    /// Whether who attaches is asked for its picture.
+    pub(super) asks_pictures: bool,
     /// Milliseconds in which nobody served, up to the beginning of the present leader.
     unserved_ms: u64,
     /// When the last leader ended.
@@ -89,6 +91,7 @@ impl World {
             n_streams: 0,
             healing: false,
             agents_stand_still: false,
+            asks_pictures: false,
             unserved_ms: 0,
             leaderless_since_ms: 0,
         };
@@ -595,6 +598,29 @@ impl World {
             Kind::AskPicture => {
                 if let Some(at) = pick(self.agents.len()) {
                     self.ask_picture(at);
+                }
+            }
+            Kind::AskAtAttach => {
+                if let (Some(at), Some(leader)) = (pick(self.agents.len()), &self.leader) {
+                    let term = leader.term;
+                    self.break_connection(at, true)?;
+                    self.asks_pictures = true;
+                    let answered = self.attach_and_answer(at, term);
+                    self.asks_pictures = false;
+                    answered?;
+                }
+            }
+            Kind::SaidAgain => {
+                if let (Some(at), Some(leader)) = (pick(self.agents.len()), &self.leader) {
+                    let term = leader.term;
+                    self.process_event(at, Kind::Running, b)?;
+                    if let Some(no) = self.agents[at].stream {
+                        self.to_leader(no)?;
+                    }
+                    self.break_connection(at, true)?;
+                    self.process_event(at, Kind::Running, b >> 4)?;
+                    self.connect(at, term)?;
+                    self.exchange(at)?;
                 }
             }
             Kind::Break => {

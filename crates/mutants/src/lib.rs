@@ -164,8 +164,6 @@ mutants! {
     NoSigkill,
     /// The tasks of a framework that is gone run on.
     FrameworkTasksRunOn,
-    /// A command is noted again and again.
-    FollowNotedCommands,
     /// What a leader said is done before it is durable.
     ActBeforeSync,
 

@@ -86,6 +86,7 @@ pub struct Machine {
     is_acting: bool,
     runs: u64,
     n_lost_records: u64,
+    n_undone: u64,
 }
 
 impl Machine {
@@ -110,6 +111,7 @@ impl Machine {
             is_acting: false,
             runs: 0,
             n_lost_records: 0,
+            n_undone: 0,
         };
         machine.restart();
         machine
@@ -137,6 +139,12 @@ impl Machine {
     #[must_use]
     pub fn n_lost_records(&self) -> u64 {
         self.n_lost_records
+    }
+
+    /// Steps of which a crash left everything durable and nothing done.
+    #[must_use]
+    pub fn n_undone(&self) -> u64 {
+        self.n_undone
     }
 
     /// How often each command was let run, or handed to its executor.
@@ -227,6 +235,7 @@ impl Machine {
             self.disk.push(record);
         }
         if crash.is_some() {
+            self.n_undone += 1;
             return self.restart();
         }
         self.carry_out(step.take_actions());

@@ -1,5 +1,6 @@
 //! I1, the part that the masters decide: a launch is put into a command stream once, and what is
-//! in a stream changes in one way only: a launch that was not confirmed is withdrawn for good.
+//! in a stream changes in two ways only: launches that were not confirmed are withdrawn for good, and a
+//! kill gives way to a later one of the same launch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,7 @@ impl Launches {
                 let kept = agent.outbox.get(seq);
                 let fine = match (old, kept) {
                     (_, None) => *seq <= agent.confirmed_seq,
-                    (old, Some(new)) => old == new || withdrawn(old, new),
+                    (old, Some(new)) => old == new || withdrawn(old, new) || replaced(old, new),
                 };
                 if !fine {
                     return Err(format!("command {seq} was {old:?} and is {kept:?}"));
@@ -111,6 +112,23 @@ fn one_executor(state: &State, command: &AgentCommand) -> Result<(), String> {
         return Err(format!("{command:?} is of {executors:?}"));
     }
     Ok(())
+}
+
+/// Of the kills of a task that wait, the last one may be replaced by another.
+fn replaced(old: &AgentCommand, new: &AgentCommand) -> bool {
+    match (old, new) {
+        (
+            AgentCommand::Kill {
+                task, generation, ..
+            },
+            AgentCommand::Kill {
+                task: again,
+                generation: of,
+                ..
+            },
+        ) => task == again && generation == of,
+        _ => false,
+    }
 }
 
 fn withdrawn(old: &AgentCommand, new: &AgentCommand) -> bool {
