@@ -1,7 +1,7 @@
 //! Kills and acknowledgements.
 
 use regency_mutants::{Mutant, on};
-use regency_types::TaskKey;
+use regency_types::{Generation, TaskKey};
 
 use crate::apply::Applied;
 use crate::bounds;
@@ -37,7 +37,7 @@ pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
     let waiting: Vec<u64> = agent
         .outbox
         .iter()
-        .filter(|(_, waits)| is_kill_of(waits, &command.task))
+        .filter(|(_, waits)| is_kill_of(waits, &command.task, task.generation))
         .map(|(seq, _)| *seq)
         .collect();
     let command_seq = match waiting.last() {
@@ -60,8 +60,12 @@ pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
     }])
 }
 
-fn is_kill_of(command: &AgentCommand, key: &TaskKey) -> bool {
-    matches!(command, AgentCommand::Kill { task, .. } if task == key)
+/// Only of that launch: the agent may have noted the kills of earlier ones under these numbers.
+fn is_kill_of(command: &AgentCommand, key: &TaskKey, launch: Generation) -> bool {
+    matches!(
+        command,
+        AgentCommand::Kill { task, generation, .. } if task == key && *generation == launch
+    )
 }
 
 /// Takes an update off the head of its task's stream. When it told the task's end, the task is

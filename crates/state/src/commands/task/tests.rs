@@ -2,9 +2,9 @@ use super::*;
 use std::sync::Arc;
 
 use crate::bounds;
-use crate::command::Command;
+use crate::command::{ApplyReports, Command};
 use crate::commands::fixture::{Given, statuses};
-use regency_types::{AgentId, DurationMs, FrameworkId, TaskKey, TaskState};
+use regency_types::{AgentEpoch, AgentId, DurationMs, FrameworkId, TaskKey, TaskState};
 
 fn kill_command(task: &TaskKey, agent: Option<&AgentId>, grace_ms: Option<u64>) -> Command {
     Command::KillTask(KillTask {
@@ -66,6 +66,36 @@ fn only_so_many_kills_of_a_task_wait_and_the_last_one_counts() {
     let record = given.state.agent(&agent).expect("it is there");
     let pending = given.state.task(&key).and_then(|t| t.kill.clone());
     assert_eq!(pending.map(|k| k.command_seq), Some(record.command_seq));
+}
+
+#[test]
+fn a_kill_never_takes_the_place_of_one_of_an_earlier_launch() {
+    let (mut given, agent, framework, key) = Given::with_task();
+    for grace in 0..bounds::KILLS_WAITING_MAX as u64 {
+        given.ok(kill_command(&key, None, Some(grace)));
+    }
+    let earlier = given.state.task(&key).expect("it is there").generation;
+    // The agent has noted all of that, which the masters do not know.
+    given.ok(Command::ApplyReports(ApplyReports {
+        agent: agent.clone(),
+        epoch: AgentEpoch(1),
+        command_seq: 0,
+        reports: vec![Given::news(&key, earlier.0, 1, TaskState::Finished)],
+    }));
+    let uuid = given.state.task(&key).and_then(|t| t.unacked.clone());
+    let uuid = uuid.expect("its end waits").uuid;
+    assert!(given.acknowledge(&agent, &key, uuid.0).verdict.is_ok());
+    let offer = given.offer(&framework, &agent, "cpus:1;mem:32");
+    let task = Given::task("t", &agent, "cpus:1;mem:32");
+    given.ok(Given::accept(&framework, &[offer], vec![task]));
+    let later = given.state.task(&key).expect("it is there").generation;
+    given.ok(kill_command(&key, None, None));
+    let Some(AgentCommand::Kill { generation, .. }) = given.outbox(&agent).pop() else {
+        panic!("{:?}", given.outbox(&agent))
+    };
+    assert!(later > earlier);
+    assert_eq!(generation, later);
+    assert_eq!(n_kills(&given, &agent), bounds::KILLS_WAITING_MAX + 1);
 }
 
 #[test]
