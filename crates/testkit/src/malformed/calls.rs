@@ -524,7 +524,7 @@ pub fn legacy_json(of: &[&str]) -> Vec<Valid> {
         ),
         one(
             "/quota",
-            &["POST", "GET"],
+            &["POST", "GET", "DELETE"],
             typed(QUOTA, v1::quota::QuotaRequest::shape()),
         ),
         one(

@@ -105,7 +105,7 @@ impl Master {
             "command":{"value":"true"}}"#;
         let reserve = r#"{"type":"RESERVE","id":{"value":"op"},"reserve":{"resources":[
             {"name":"mem","type":"SCALAR","scalar":{"value":16},"allocation_info":{"role":"eng"},
-             "reservations":[{"type":"DYNAMIC","role":"eng","principal":"shop"}]}]}}"#;
+             "reservations":[{"type":"DYNAMIC","role":"eng","principal":"golden-principal"}]}]}}"#;
         let accept = format!(
             r#","accept":{{"offer_ids":[{{"value":"{all}"}}],"operations":[{reserve},
                {{"type":"LAUNCH","launch":{{"task_infos":[{},{}]}}}}],
