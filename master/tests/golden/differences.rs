@@ -91,11 +91,6 @@ pub(crate) const OF_FRAMEWORKS: &[Difference] = &[
         reason: "UPDATE_FRAMEWORK is not there yet, and answered with 501",
     },
     Difference {
-        cases: &["session/32-launch-group"],
-        paths: &["status", "headers", "body"],
-        reason: "task groups are not there yet, and answered with 501",
-    },
-    Difference {
         cases: &["session/47-accept-inverse-offers"],
         paths: &["status", "headers", "body"],
         reason: "maintenance is not there yet, and calls about it are answered with 501",
