@@ -124,8 +124,10 @@ pub(crate) fn show(
                 data.display()
             )));
         }
+        let fresh = !data.exists();
         std::fs::create_dir_all(data).map_err(io_error("make the volume", data))?;
-        if let Some((user, group)) = owner {
+        // A shared volume stays with whom it was made for: others use it at this moment.
+        if let Some((user, group)) = owner.filter(|_| fresh || !entry.key.shared) {
             chown(data, Some(user), Some(group)).map_err(io_error("hand over the volume", data))?;
         }
         let volume = entry.key.disk.as_ref().and_then(|d| d.volume.as_ref());
@@ -283,6 +285,24 @@ mod tests {
                 assert_eq!(left.count(), 0);
             }
         }
+    }
+
+    #[test]
+    fn tasks_that_run_at_the_same_time_see_one_shared_volume() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut volume = volume("v", None);
+        volume.shared = Some(v1::resource::SharedInfo {});
+        let sandboxes = ["one", "two"].map(|name| folder.path().join(name));
+        for sandbox in &sandboxes {
+            std::fs::create_dir(sandbox).expect("a sandbox");
+            show(folder.path(), sandbox, None, &resources(&volume)).expect("shown");
+        }
+        std::fs::write(sandboxes[0].join("in/data/file"), "one").expect("written");
+        let read = std::fs::read_to_string(sandboxes[1].join("in/data/file"));
+        assert_eq!(read.expect("the same data"), "one");
+        let aside = destroy(folder.path(), &bytes(&volume), 7).expect("destroyed");
+        remove(&aside.expect("there was data"));
+        assert!(!sandboxes[0].join("in/data/file").exists());
     }
 
     #[test]

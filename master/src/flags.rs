@@ -2,6 +2,7 @@
 
 mod autopilot;
 mod events;
+mod offers;
 mod shown;
 mod zk_facade;
 
@@ -15,6 +16,7 @@ use regency_types::NodeId;
 
 pub use self::autopilot::AutopilotFlags;
 pub use self::events::EventFlags;
+pub use self::offers::OfferFlags;
 pub use self::shown::ShownFlags;
 pub use self::zk_facade::ZkFacadeFlags;
 pub use crate::timing_flags::TimingFlags;
@@ -142,6 +144,10 @@ pub struct MasterFlags {
     /// Least resources worth offering: sets separated by `|`, names inside a set by `;`.
     #[arg(long, default_value = "cpus:0.01|mem:32", value_name = "SETS")]
     pub min_allocatable_resources: String,
+
+    /// Who is offered what.
+    #[command(flatten)]
+    pub offers: OfferFlags,
 
     /// How long an agent may be silent, per ping, before that ping counts as missed.
     #[arg(long, default_value = "15secs", value_parser = duration)]

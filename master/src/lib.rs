@@ -11,6 +11,8 @@ mod http_server;
 mod leader;
 mod limit_flags;
 pub mod metrics;
+mod offer_constraints;
+mod offer_filters;
 pub mod query;
 mod rpc;
 mod run;

@@ -199,7 +199,8 @@ fn allocator_options(flags: &MasterFlags) -> anyhow::Result<regency_allocator::O
         })?;
     Ok(regency_allocator::Options {
         min_allocatable: sets,
-        ..Default::default()
+        filter_gpu_resources: flags.offers.filter_gpu_resources,
+        fair_sharing_excluded: flags.offers.fair_sharing_excluded(),
     })
 }
 

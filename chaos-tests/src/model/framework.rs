@@ -107,6 +107,7 @@ impl SimFramework {
                     partition_aware,
                     ..Capabilities::default()
                 },
+                offer_constraints: Bytes::new(),
             },
             id: None,
             asked: None,

@@ -59,6 +59,7 @@ impl World {
             spec,
             suppressed: Vec::new(),
             stream,
+            kept: None,
         });
         let caller = Caller::Subscribe {
             framework: at,

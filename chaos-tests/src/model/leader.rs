@@ -7,7 +7,7 @@ use regency_leader_core::awaited::Awaited;
 use regency_leader_core::liveness::{Presence, judge, silence};
 use regency_leader_core::retries::{Retries, Subject};
 use regency_leader_core::{allocation, expiry};
-use regency_state::{Command, ExpireFilters, OfferPlan, State};
+use regency_state::{Command, ExpireFilters, State};
 use regency_types::{
     AgentId, ClusterTime, DurationMs, FrameworkId, OfferId, StreamId, TaskKey, Term,
 };
@@ -142,15 +142,8 @@ impl Leader {
             now: self.cluster_time(now_ms),
             seed: self.term.0.wrapping_mul(1 << 32).wrapping_add(self.cycles),
         };
-        let plans = allocate(&view, &Options::default(), &cycle)
-            .into_iter()
-            .map(|plan| OfferPlan {
-                framework: plan.framework,
-                role: plan.role,
-                agent: plan.agent,
-                resources: plan.resources,
-            })
-            .collect();
+        let plans = allocate(&view, &Options::default(), &cycle);
+        let plans = allocation::plans(&self.state, plans);
         allocation::entries(plans, timeout)
             .into_iter()
             .map(Command::IssueOffers)

@@ -290,3 +290,85 @@ async fn a_client_that_sends_half_a_request_keeps_nobody_else_from_being_answere
     let (head, _) = ask(&address, &health);
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }
+
+#[tokio::test]
+async fn while_nobody_leads_only_a_subscription_is_held_up() {
+    let mut cluster = Cluster::start(&["--agents", "0"]).await;
+    let leader = cluster.agreed_leader().await.node_id;
+    let survivor = if leader == 1 { 2 } else { 1 };
+    let others: Vec<Member> = (1..=3)
+        .filter(|id| *id != survivor)
+        .map(Member::Master)
+        .collect();
+    cluster.kill_all(&others).await;
+    let address = cluster.info(Member::Master(survivor)).http.clone();
+    let both: &[&str] = &[JSON, ACCEPT_JSON];
+    let revive = case(
+        ("POST", SCHEDULER),
+        both,
+        r#"{"type": "REVIVE", "framework_id": {"value": "x"}}"#,
+        503,
+        "",
+    );
+    // It points to the leader it heard until it has missed it for long enough.
+    regency_chaos_tests::wait::until_true("the master knows of no leader", || {
+        ask(&address, &revive).0.starts_with("HTTP/1.1 503")
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    let (head, body) = ask(&address, &revive);
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert_eq!(body, "No leader elected");
+    assert!(begun.elapsed() < Duration::from_secs(3), "it was held up");
+    let subscribe = case(("POST", SCHEDULER), both, SUBSCRIBE, 503, "");
+    let begun = std::time::Instant::now();
+    let (head, body) = ask(&address, &subscribe);
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert_eq!(body, "No leader elected");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(4_500),
+        "an election is usually shorter than that: {:?}",
+        begun.elapsed()
+    );
+    // Held up, it is answered as soon as somebody leads.
+    let asked = std::thread::spawn(move || {
+        let subscribe = case(("POST", SCHEDULER), &[JSON, ACCEPT_JSON], SUBSCRIBE, 0, "");
+        // A busy machine may take longer than a subscription is held up.
+        let mut answers = std::iter::repeat_with(|| first_line(&address, &subscribe)).take(10);
+        answers.find(|line| !line.starts_with("HTTP/1.1 503"))
+    });
+    cluster.restart(others[0]);
+    cluster.leader().await;
+    let line = tokio::task::spawn_blocking(move || asked.join())
+        .await
+        .expect("the thread is waited for")
+        .expect("the thread ends")
+        .expect("an answer once somebody leads");
+    assert!(
+        line.starts_with("HTTP/1.1 200") || line.starts_with("HTTP/1.1 307"),
+        "{line}"
+    );
+}
+
+/// Sends a request whose answer need not end, and gives the first line of it.
+fn first_line(address: &str, case: &Case) -> String {
+    use std::io::{BufRead, BufReader};
+
+    let mut connection = TcpStream::connect(address).expect("the master listens");
+    connection
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a timeout");
+    let request = format!(
+        "POST {} HTTP/1.1\r\nHost: {address}\r\n{}\r\nContent-Length: {}\r\n\r\n{}",
+        case.line.1,
+        case.headers.join("\r\n"),
+        case.body.len(),
+        case.body
+    );
+    connection.write_all(request.as_bytes()).expect("sent");
+    let mut line = String::new();
+    BufReader::new(connection)
+        .read_line(&mut line)
+        .expect("a line");
+    line
+}

@@ -6,6 +6,7 @@ mod autopilot;
 mod blackout;
 mod churn;
 mod command_lines;
+mod constraints;
 mod convert;
 mod failover;
 mod frozen;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use regency_chaos_tests::cluster::{Cluster, Member};
 use regency_chaos_tests::ledger::Ledger;
 use regency_chaos_tests::scheduler::Scheduler;
+use regency_client::v1::framework_info::capability::Type as Capability;
 use regency_client::v1::offer::{Operation, operation};
 use regency_client::v1::{Filters, Offer, OperationId, OperationState, Resource, TaskState};
 use regency_client::{Framework, TaskBuilder};
@@ -215,4 +216,104 @@ async fn a_volume_lives_from_reserve_to_unreserve_though_the_leader_dies_at_each
         );
     }
     ledger.assert_ran_once(["write", "read"]);
+}
+
+fn shared_volume() -> Value {
+    let mut shared = volume();
+    shared["shared"] = json!({});
+    shared
+}
+
+async fn who_shares(name: &str, masters: &[String]) -> Scheduler {
+    let builder = Framework::builder(name)
+        .capability(Capability::SharedResources)
+        .framework_info(|info| info.principal = Some(PRINCIPAL.to_owned()))
+        .failover_timeout(std::time::Duration::from_secs(3600));
+    Scheduler::with(builder, masters).await
+}
+
+/// Signs in the volume, and ends when the other task has signed there too.
+fn meets(id: &str, other: &str, ledger: &Path) -> TaskBuilder {
+    let line = format!("touch kept/{id}; until test -e kept/{other}; do sleep 0.05; done");
+    task(id, &line, ledger).resource(resource(&shared_volume()))
+}
+
+fn refuse(seconds: f64) -> Option<Filters> {
+    Some(Filters {
+        refuse_seconds: Some(seconds),
+    })
+}
+
+#[tokio::test]
+async fn tasks_of_two_frameworks_use_one_shared_volume_at_the_same_time() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ledger = Ledger::new(dir.path());
+    let mut cluster = Cluster::start(&["--agents", "1"]).await;
+    let data = cluster
+        .info(Member::Agent(1))
+        .dir
+        .join("volumes/roles/chaos/v");
+    let mut one = who_shares("one", &cluster.masters()).await;
+    let offer = one.take_offer().await;
+    let launch = Operation {
+        r#type: Some(operation::Type::Launch as i32),
+        launch: Some(operation::Launch {
+            task_infos: vec![meets("a", "b", dir.path()).on(&offer)],
+        }),
+        ..Operation::default()
+    };
+    let operations = [
+        operation(operation::Type::Reserve, &[reserved("disk", 32.0)]),
+        operation(operation::Type::Create, &[shared_volume()]),
+        launch,
+    ];
+    // What is left is for the other one; the offer in hand stays.
+    one.framework.suppress(&[]).await.expect("an answer");
+    let accepted = one.framework.accept([offer.id], operations, refuse(3600.0));
+    accepted.await.expect("an answer");
+    one.until_all_are(TaskState::TaskRunning, &["a"]).await;
+
+    let mut two = who_shares("two", &cluster.masters()).await;
+    let holds = |offer: &Offer| offer.resources.iter().any(is_volume);
+    two.until("the volume, that is in use", |s| {
+        s.offers.values().any(holds)
+    })
+    .await;
+    let offer = two.offers.values().find(|offer| holds(offer));
+    let offer = offer.expect("just seen").clone();
+    let old = cluster.leader().await.node_id;
+    cluster.kill(Member::Master(old)).await;
+    cluster.restart(Member::Master(old));
+    let task = meets("b", "a", dir.path()).on(&offer);
+    two.framework
+        .launch([offer.id.clone()], [task], refuse(0.0))
+        .await
+        .expect("an answer");
+    two.until_all_are(TaskState::TaskFinished, &["b"]).await;
+    one.until_all_are(TaskState::TaskFinished, &["a"]).await;
+    assert!(data.join("a").is_file() && data.join("b").is_file());
+
+    // Nobody uses it any more. The next leader may have sent the offer that was used once more.
+    let is_another = |other: &Offer| holds(other) && other.id != offer.id;
+    two.until("the volume, to be destroyed", |s| {
+        s.offers.values().any(is_another)
+    })
+    .await;
+    let offer = two.offers.values().find(|offer| is_another(offer));
+    let offer = offer.expect("just seen").id.clone();
+    let destroy = operation(operation::Type::Destroy, &[shared_volume()]);
+    let accepted = two.framework.accept([offer], [destroy], refuse(0.0));
+    accepted.await.expect("an answer");
+    two.until("the end of the volume", |s| {
+        s.operations.contains_key("DESTROY")
+    })
+    .await;
+    let status = &two.operations["DESTROY"][0];
+    assert_eq!(
+        status.state(),
+        OperationState::OperationFinished,
+        "{status:?}"
+    );
+    regency_chaos_tests::wait::until_true("the data is gone", || !data.exists()).await;
+    ledger.assert_ran_once(["a", "b"]);
 }

@@ -52,6 +52,20 @@ pub(crate) fn takeable(resources: &Resources, framework: &FrameworkCapabilities)
     })
 }
 
+/// Whether an offer of these resources of the agent could be made to a framework with these
+/// capabilities, as far as capabilities decide that.
+#[must_use]
+pub fn suits(
+    agent: &AgentView,
+    role: &str,
+    resources: &Resources,
+    framework: &FrameworkCapabilities,
+    options: &Options,
+) -> bool {
+    AgentTraits::new(agent, options).suit(framework, role)
+        && takeable(resources, framework) == *resources
+}
+
 /// Whether the resources contain one of the sets; an empty list asks for nothing.
 pub(crate) fn meets(resources: &Resources, sets: &[Quantities]) -> bool {
     sets.is_empty()

@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`view`] is the vocabulary, `allocate` the two stages, `tree` the order in which
 //! frameworks are served, `share` what that order is made of, `filters` who is passed over, and
-//! `quota` what is held back for others.
+//! `quota` what is held back for others. [`constraints`] says which agents a framework wants at all.
 
+pub mod constraints;
 pub mod view;
 
 mod allocate;
@@ -21,6 +22,7 @@ mod shuffle;
 mod tree;
 
 pub use allocate::allocate;
+pub use filters::suits;
 pub use view::{
     AgentCapabilities, AgentView, ClusterView, Cycle, DeclineFilter, FrameworkCapabilities,
     FrameworkRole, FrameworkView, OfferPlan, Options, RoleView,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regency_wire::ContentType;
+use regency_wire::v1::scheduler::OfferConstraints;
 use regency_wire::v1::{FrameworkId, FrameworkInfo, TaskStatus, framework_info};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -11,8 +12,8 @@ use crate::calls::Framework;
 use crate::event::{Event, Events};
 use crate::http::Http;
 use crate::leader::Masters;
-use crate::session::Session;
-use crate::subscription::{Application, Subscription};
+use crate::session::{Description, Session};
+use crate::subscription::Subscription;
 
 /// Events that wait to be read before the master is made to wait.
 const EVENTS_WAITING_MAX: usize = 1024;
@@ -49,6 +50,7 @@ pub enum BuildError {
 #[must_use]
 pub struct FrameworkBuilder {
     framework_info: FrameworkInfo,
+    offer_constraints: Option<OfferConstraints>,
     masters: Vec<String>,
     acknowledge: Acknowledge,
     content_type: ContentType,
@@ -64,6 +66,7 @@ impl FrameworkBuilder {
                 capabilities: vec![capability(framework_info::capability::Type::MultiRole)],
                 ..FrameworkInfo::default()
             },
+            offer_constraints: None,
             masters: Vec::new(),
             acknowledge: Acknowledge::default(),
             content_type: ContentType::Protobuf,
@@ -118,6 +121,12 @@ impl FrameworkBuilder {
         self
     }
 
+    /// Which agents to get offers of, by role; of all without it.
+    pub fn offer_constraints(mut self, constraints: OfferConstraints) -> Self {
+        self.offer_constraints = Some(constraints);
+        self
+    }
+
     /// Who acknowledges status updates; this crate by default.
     pub fn acknowledge(mut self, acknowledge: Acknowledge) -> Self {
         self.acknowledge = acknowledge;
@@ -150,21 +159,22 @@ impl FrameworkBuilder {
         if let Some(bad) = self.masters.iter().find(|address| !is_host_port(address)) {
             return Err(BuildError::BadAddress(bad.clone()));
         }
-        let (http, session) = (Http::default(), Arc::new(Session::new()));
+        let framework_id = self.framework_info.id.clone();
+        let session = Arc::new(Session::new(Description {
+            framework_info: self.framework_info,
+            offer_constraints: self.offer_constraints,
+        }));
+        let http = Http::default();
         let framework = Framework {
             session: Arc::clone(&session),
             http: http.clone(),
             content_type: self.content_type,
             call_timeout: self.call_timeout,
-            roles: self.framework_info.roles.clone().into(),
         };
         let (event_sender, event_receiver) = mpsc::channel::<Event>(EVENTS_WAITING_MAX);
         let subscription = Subscription {
-            framework_id: self.framework_info.id.clone(),
-            application: Application {
-                framework_info: self.framework_info,
-                content_type: self.content_type,
-            },
+            framework_id,
+            content_type: self.content_type,
             masters: Masters::new(self.masters, http.clone()),
             http,
             session,

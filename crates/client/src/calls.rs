@@ -7,14 +7,15 @@ use bytes::Bytes;
 use http::StatusCode;
 use regency_runtime::Backoff;
 use regency_wire::v1::offer::{Operation, operation};
-use regency_wire::v1::scheduler::Call;
 use regency_wire::v1::scheduler::call::{
     Accept, AcceptInverseOffers, Acknowledge, AcknowledgeOperationStatus, Decline,
-    DeclineInverseOffers, Kill, Message, Reconcile, Revive, Suppress, Type, reconcile,
+    DeclineInverseOffers, Kill, Message, Reconcile, Revive, Suppress, Type, UpdateFramework,
+    reconcile,
 };
+use regency_wire::v1::scheduler::{Call, OfferConstraints};
 use regency_wire::v1::{
-    AgentId, ExecutorId, ExecutorInfo, Filters, FrameworkId, OfferId, OperationStatus,
-    TaskGroupInfo, TaskId, TaskInfo, TaskStatus,
+    AgentId, ExecutorId, ExecutorInfo, Filters, FrameworkId, FrameworkInfo, OfferId,
+    OperationStatus, TaskGroupInfo, TaskId, TaskInfo, TaskStatus,
 };
 use regency_wire::{ContentType, encode};
 use tokio::sync::watch;
@@ -87,7 +88,6 @@ pub struct Framework {
     pub(crate) http: Http,
     pub(crate) content_type: ContentType,
     pub(crate) call_timeout: Duration,
-    pub(crate) roles: Arc<[String]>,
 }
 
 impl Framework {
@@ -297,7 +297,7 @@ impl Framework {
     /// # Errors
     /// See [`CallError`].
     pub async fn revive(&self, roles: &[String]) -> Result<(), CallError> {
-        self.session.revive(self.or_all(roles));
+        self.session.revive(&self.or_all(roles));
         let revive = Revive {
             roles: roles.to_vec(),
         };
@@ -313,7 +313,7 @@ impl Framework {
     /// # Errors
     /// See [`CallError`].
     pub async fn suppress(&self, roles: &[String]) -> Result<(), CallError> {
-        self.session.suppress(self.or_all(roles));
+        self.session.suppress(&self.or_all(roles));
         let suppress = Suppress {
             roles: roles.to_vec(),
         };
@@ -366,6 +366,37 @@ impl Framework {
         .await
     }
 
+    /// Changes what the framework says of itself: its roles, capabilities, offer constraints and
+    /// more, but not its user, principal or checkpointing. Later subscriptions say the same. Offers
+    /// that do not fit any more are rescinded.
+    ///
+    /// # Errors
+    /// See [`CallError`]; refused with the status 400 and a reason when it cannot be.
+    pub async fn update(
+        &self,
+        change: impl FnOnce(&mut FrameworkInfo, &mut Option<OfferConstraints>),
+    ) -> Result<(), CallError> {
+        let mut description = self.session.description();
+        change(
+            &mut description.framework_info,
+            &mut description.offer_constraints,
+        );
+        let mut suppressed_roles = self.session.suppressed_roles();
+        suppressed_roles.retain(|role| description.framework_info.roles.contains(role));
+        let update_framework = UpdateFramework {
+            framework_info: description.framework_info.clone(),
+            suppressed_roles,
+            offer_constraints: description.offer_constraints.clone(),
+        };
+        self.send(Call {
+            update_framework: Some(update_framework),
+            ..of(Type::UpdateFramework)
+        })
+        .await?;
+        self.session.describe(description);
+        Ok(())
+    }
+
     /// Ends the framework for good: its tasks are killed, its events end.
     ///
     /// # Errors
@@ -396,6 +427,9 @@ impl Framework {
                 .await
                 .map_err(|_elapsed| unanswered(sent))??;
             call.framework_id = Some(live.framework_id.clone());
+            if let Some(update) = &mut call.update_framework {
+                update.framework_info.id = Some(live.framework_id.clone());
+            }
             let answer = timeout_at(deadline, self.attempt(&live, &call))
                 .await
                 .map_err(|_elapsed| unanswered(true))?;
@@ -468,8 +502,12 @@ impl Framework {
         )
     }
 
-    fn or_all<'a>(&'a self, roles: &'a [String]) -> &'a [String] {
-        if roles.is_empty() { &self.roles } else { roles }
+    fn or_all(&self, roles: &[String]) -> Vec<String> {
+        if roles.is_empty() {
+            self.session.description().framework_info.roles
+        } else {
+            roles.to_vec()
+        }
     }
 }
 

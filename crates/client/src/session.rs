@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use regency_wire::v1::FrameworkId;
+use regency_wire::v1::scheduler::OfferConstraints;
+use regency_wire::v1::{FrameworkId, FrameworkInfo};
 use tokio::sync::watch;
 
 /// Why a stream of events ended.
@@ -56,18 +57,27 @@ pub(crate) enum State {
     Over(String),
 }
 
+/// What a framework says of itself, with SUBSCRIBE and UPDATE_FRAMEWORK.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Description {
+    pub(crate) framework_info: FrameworkInfo,
+    pub(crate) offer_constraints: Option<OfferConstraints>,
+}
+
 /// What the subscription and the calls of one framework share.
 #[derive(Debug)]
 pub(crate) struct Session {
     state: watch::Sender<State>,
+    description: Mutex<Description>,
     /// Roles that get no offers at the framework's own wish; a SUBSCRIBE has to repeat them.
     suppressed: Mutex<BTreeSet<String>>,
 }
 
 impl Session {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(description: Description) -> Self {
         Self {
             state: watch::Sender::new(State::Down),
+            description: Mutex::new(description),
             suppressed: Mutex::default(),
         }
     }
@@ -115,6 +125,26 @@ impl Session {
         }
     }
 
+    pub(crate) fn description(&self) -> Description {
+        let description = self.description.lock();
+        description.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on the framework says this; roles that it does not have are not suppressed any more.
+    pub(crate) fn describe(&self, description: Description) {
+        let mut suppressed = self
+            .suppressed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        suppressed.retain(|role| description.framework_info.roles.contains(role));
+        drop(suppressed);
+        let mut place = self
+            .description
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *place = description;
+    }
+
     pub(crate) fn suppressed_roles(&self) -> Vec<String> {
         let suppressed = self
             .suppressed
@@ -146,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_is_final() {
-        let session = Session::new();
+        let session = Session::new(Description::default());
         session.end("torn down");
         session.down();
         session.over().await;
@@ -155,9 +185,12 @@ mod tests {
 
     #[test]
     fn suppressed_roles_are_remembered_until_revived() {
-        let session = Session::new();
+        let session = Session::new(Description::default());
         session.suppress(&["a".into(), "b".into()]);
         session.revive(&["a".into(), "c".into()]);
         assert_eq!(session.suppressed_roles(), ["b"]);
+        // A role that the framework left is not suppressed when it comes back.
+        session.describe(Description::default());
+        assert!(session.suppressed_roles().is_empty());
     }
 }

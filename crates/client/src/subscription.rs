@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use regency_wire::v1::FrameworkId;
 use regency_wire::v1::scheduler::call::{Subscribe, Type};
 use regency_wire::v1::scheduler::{Call, event};
-use regency_wire::v1::{FrameworkId, FrameworkInfo};
 use regency_wire::{ContentType, encode};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -34,16 +34,9 @@ const HEARTBEATS_MISSED_MAX: f64 = 3.0;
 /// that is frozen, or cut off from the others but not from us, long before heartbeats do.
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a SUBSCRIBE says, and in which encoding.
-#[derive(Debug, Clone)]
-pub(crate) struct Application {
-    pub(crate) framework_info: FrameworkInfo,
-    pub(crate) content_type: ContentType,
-}
-
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) application: Application,
+    pub(crate) content_type: ContentType,
     pub(crate) masters: Masters,
     pub(crate) http: Http,
     pub(crate) session: Arc<Session>,
@@ -134,7 +127,7 @@ impl Subscription {
         &self,
         mut leader: Leader,
     ) -> Result<(Leader, EventStream, String), NotSubscribed> {
-        let content_type = self.application.content_type;
+        let content_type = self.content_type;
         let body = encode(content_type, &self.subscribe_call());
         let media_type = content_type.media_type();
         for _ in 0..=REDIRECTS_MAX {
@@ -182,7 +175,8 @@ impl Subscription {
     }
 
     fn subscribe_call(&self) -> Call {
-        let mut framework_info = self.application.framework_info.clone();
+        let description = self.session.description();
+        let mut framework_info = description.framework_info;
         framework_info.id.clone_from(&self.framework_id);
         Call {
             r#type: Some(Type::Subscribe as i32),
@@ -190,7 +184,7 @@ impl Subscription {
             subscribe: Some(Subscribe {
                 framework_info,
                 suppressed_roles: self.session.suppressed_roles(),
-                offer_constraints: None,
+                offer_constraints: description.offer_constraints,
             }),
             ..Call::default()
         }

@@ -8,7 +8,7 @@ use regency_allocator::{
 };
 use regency_mutants::{Mutant, on};
 use regency_resources::Resources;
-use regency_state::model::{Agent, Framework};
+use regency_state::model::{Agent, Capabilities, Framework};
 use regency_state::{IssueOffers, OfferPlan, State, bounds};
 use regency_types::{AgentId, DurationMs, FrameworkId, TaskState};
 
@@ -64,8 +64,20 @@ pub fn view(
     }
 }
 
+/// What the allocator asks of a framework's capabilities.
+#[must_use]
+pub fn capabilities(of: &Capabilities) -> FrameworkCapabilities {
+    FrameworkCapabilities {
+        gpu_resources: of.gpu_resources,
+        revocable_resources: of.revocable_resources,
+        shared_resources: of.shared_resources,
+        reservation_refinement: of.reservation_refinement,
+        multi_role: of.multi_role,
+        region_aware: of.region_aware,
+    }
+}
+
 fn framework_view(state: &State, framework: &Framework, connected: bool) -> FrameworkView {
-    let capabilities = framework.spec.capabilities;
     let mut roles: Vec<FrameworkRole> = framework
         .spec
         .roles
@@ -109,14 +121,7 @@ fn framework_view(state: &State, framework: &Framework, connected: bool) -> Fram
         active: connected
             && framework.is_subscribed()
             && framework.n_unacked <= bounds::UNACKED_UPDATES_MAX,
-        capabilities: FrameworkCapabilities {
-            gpu_resources: capabilities.gpu_resources,
-            revocable_resources: capabilities.revocable_resources,
-            shared_resources: capabilities.shared_resources,
-            reservation_refinement: capabilities.reservation_refinement,
-            multi_role: capabilities.multi_role,
-            region_aware: capabilities.region_aware,
-        },
+        capabilities: capabilities(&framework.spec.capabilities),
         roles,
         filters: framework
             .filters
@@ -131,6 +136,23 @@ fn framework_view(state: &State, framework: &Framework, connected: bool) -> Fram
             .collect(),
         new_offers_max: None,
     }
+}
+
+/// The plans of the allocator for the state that it saw.
+#[must_use]
+pub fn plans(state: &State, plans: Vec<regency_allocator::OfferPlan>) -> Vec<OfferPlan> {
+    let plans = plans.into_iter();
+    plans
+        .map(|plan| OfferPlan {
+            described: state
+                .framework(&plan.framework)
+                .map_or(0, |framework| framework.described),
+            framework: plan.framework,
+            role: plan.role,
+            agent: plan.agent,
+            resources: plan.resources,
+        })
+        .collect()
 }
 
 /// Cuts a round into entries of bounded size.
@@ -167,5 +189,5 @@ pub fn size(plan: &OfferPlan) -> usize {
         + plan.agent.as_str().len()
         + plan.role.len()
         + 2 * plan.resources.to_string().len()
-        + 32
+        + 48
 }

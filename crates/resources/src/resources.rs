@@ -209,6 +209,20 @@ impl Resources {
         Ok(left)
     }
 
+    /// What is left of these, a total, while `used` is in use. A shared resource is left however
+    /// many hold it.
+    ///
+    /// # Errors
+    /// The first resource of which more is in use than there is.
+    pub fn without_used(&self, used: &Self) -> Result<Self, Shortage> {
+        for entry in used.entries.iter().filter(|entry| entry.key.shared) {
+            let mut once = entry.clone();
+            once.copies = 1;
+            self.find_enough(&once)?;
+        }
+        self.checked_sub(&used.non_shared())
+    }
+
     /// Where there is enough of `wanted`.
     fn find_enough(&self, wanted: &Resource) -> Result<usize, Shortage> {
         let place = self

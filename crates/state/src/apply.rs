@@ -2,8 +2,8 @@
 
 use crate::command::{Command, Proposal};
 use crate::commands::{
-    agent, ancestry, executor, framework, hash, inventory, level, offer, operation, report, role,
-    task, term,
+    agent, ancestry, description, executor, framework, hash, inventory, level, offer, operation,
+    report, role, task, term,
 };
 use crate::effect::Effect;
 use crate::outcome::{Outcome, Refusal, Verdict};
@@ -74,6 +74,7 @@ impl State {
             Command::ApplyReports(c) => report::apply_reports(self, c),
             Command::ResyncAgent(c) => report::resync(self, c),
             Command::SubscribeFramework(c) => framework::subscribe(self, c),
+            Command::UpdateFramework(c) => description::update(self, c),
             Command::FrameworkDisconnected(c) => framework::disconnected(self, c),
             Command::ExpireFramework(c) => framework::expire(self, c),
             Command::TeardownFramework(c) => framework::teardown(self, c),

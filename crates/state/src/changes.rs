@@ -82,6 +82,7 @@ impl State {
                     new: (_, new),
                 } => {
                     if old.spec != new.spec
+                        || old.described != new.described
                         || old.stream() != new.stream()
                         || old.reregistered != new.reregistered
                     {

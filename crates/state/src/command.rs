@@ -39,6 +39,7 @@ pub enum Command {
     ApplyReports(ApplyReports),
     ResyncAgent(ResyncAgent),
     SubscribeFramework(SubscribeFramework),
+    UpdateFramework(UpdateFramework),
     FrameworkDisconnected(FrameworkDisconnected),
     ExpireFramework(ExpireFramework),
     TeardownFramework(TeardownFramework),
@@ -81,6 +82,7 @@ impl Command {
             Self::ApplyReports(_) => "apply_reports",
             Self::ResyncAgent(_) => "resync_agent",
             Self::SubscribeFramework(_) => "subscribe_framework",
+            Self::UpdateFramework(_) => "update_framework",
             Self::FrameworkDisconnected(_) => "framework_disconnected",
             Self::ExpireFramework(_) => "expire_framework",
             Self::TeardownFramework(_) => "teardown_framework",
@@ -115,6 +117,7 @@ impl Command {
         match self {
             Self::AcceptOffers(c) => Some(&c.framework),
             Self::DeclineOffers(c) => Some(&c.framework),
+            Self::UpdateFramework(c) => Some(&c.framework),
             Self::ReviveOffers(c) => Some(&c.framework),
             Self::SuppressOffers(c) => Some(&c.framework),
             Self::KillTask(c) => Some(&c.task.framework),
@@ -325,6 +328,22 @@ pub struct SubscribeFramework {
     pub suppressed: Vec<String>,
     /// Identity of this subscription.
     pub stream: StreamId,
+    /// When the framework describes itself anew: those of its outstanding offers that fit what it
+    /// says now, as the leader sees it. All others are taken back.
+    pub kept: Option<Vec<OfferId>>,
+}
+
+/// A subscribed framework describes itself anew (UPDATE_FRAMEWORK).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateFramework {
+    /// Which.
+    pub framework: FrameworkId,
+    /// What it says of itself now. User, principal and checkpointing must be as they were.
+    pub spec: FrameworkSpec,
+    /// Roles for which it wants no offers.
+    pub suppressed: Vec<String>,
+    /// Those of its outstanding offers that fit, as the leader sees it. All others are taken back.
+    pub kept: Vec<OfferId>,
 }
 
 /// A leader with a quorum saw the framework's stream end.
@@ -361,6 +380,8 @@ pub struct OfferPlan {
     pub agent: AgentId,
     /// What.
     pub resources: Resources,
+    /// [`Framework::described`](crate::model::Framework::described) as the allocator saw it.
+    pub described: u64,
 }
 
 /// Part of an allocation round.
@@ -452,6 +473,14 @@ pub struct Feedback {
 pub enum ResourceOperation {
     /// Reserve; the resources as they are afterwards, innermost reservation included.
     Reserve(Resources),
+    /// Change reservations in one step: back to what both have in common, and on from there. For
+    /// operators only, as in Mesos.
+    ReserveAnew {
+        /// The resources as they are before.
+        source: Resources,
+        /// The same as they are afterwards.
+        resources: Resources,
+    },
     /// Take the innermost reservation away; the resources as they are before.
     Unreserve(Resources),
     /// Make persistent volumes; as they are afterwards.

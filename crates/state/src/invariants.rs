@@ -97,8 +97,8 @@ impl State {
             )?;
             let fits = agent
                 .total
-                .checked_sub(&used)
-                .and_then(|rest| rest.checked_sub(&offered))
+                .without_used(&used)
+                .and_then(|rest| rest.without_used(&offered))
                 .is_ok();
             check(fits, "I3 no double promise", || {
                 format!(

@@ -7,7 +7,7 @@
 //! | level | adds |
 //! |---|---|
 //! | 1 | all that was there before there were levels |
-//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; roles: [`Command::UpdateQuota`], [`Command::SetQuota`], [`Command::RemoveQuota`], [`Command::UpdateWeights`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`]; [`Operation::LaunchGroup`] |
+//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; roles: [`Command::UpdateQuota`], [`Command::SetQuota`], [`Command::RemoveQuota`], [`Command::UpdateWeights`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`]; [`Operation::LaunchGroup`]; [`Command::UpdateFramework`], and frameworks that describe themselves anew in [`Command::SubscribeFramework`] |
 
 use crate::command::{Command, LaunchSpec, Operation};
 
@@ -30,7 +30,6 @@ impl Command {
             | Self::MarkAgentUnreachable(_)
             | Self::ApplyReports(_)
             | Self::ResyncAgent(_)
-            | Self::SubscribeFramework(_)
             | Self::FrameworkDisconnected(_)
             | Self::TeardownFramework(_)
             | Self::ExpireFramework(_)
@@ -49,6 +48,13 @@ impl Command {
             | Self::TakeInventory(_)
             // Proposed when all members support the level it names, and thus know it.
             | Self::RaiseFeatureLevel(_) => FEATURE_LEVEL_FIRST,
+            Self::SubscribeFramework(c) => {
+                if c.kept.is_some() || !c.spec.offer_constraints.is_empty() {
+                    2
+                } else {
+                    FEATURE_LEVEL_FIRST
+                }
+            }
             Self::AcceptOffers(c) => {
                 if c.operations.iter().any(is_of_level_2) {
                     2
@@ -58,6 +64,7 @@ impl Command {
             }
             Self::ReportStateHash(_)
             | Self::ApplyOperation(_)
+            | Self::UpdateFramework(_)
             | Self::AcknowledgeOperation(_)
             | Self::UpdateQuota(_)
             | Self::SetQuota(_)

@@ -78,6 +78,9 @@ pub enum Refusal {
     /// The principal of a framework may not change.
     #[error("Changing framework's principal is not allowed")]
     PrincipalChanged,
+    /// This field of a `FrameworkInfo` may not change.
+    #[error("Changing framework's {0} is not allowed")]
+    FieldImmutable(String),
     /// The subscription spoken of is not the current one.
     #[error("the subscription is not the current one")]
     StreamSuperseded,

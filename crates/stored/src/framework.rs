@@ -78,6 +78,7 @@ impl Stored for FrameworkSpec {
             failover_timeout_ms: self.failover_timeout.0,
             checkpoint: self.checkpoint,
             capabilities: Some(self.capabilities.store()),
+            offer_constraints: self.offer_constraints.clone(),
         }
     }
 
@@ -94,6 +95,7 @@ impl Stored for FrameworkSpec {
                 message.capabilities,
                 "FrameworkSpec.capabilities",
             )?)?,
+            offer_constraints: message.offer_constraints,
         })
     }
 }
@@ -137,6 +139,7 @@ impl Stored for Framework {
             id,
             spec,
             suppressed,
+            described,
             phase,
             confirmed,
             subscribed_term,
@@ -154,6 +157,7 @@ impl Stored for Framework {
             id: id.as_str().to_owned(),
             spec: Some(spec.store()),
             suppressed: suppressed.iter().cloned().collect(),
+            described: *described,
             phase: Some(match phase {
                 FrameworkPhase::Subscribed { stream } => {
                     proto::framework::Phase::Subscribed(proto::framework::Subscribed {
@@ -211,6 +215,7 @@ impl Stored for Framework {
             id: id(message.id, "Framework.id")?,
             spec: FrameworkSpec::load(required(message.spec, "Framework.spec")?)?,
             suppressed: load_roles(message.suppressed, "Framework.suppressed")?,
+            described: message.described,
             phase,
             confirmed: message.confirmed,
             subscribed_term: Term(message.subscribed_term),

@@ -99,6 +99,7 @@ impl Stored for Refusal {
             }
             Self::FrameworkRemoved => Choice::FrameworkRemoved(Nothing {}),
             Self::PrincipalChanged => Choice::PrincipalChanged(Nothing {}),
+            Self::FieldImmutable(field) => Choice::FieldImmutable(field.clone()),
             Self::StreamSuperseded => Choice::StreamSuperseded(Nothing {}),
             Self::DeadlineNotReached => Choice::DeadlineNotReached(Nothing {}),
             Self::RoleNotSubscribed(role) => Choice::RoleNotSubscribed(role.clone()),
@@ -136,6 +137,7 @@ impl Stored for Refusal {
             }
             Choice::FrameworkRemoved(_) => Self::FrameworkRemoved,
             Choice::PrincipalChanged(_) => Self::PrincipalChanged,
+            Choice::FieldImmutable(field) => Self::FieldImmutable(field),
             Choice::StreamSuperseded(_) => Self::StreamSuperseded,
             Choice::DeadlineNotReached(_) => Self::DeadlineNotReached,
             Choice::RoleNotSubscribed(role) => Self::RoleNotSubscribed(role),

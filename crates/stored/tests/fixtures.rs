@@ -63,6 +63,10 @@ fn states_of_version_1_are_read() {
         Ok(samples::governed())
     );
     assert_eq!(
+        decode_state(&read("state-described.bin")),
+        Ok(samples::described())
+    );
+    assert_eq!(
         decode_state(&read("state-executing.bin")),
         Ok(samples::executing())
     );

@@ -68,6 +68,7 @@ fn a_round_of_offers_is_compact() {
             role: "*".to_owned(),
             agent: cluster.agent_id(n / 2),
             resources: resources.clone(),
+            described: 0,
         })
         .collect();
     let proposal = Proposal {

@@ -57,8 +57,8 @@ pub fn resources(json: &str, default_role: &str) -> Result<Vec<(ResourceKey, Val
         if resource.allocation_info.is_some() {
             return refuse("is allocated, which only masters do");
         }
-        if resource.revocable.is_some() || resource.shared.is_some() {
-            return refuse("is revocable or shared, which an agent does not offer");
+        if resource.shared.is_some() {
+            return refuse("is shared, which only operations make");
         }
         let entries = entries_from_wire(&[resource]).map_err(|error| error.to_string())?;
         for (key, _) in &entries {
@@ -122,6 +122,13 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_taken_away_again_is_told_by_the_agent() {
+        let json = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"revocable":{}}]"#;
+        let all = resources(json, "*").expect("good resources");
+        assert!(all[0].0.revocable, "{all:?}");
+    }
+
+    #[test]
     fn what_an_agent_cannot_have_is_refused_by_name() {
         let one = |rest: &str| {
             let json =
@@ -137,7 +144,7 @@ mod tests {
                 r#","role":"a","disk":{"persistence":{"id":"x"}}"#,
                 "persistent volume",
             ),
-            (r#","revocable":{}"#, "revocable"),
+            (r#","shared":{}"#, "shared"),
             (r#","allocation_info":{"role":"a"}"#, "allocated"),
             (r#","role":"a b""#, "a b"),
         ] {

@@ -20,14 +20,14 @@ pub(super) fn read(operation: &Operation, role: Option<&str>) -> Result<Resource
                 .reserve
                 .as_ref()
                 .ok_or_else(|| missing("reserve"))?;
-            if !part.source.is_empty() {
-                return Err(
-                    "'source' of a RESERVE operation is not supported by this version; \
-                            unreserve the resources first"
-                        .to_owned(),
-                );
+            let reserved = resources(&part.resources)?;
+            if part.source.is_empty() {
+                return Ok(ResourceOperation::Reserve(reserved));
             }
-            Ok(ResourceOperation::Reserve(resources(&part.resources)?))
+            Ok(ResourceOperation::ReserveAnew {
+                source: resources(&part.source)?,
+                resources: reserved,
+            })
         }
         Type::Unreserve => {
             let part = operation.unreserve.as_ref();
@@ -62,9 +62,10 @@ pub(super) fn read(operation: &Operation, role: Option<&str>) -> Result<Resource
                     .map_err(|error| format!("'subtract' is invalid: {error}"))?,
             })
         }
-        Type::CreateDisk | Type::DestroyDisk => {
-            Err("'source' is not managed by a resource provider".to_owned())
-        }
+        Type::CreateDisk | Type::DestroyDisk => Err(
+            "'source' is not managed by a resource provider, of which this cluster has none"
+                .to_owned(),
+        ),
         other @ (Type::Unknown | Type::Launch | Type::LaunchGroup) => Err(format!(
             "{} is no operation on resources",
             other.as_str_name()
@@ -129,6 +130,30 @@ mod tests {
         let newer = read(&operation(&newer), Some("eng")).expect("valid");
         assert_eq!(read(&operation(older), Some("eng")), Ok(newer.clone()));
         assert!(matches!(newer, ResourceOperation::Reserve(_)));
+    }
+
+    #[test]
+    fn disks_are_made_and_unmade_by_resource_providers_only() {
+        for kind in ["CREATE_DISK", "DESTROY_DISK"] {
+            let error = read(&operation(&format!(r#"{{"type":"{kind}"}}"#)), Some("eng"));
+            let error = error.expect_err(kind);
+            assert!(error.contains("resource provider"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reservation_with_a_source_changes_the_source() {
+        let json = format!(
+            r#"{{"type":"RESERVE","reserve":{{
+                "source":[{{"name":"cpus","type":"SCALAR","scalar":{{"value":1}}}}],
+                "resources":[{}]}}}}"#,
+            RESERVED.replace(r#""allocation_info":{"role":"eng"}"#, r#""x":1"#)
+        );
+        let read = read(&operation(&json), None).expect("valid");
+        let ResourceOperation::ReserveAnew { source, resources } = read else {
+            panic!("{read:?}")
+        };
+        assert_eq!(source, resources.to_unreserved());
     }
 
     #[test]

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prost::Message;
-use regency_allocator::{ClusterView, Cycle, allocate};
+use regency_allocator::{AgentView, ClusterView, Cycle, allocate};
 use regency_leader_core::allocation;
-use regency_state::model::Agent;
-use regency_state::{Command, OfferPlan, Outcome, State};
+use regency_resources::Resources;
+use regency_state::model::{Agent, Capabilities};
+use regency_state::{Command, Outcome, State};
 use regency_types::{AgentId, DurationMs, FrameworkId};
 use regency_wire::v1::DomainInfo;
 
-use super::Leader;
-use crate::counters;
-use crate::metrics;
+use super::exclusions::Exclusions;
+use super::{Leader, LeaderConfig};
+use crate::{counters, metrics, offer_filters};
 
 /// The cluster as the allocator is to see it, with what this master's flags say.
 pub(crate) fn view(
@@ -24,9 +25,17 @@ pub(crate) fn view(
     domain: Option<&DomainInfo>,
 ) -> ClusterView {
     let region = domain.and_then(regency_wire::flags::region);
-    allocation::view(state, attached, connected, |agent| {
+    let mut view = allocation::view(state, attached, connected, |agent| {
         region.is_some_and(|region| is_remote(agent, region))
-    })
+    });
+    // The same frameworks in the same order.
+    for (framework, shown) in state.frameworks().zip(&mut view.frameworks) {
+        let mut minimums = offer_filters::of_framework(&framework.spec);
+        for role in &mut shown.roles {
+            role.min_allocatable = minimums.remove(&role.role);
+        }
+    }
+    view
 }
 
 /// All of an `AgentInfo` that counts here.
@@ -44,23 +53,41 @@ fn is_remote(agent: &Agent, region: &str) -> bool {
     its.is_some_and(|its| its != region)
 }
 
+/// Whether an offer of this could be made to a framework with these capabilities.
+pub(crate) fn fits(
+    agent: &Agent,
+    role: &str,
+    resources: &Resources,
+    able: &Capabilities,
+    config: &LeaderConfig,
+) -> bool {
+    let region = config.domain.as_ref().and_then(regency_wire::flags::region);
+    let view = AgentView {
+        remote: region.is_some_and(|region| is_remote(agent, region)),
+        ..AgentView::new(agent.id.clone(), agent.total.clone())
+    };
+    let able = allocation::capabilities(able);
+    regency_allocator::suits(&view, role, resources, &able, &config.options)
+}
+
 /// Until the term ends: allocates when woken, and once per interval.
 pub(crate) async fn run(leader: Arc<Leader>) {
     let mut period = tokio::time::interval(leader.config.allocation_interval);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut cycles = 0_u64;
+    let mut exclusions = Exclusions::default();
     loop {
         tokio::select! {
             () = leader.allocate.notified() => {}
             _ = period.tick() => {}
         }
         cycles = cycles.wrapping_add(1);
-        round(&leader, cycles).await;
+        round(&leader, cycles, &mut exclusions).await;
     }
 }
 
 /// One round. The next one starts from a state that contains this one's offers.
-async fn round(leader: &Leader, cycle: u64) {
+async fn round(leader: &Leader, cycle: u64, exclusions: &mut Exclusions) {
     let Some(now) = leader.consensus.cluster_time() else {
         return;
     };
@@ -78,20 +105,14 @@ async fn round(leader: &Leader, cycle: u64) {
     let started = Instant::now();
     let config = &leader.config;
     let domain = config.domain.as_ref();
-    let view = view(&state, &attached, &connected, domain);
+    let mut view = view(&state, &attached, &connected, domain);
+    exclusions.note(&state, &mut view);
     let cycle = Cycle {
         now,
         seed: leader.term.0.wrapping_mul(1 << 32).wrapping_add(cycle),
     };
-    let plans: Vec<OfferPlan> = allocate(&view, &leader.config.options, &cycle)
-        .into_iter()
-        .map(|plan| OfferPlan {
-            framework: plan.framework,
-            role: plan.role,
-            agent: plan.agent,
-            resources: plan.resources,
-        })
-        .collect();
+    let plans = allocate(&view, &leader.config.options, &cycle);
+    let plans = allocation::plans(&state, plans);
     ::metrics::histogram!(metrics::ALLOCATION_SECONDS).record(started.elapsed().as_secs_f64());
     counters::ALLOCATION_RUN.record(started.elapsed());
     counters::count(counters::Count::AllocationRuns);
@@ -124,8 +145,8 @@ mod tests {
     use crate::query::fixture::{Cluster, resources};
     use regency_leader_core::allocation::{ENTRY_BYTES_MAX, entries, size};
     use regency_resources::Quantities;
-    use regency_state::model::{Capabilities, Quota};
-    use regency_state::{IssueOffers, QuotaConfig, RescindOffers, UpdateQuota};
+    use regency_state::model::Quota;
+    use regency_state::{IssueOffers, OfferPlan, QuotaConfig, RescindOffers, UpdateQuota};
 
     #[test]
     fn offers_come_from_attached_agents_and_go_to_connected_frameworks() {
@@ -211,14 +232,9 @@ mod tests {
             &regency_allocator::Options::default(),
             &Cycle { now, seed },
         );
-        let plans = plans.into_iter().map(|plan| OfferPlan {
-            framework: plan.framework,
-            role: plan.role,
-            agent: plan.agent,
-            resources: plan.resources,
-        });
+        let plans = allocation::plans(&cluster.state, plans);
         let mut issued = (Vec::new(), 0);
-        for entry in allocation::entries(plans.collect(), None) {
+        for entry in allocation::entries(plans, None) {
             match cluster.ok(Command::IssueOffers(entry)) {
                 Outcome::OffersIssued { offers, n_skipped } => {
                     issued.0.extend(offers);
@@ -255,6 +271,7 @@ mod tests {
             role: "eng/web".into(),
             agent,
             resources: resources("cpus:3.001"),
+            described: 0,
         };
         let outcome = cluster.ok(Command::IssueOffers(IssueOffers {
             plans: vec![plan],
@@ -301,6 +318,40 @@ mod tests {
     }
 
     #[test]
+    fn a_framework_says_how_little_is_worth_an_offer() {
+        let mut cluster = Cluster::new();
+        let agent = cluster.agent(1, "cpus:2;mem:64");
+        let framework = cluster.subscribe("eng", Capabilities::default());
+        let plans = |cluster: &Cluster| {
+            let (agents, frameworks) = (
+                BTreeSet::from([agent.clone()]),
+                BTreeSet::from([framework.clone()]),
+            );
+            let view = view(&cluster.state, &agents, &frameworks, None);
+            let cycle = Cycle {
+                now: cluster.state.now(),
+                seed: 1,
+            };
+            allocate(&view, &regency_allocator::Options::default(), &cycle).len()
+        };
+        assert_eq!(plans(&cluster), 1);
+        for (cpus, expected) in [(4, 0), (2, 1)] {
+            let json = format!(
+                r#"{{"user":"root","name":"golden","offer_filters":{{"eng":
+                    {{"min_allocatable_resources":{{"quantities":[
+                        {{"quantities":{{"cpus":{{"value":{cpus}}}}}}}]}}}}}}}}"#
+            );
+            let info: regency_wire::v1::FrameworkInfo =
+                regency_wire::json::from_slice(json.as_bytes()).expect("it reads");
+            let known = cluster.state.framework(&framework).expect("known");
+            let mut spec = known.spec.clone();
+            spec.info = info.encode_to_vec().into();
+            cluster.update(&framework, spec);
+            assert_eq!(plans(&cluster), expected, "at least {cpus} cpus");
+        }
+    }
+
+    #[test]
     fn what_is_offered_is_not_offered_again() {
         let mut cluster = Cluster::new();
         let agent = cluster.agent(1, "cpus:2;mem:64");
@@ -323,6 +374,7 @@ mod tests {
             role: "eng".into(),
             agent: AgentId::new(format!("a{n}")).expect("valid"),
             resources: resources("cpus:1;mem:64;ports:[31000-32000]"),
+            described: 0,
         };
         let plans: Vec<OfferPlan> = (0..10_000).map(plan).collect();
         let entries = entries(plans.clone(), None);

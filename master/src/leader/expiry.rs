@@ -64,6 +64,7 @@ mod tests {
                 role: "eng".into(),
                 agent,
                 resources: crate::query::fixture::resources("cpus:1"),
+                described: 0,
             }],
             timeout: Some(regency_types::DurationMs(1000)),
         }));

@@ -9,6 +9,7 @@ mod agents;
 mod allocation;
 mod audit;
 mod effects;
+mod exclusions;
 mod expiry;
 mod frameworks;
 mod level;
@@ -25,12 +26,14 @@ mod stream_tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regency_allocator::constraints::PatternLimits;
 use regency_raft_store::{AppliedState, Consensus};
 use regency_runtime::Clock;
 use regency_types::{ClusterId, Term};
 use tokio::sync::{Notify, watch};
 
 pub(crate) use agents::{Attachments, Signal, ToExecutor};
+pub(crate) use allocation::fits;
 pub(crate) use stream::FrameworkStream;
 pub(crate) use streams::Streams;
 pub(crate) use supervise::{LeaderWatch, supervise};
@@ -49,6 +52,8 @@ pub(crate) struct LeaderConfig {
     pub(crate) offer_timeout: Option<Duration>,
     pub(crate) options: regency_allocator::Options,
     pub(crate) weights: Vec<crate::flags::RoleWeight>,
+    /// How large the patterns of offer constraints may be.
+    pub(crate) pattern_limits: PatternLimits,
     /// Silence after which an agent is marked unreachable.
     pub(crate) agent_timeout: Duration,
     pub(crate) offer_grace: Duration,
@@ -65,11 +70,29 @@ impl LeaderConfig {
             offer_timeout: flags.offer_timeout,
             options,
             weights: flags.weights.clone(),
+            pattern_limits: flags.offers.pattern_limits(),
             agent_timeout: flags.agent_ping_timeout * flags.max_agent_ping_timeouts,
             offer_grace: flags.offer_grace,
             framework_grace: flags.framework_grace,
             stream_buffer_bytes_max: flags.max_stream_buffer_bytes,
             domain: flags.domain.clone(),
+        }
+    }
+
+    /// That of a master without flags.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            allocation_interval: Duration::from_secs(1),
+            offer_timeout: None,
+            options: regency_allocator::Options::default(),
+            weights: Vec::new(),
+            pattern_limits: PatternLimits::NONE,
+            agent_timeout: Duration::from_secs(75),
+            offer_grace: Duration::from_secs(30),
+            framework_grace: Duration::from_secs(75),
+            stream_buffer_bytes_max: 1024,
+            domain: None,
         }
     }
 }

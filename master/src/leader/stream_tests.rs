@@ -155,3 +155,63 @@ async fn a_stream_that_comes_after_the_end_of_the_term_ends_at_once() {
     assert_eq!(events(&mut opened.body).await, ["HEARTBEAT", "OFFERS"]);
     assert!(opened.body.next().await.is_none(), "the stream ended");
 }
+
+#[tokio::test]
+async fn a_subscription_begins_with_what_is_outstanding_in_the_order_of_mesos() {
+    let (mut cluster, key) = Cluster::with_task();
+    cluster.report(&key, 1, regency_types::TaskState::Running);
+    let agent = cluster.state.task(&key).expect("it runs").agent.clone();
+    cluster.offer(&key.framework, "eng", &agent, "cpus:0.5");
+    let (departures, _) = mpsc::unbounded_channel();
+    let id = cluster.state.cluster().expect("a cluster");
+    let framework = key.framework.clone();
+    let (stream, mut body) = FrameworkStream::new(
+        framework.clone(),
+        StreamId(1),
+        ContentType::Json,
+        id,
+        1 << 20,
+        departures,
+    );
+    let term = cluster.state.term().expect("a term").clone();
+    let master = crate::query::master::info(&term.master, None);
+    let subscribed = Event::subscribed((&framework).into(), master);
+    let state = cluster.state.clone();
+    stream.open(&[subscribed, Event::heartbeat()], || state);
+    assert_eq!(
+        events(&mut body).await,
+        ["SUBSCRIBED", "HEARTBEAT", "OFFERS", "UPDATE"]
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_this_leader_ended_itself_is_nobodys_departure() {
+    let mut opened = open(1 << 20);
+    let framework = opened.stream.framework.clone();
+    let (departures, _) = mpsc::unbounded_channel();
+    let streams = super::Streams::new(departures);
+    streams.insert(std::sync::Arc::clone(&opened.stream));
+    let id = opened.cluster.state.cluster().expect("a cluster");
+    let (sender, _departed) = mpsc::unbounded_channel();
+    let (newer, _body) = FrameworkStream::new(
+        framework.clone(),
+        StreamId(2),
+        ContentType::Json,
+        id,
+        1 << 20,
+        sender,
+    );
+    // A newer subscription takes its place: its end is not the framework's.
+    streams.insert(newer);
+    drop(opened.body);
+    let departure = opened.departures.try_recv().expect("a departure");
+    assert!(
+        streams
+            .remove(&departure.framework, departure.stream)
+            .is_none()
+    );
+    assert!(streams.get(&framework).is_some());
+    // And at the end of the term all are taken away before they end.
+    streams.close_all();
+    assert!(streams.remove(&framework, StreamId(2)).is_none());
+}

@@ -9,7 +9,7 @@ use regency_state::{
     AcceptOffers, AcknowledgeUpdate, Applied, ApplyReports, BeginTerm, Command, ExecutorSpec,
     IssueOffers, LaunchSpec, MarkAgentUnreachable, MasterInfo, OfferPlan, Operation, Outcome,
     Proposal, RegisterAgent, ReportedUpdate, State, SubscribeFramework, SuspectAgents, TaskReport,
-    TaskSpec,
+    TaskSpec, UpdateFramework,
 };
 use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, DurationMs, ExecutorId, FrameworkId,
@@ -133,6 +133,28 @@ impl Cluster {
         self.subscribe_as(None, role, capabilities)
     }
 
+    /// A subscribed framework wants offers as these constraints say, in JSON.
+    pub(crate) fn constrain(&mut self, id: &FrameworkId, json: &str) {
+        let constraints: v1::scheduler::OfferConstraints =
+            regency_wire::json::from_slice(json.as_bytes()).expect("constraints");
+        let known = self.state.framework(id).expect("the framework is known");
+        let mut spec = known.spec.clone();
+        spec.offer_constraints = constraints.encode_to_vec().into();
+        self.update(id, spec);
+    }
+
+    /// A subscribed framework describes itself anew; its offers fit.
+    pub(crate) fn update(&mut self, id: &FrameworkId, spec: FrameworkSpec) {
+        let record = self.state.framework(id).expect("the framework is known");
+        let kept = record.offers.iter().copied().collect();
+        self.ok(Command::UpdateFramework(UpdateFramework {
+            framework: id.clone(),
+            spec,
+            suppressed: Vec::new(),
+            kept,
+        }));
+    }
+
     /// A framework subscribes, again when it has an id.
     pub(crate) fn subscribe_as(
         &mut self,
@@ -193,9 +215,11 @@ impl Cluster {
                 failover_timeout: DurationMs::from_secs(60),
                 checkpoint: false,
                 capabilities,
+                offer_constraints: bytes::Bytes::new(),
             },
             suppressed: Vec::new(),
             stream: StreamId(self.streams),
+            kept: None,
         }));
         match outcome {
             Outcome::Subscribed { framework } => framework,
@@ -217,6 +241,7 @@ impl Cluster {
                 role: role.into(),
                 agent: agent.clone(),
                 resources: resources(what),
+                described: 0,
             }],
             timeout: None,
         }));

@@ -145,6 +145,31 @@ mod tests {
     }
 
     #[test]
+    fn reservations_are_written_as_the_framework_reads_them() {
+        let resources = |reservation_refinement| {
+            let mut cluster = Cluster::new();
+            let agent = cluster.agent(1, "cpus(eng):2");
+            let framework = cluster.subscribe(
+                "eng",
+                Capabilities {
+                    reservation_refinement,
+                    ..Capabilities::default()
+                },
+            );
+            let offer = cluster.offer(&framework, "eng", &agent, "cpus(eng):2");
+            let offer = cluster.state.offer(offer).expect("the offer was made");
+            let wire = encode(&cluster.state, offer).expect("agent and framework are there");
+            serde_json::to_value(&wire.resources[0]).expect("a resource is JSON")
+        };
+        let (older, newer) = (resources(false), resources(true));
+        assert_eq!(older["role"], "eng");
+        assert!(older.get("reservations").is_none(), "{older}");
+        assert_eq!(newer["reservations"][0]["role"], "eng");
+        assert_eq!(newer["reservations"][0]["type"], "STATIC");
+        assert!(newer.get("role").is_none(), "{newer}");
+    }
+
+    #[test]
     fn addresses_split_at_the_last_colon() {
         assert_eq!(split_address("10.0.0.1:5051"), ("10.0.0.1", 5051));
         assert_eq!(split_address("[::1]:5051"), ("::1", 5051));

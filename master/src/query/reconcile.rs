@@ -259,6 +259,21 @@ mod tests {
     }
 
     #[test]
+    fn the_capabilities_of_the_present_decide_what_is_told_of_the_past() {
+        let (mut cluster, key) = Cluster::with_task();
+        cluster.lose_agent(&key);
+        assert_eq!(
+            ask(&cluster, &[("t", None)]),
+            [v1::TaskState::TaskUnreachable]
+        );
+        let framework = cluster.state.framework(&key.framework).expect("known");
+        let mut spec = framework.spec.clone();
+        spec.capabilities.partition_aware = false;
+        cluster.update(&key.framework, spec);
+        assert_eq!(ask(&cluster, &[("t", None)]), [v1::TaskState::TaskLost]);
+    }
+
+    #[test]
     fn a_state_that_waits_behind_an_update_is_not_told_yet() {
         let (mut cluster, key) = Cluster::with_task();
         cluster.report_head(&key, 1, TaskState::Running, TaskState::Finished);

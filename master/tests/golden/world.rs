@@ -350,6 +350,7 @@ pub(crate) fn reserved() -> Cluster {
             role: ROLE.into(),
             agent,
             resources,
+            described: 0,
         }],
         timeout: None,
     }));

@@ -258,9 +258,11 @@ fn state(cluster: ClusterId) -> State {
             failover_timeout: DurationMs(1000),
             checkpoint: false,
             capabilities: Capabilities::default(),
+            offer_constraints: Bytes::new(),
         },
         suppressed: Vec::new(),
         stream: StreamId(1),
+        kept: None,
     });
     for command in [begin, register, subscribe] {
         let proposal = Proposal {

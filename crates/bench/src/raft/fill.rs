@@ -93,9 +93,11 @@ fn subscribe(n: u64) -> Command {
             failover_timeout: DurationMs::from_secs(3600),
             checkpoint: true,
             capabilities: Capabilities::default(),
+            offer_constraints: Bytes::new(),
         },
         suppressed: Vec::new(),
         stream: StreamId(u128::from(n) + 1),
+        kept: None,
     })
 }
 
@@ -149,6 +151,7 @@ async fn launch(
                 role,
                 agent: agent.clone(),
                 resources: cpus(1 << 20),
+                described: 0,
             }],
             timeout: None,
         }),

@@ -93,6 +93,23 @@ fn shared_resources_are_counted_but_sum_up_once() {
 }
 
 #[test]
+fn a_shared_resource_is_left_however_many_hold_it() {
+    let shared: Resources = [(volume("v", true), Value::units(100))]
+        .into_iter()
+        .collect();
+    let total = text("cpus:4") + &shared;
+    let used = text("cpus:1") + &shared + &shared;
+    assert_eq!(total.without_used(&used).unwrap(), text("cpus:3") + &shared);
+    assert_eq!(total.without_used(&Resources::empty()).unwrap(), total);
+    // What is not there cannot be in use, shared or not.
+    let other: Resources = [(volume("w", true), Value::units(100))]
+        .into_iter()
+        .collect();
+    assert!(total.without_used(&other).is_err());
+    assert!(total.without_used(&text("cpus:5")).is_err());
+}
+
+#[test]
 fn where_a_volume_is_mounted_does_not_make_it_another() {
     let mut mounted = volume("v", false);
     if let Some(disk) = &mut mounted.disk {

@@ -1,7 +1,9 @@
 use regency_types::{FrameworkId, TaskKey};
 
 use super::*;
-use crate::command::{Command, ExpireFramework, FrameworkDisconnected, TeardownFramework};
+use crate::command::{
+    Command, ExpireFramework, FrameworkDisconnected, TeardownFramework, UpdateFramework,
+};
 use crate::commands::fixture::Given;
 
 /// What an entry changed.
@@ -70,6 +72,21 @@ fn who_comes_and_what_is_launched_is_told_and_offers_are_not() {
         launch(given, &framework, &agent, &["b", "a"]);
     });
     assert_eq!(told(&new), ["+ a Staging", "+ b Staging"]);
+}
+
+#[test]
+fn a_framework_that_describes_itself_anew_is_told() {
+    let mut given = Given::new();
+    let framework = given.subscribe(None, 1);
+    let new = changes(&mut given, |given| {
+        given.ok(Command::UpdateFramework(UpdateFramework {
+            framework: framework.clone(),
+            spec: Given::framework_spec(),
+            suppressed: vec!["*".to_owned()],
+            kept: Vec::new(),
+        }));
+    });
+    assert_eq!(told(&new), [format!("~ {framework} true")]);
 }
 
 #[test]

@@ -138,7 +138,7 @@ pub(crate) fn reregister(state: &mut State, command: &ReregisterAgent) -> Applie
     };
     // What operations made belongs to it, whatever it says of itself now.
     let total = command.spec.total.with_checkpointed(&agent.checkpointed);
-    let fits = |total: Resources| total.checked_sub(&agent.allocated).map(|_| total);
+    let fits = |total: Resources| total.without_used(&agent.allocated).map(|_| total);
     let total = match total.and_then(fits) {
         Ok(total) => total,
         Err(shortage) => return Refusal::TotalBelowUsed(shortage.to_string()).into(),
@@ -146,6 +146,10 @@ pub(crate) fn reregister(state: &mut State, command: &ReregisterAgent) -> Applie
     let mut effects = Vec::new();
     if agent.spec.total != command.spec.total || agent.spec.info != command.spec.info {
         rescind_all(state, &command.agent, &mut effects);
+    }
+    // Programs before level 2 keep them.
+    if agent.spec.info != command.spec.info && state.feature_level() >= 2 {
+        forget_filters(state, &command.agent);
     }
     let wall = state.wall;
     let Some(agent) = state.agent_mut(&command.agent) else {
@@ -302,6 +306,23 @@ pub(crate) fn rescind_all(state: &mut State, id: &AgentId, effects: &mut Vec<Eff
                 framework: offer.framework.clone(),
                 offer: offer.id,
             });
+        }
+    }
+}
+
+/// The agent is not what frameworks declined any more: they are asked again, as in Mesos.
+fn forget_filters(state: &mut State, id: &AgentId) {
+    let declined =
+        |framework: &&std::sync::Arc<crate::model::Framework>| framework.filters.contains_key(id);
+    let frameworks: Vec<_> = state
+        .frameworks
+        .values()
+        .filter(declined)
+        .map(|framework| framework.id.clone())
+        .collect();
+    for framework in frameworks {
+        if let Some(framework) = state.framework_mut(&framework) {
+            framework.filters.remove(id);
         }
     }
 }

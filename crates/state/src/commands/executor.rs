@@ -42,7 +42,7 @@ pub(crate) fn left_for(
             spec.executor
         )),
         Some(_) => Ok(cx.remaining.clone()),
-        None => cx.remaining.checked_sub(&spec.resources).map_err(|_| {
+        None => cx.remaining.without_used(&spec.resources).map_err(|_| {
             format!(
                 "Executor uses more resources {} than available {}",
                 spec.resources, cx.remaining
@@ -81,7 +81,7 @@ pub(crate) fn of_task(
         None => {
             cx.remaining = cx
                 .remaining
-                .checked_sub(&spec.resources)
+                .without_used(&spec.resources)
                 .expect("what is left was just found to contain the executor's resources");
             state.counters.generation += 1;
             let instance = Generation(state.counters.generation);
@@ -249,7 +249,7 @@ fn take_over(state: &mut State, agent: &AgentId, reported: &ReportedExecutor) ->
     };
     let fits = record
         .total
-        .checked_sub(&record.allocated)
+        .without_used(&record.allocated)
         .is_ok_and(|rest| rest.contains(&spec.resources));
     if !fits
         || spec.executor != reported.key.executor

@@ -108,6 +108,7 @@ impl Given {
                 partition_aware: true,
                 ..Capabilities::default()
             },
+            offer_constraints: Bytes::new(),
         }
     }
 
@@ -117,6 +118,7 @@ impl Given {
             spec: Self::framework_spec(),
             suppressed: Vec::new(),
             stream: StreamId(stream),
+            kept: None,
         }));
         match outcome {
             Outcome::Subscribed { framework } => framework,
@@ -136,6 +138,7 @@ impl Given {
                 role: "*".into(),
                 agent: agent.clone(),
                 resources: resources(what),
+                described: 0,
             }],
             timeout: None,
         }));

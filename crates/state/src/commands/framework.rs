@@ -14,7 +14,7 @@ use crate::command::{
     TeardownFramework,
 };
 use crate::commands::agent::withdraw_launches;
-use crate::commands::executor;
+use crate::commands::{description, executor};
 use crate::effect::{CloseReason, Effect};
 use crate::model::{AgentCommand, CompletedFramework, Consumption, Framework, FrameworkPhase};
 use crate::outcome::{Outcome, Refusal};
@@ -74,6 +74,7 @@ fn add(
         id: id.clone(),
         spec: command.spec.clone(),
         suppressed,
+        described: 0,
         phase: FrameworkPhase::Subscribed {
             stream: command.stream,
         },
@@ -119,6 +120,10 @@ fn resubscribe(
         if !fits {
             state.consume_offer(*offer, Consumption::Rescinded);
         }
+    }
+    if let Some(kept) = &command.kept {
+        // They are not sent on the new stream, which tells that they are gone.
+        description::describe_anew(state, &old.id, &command.spec.roles, kept);
     }
     let (now, wall, term) = (state.now, state.wall, current_term(state));
     if let Some(framework) = state.framework_mut(&old.id) {
@@ -355,6 +360,7 @@ mod unconfirmed {
             spec,
             suppressed: Vec::new(),
             stream: StreamId(1),
+            kept: None,
         }));
         let Outcome::Subscribed { framework } = outcome else {
             panic!("{outcome:?}")

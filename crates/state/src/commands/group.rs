@@ -89,7 +89,7 @@ fn whole<'a>(
     // not there for the second.
     let mut left = executor::left_for(state, framework, cx, first)?;
     for spec in &specs {
-        left = left.checked_sub(&spec.resources).map_err(|_| {
+        left = left.without_used(&spec.resources).map_err(|_| {
             format!(
                 "Task '{}' of the group uses more resources {} than available {left}",
                 spec.task, spec.resources

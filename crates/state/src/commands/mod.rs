@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod ancestry;
+pub(crate) mod description;
 pub(crate) mod executor;
 pub(crate) mod framework;
 pub(crate) mod group;

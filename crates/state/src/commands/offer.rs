@@ -74,14 +74,36 @@ pub(crate) fn issue(state: &mut State, command: &IssueOffers) -> Applied {
 fn fits(state: &State, plan: &OfferPlan) -> bool {
     let framework = state.frameworks.get(&plan.framework).is_some_and(|f| {
         let is_there = f.is_subscribed() || on(Mutant::OfferToTheAbsent);
-        is_there && f.spec.roles.contains(&plan.role) && !f.suppressed.contains(&plan.role)
+        is_there
+            && f.described == plan.described
+            && f.spec.roles.contains(&plan.role)
+            && !f.suppressed.contains(&plan.role)
     });
     let agent = state.agents.get(&plan.agent).is_some_and(|a| {
         let fits = a.available().contains(&plan.resources) || on(Mutant::OfferTwice);
         a.is_registered() && fits
     });
     let usable = |entry: &Resource| entry.key.is_allocatable_to(&plan.role);
-    framework && agent && !plan.resources.is_empty() && plan.resources.entries().iter().all(usable)
+    framework
+        && agent
+        && !is_only_shared_again(state, plan)
+        && !plan.resources.is_empty()
+        && plan.resources.entries().iter().all(usable)
+}
+
+/// Whether a plan has nothing but shared resources, and the framework is offered some of them
+/// already. Those are always available: without this there would be another offer in every round.
+fn is_only_shared_again(state: &State, plan: &OfferPlan) -> bool {
+    let of_framework = |offer: &Arc<Offer>| {
+        offer.framework == plan.framework && offer.resources.shares_any(&plan.resources)
+    };
+    plan.resources.non_shared().is_empty()
+        && state.agents.get(&plan.agent).is_some_and(|agent| {
+            let offers = agent.offers.iter();
+            offers
+                .filter_map(|id| state.offers.get(id))
+                .any(of_framework)
+        })
 }
 
 /// Uses offers. A repetition of a call that was applied gets the first verdict and does nothing.
@@ -370,6 +392,9 @@ fn why_not(
     if let Some(reason) = why_not_alone(state, framework, cx, spec) {
         return Some(reason);
     }
+    if !operation::conversion::are_unique(&spec.resources) {
+        return Some("Task uses duplicate persistence IDs".to_owned());
+    }
     let left = match executor::left_for(state, framework, cx, spec) {
         Ok(left) => left,
         Err(reason) => return Some(reason),
@@ -429,7 +454,7 @@ pub(crate) fn make(
 ) -> Task {
     cx.remaining = cx
         .remaining
-        .checked_sub(&spec.resources)
+        .without_used(&spec.resources)
         .expect("what is left was just found to contain the task's resources");
     state.counters.generation += 1;
     Task {

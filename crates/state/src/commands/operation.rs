@@ -4,8 +4,8 @@
 //! What they make belongs to the agent: it is kept beside what the agent says of itself, and comes
 //! back with it.
 
-use regency_resources::{Conversion, Resources};
-use regency_types::{AgentId, FrameworkId, OperationId, OperationKey};
+use regency_resources::{Conversion, Resource, Resources};
+use regency_types::{AgentId, FrameworkId, OfferId, OperationId, OperationKey};
 
 use crate::apply::Applied;
 use crate::bounds;
@@ -14,7 +14,9 @@ use crate::command::{
 };
 use crate::commands::offer::AcceptCx;
 use crate::effect::Effect;
-use crate::model::{AgentCommand, Consumption, FinishedOperation, Framework, RefusedOperation};
+use crate::model::{
+    AgentCommand, Consumption, FinishedOperation, Framework, Offer, RefusedOperation,
+};
 use crate::outcome::Refusal;
 use crate::state::State;
 
@@ -75,9 +77,17 @@ fn carry_out(
         .map_err(|shortage| {
             format!("The offered resources do not contain what it needs: {shortage}")
         })?;
+    if holds_shared(&agent.allocated, &conversion.consumed) {
+        return Err("A shared persistent volume is in use by a task".to_owned());
+    }
     let agent = cx.agent.clone();
     change_agent(state, &agent, operation, &conversion)?;
-    cx.remaining = rest;
+    // Others may be offered what was shared, as in Mesos they hear that it is gone.
+    take_back_shared(state, &agent, &conversion.consumed, &mut cx.effects);
+    cx.remaining = rest.filter(|entry| {
+        let gone = |consumed: &Resource| consumed.key == entry.key;
+        !entry.key.shared || !conversion.consumed.entries().iter().any(gone)
+    });
     cx.converted += &conversion.converted;
     // As in Mesos, a volume that changed its size is not used by what comes behind it.
     if !matches!(
@@ -87,6 +97,43 @@ fn carry_out(
         cx.remaining += conversion.converted;
     }
     Ok(())
+}
+
+/// Whether any of the shared resources that shall go is in these.
+fn holds_shared(these: &Resources, going: &Resources) -> bool {
+    these.shared().shares_any(&going.shared())
+}
+
+/// Takes back every offer on the agent that has any of the shared resources that went.
+fn take_back_shared(
+    state: &mut State,
+    agent: &AgentId,
+    gone: &Resources,
+    effects: &mut Vec<Effect>,
+) {
+    if gone.shared().is_empty() {
+        return;
+    }
+    let offers: Vec<OfferId> = state
+        .agents
+        .get(agent)
+        .map(|agent| agent.offers.iter().copied().collect())
+        .unwrap_or_default();
+    for id in offers {
+        let has_it = |offer: &std::sync::Arc<Offer>| holds_shared(&offer.resources, gone);
+        if state.offers.get(&id).is_some_and(has_it) {
+            take_back(state, id, effects);
+        }
+    }
+}
+
+fn take_back(state: &mut State, offer: OfferId, effects: &mut Vec<Effect>) {
+    if let Some(offer) = state.consume_offer(offer, Consumption::Rescinded) {
+        effects.push(Effect::SendRescind {
+            framework: offer.framework.clone(),
+            offer: offer.id,
+        });
+    }
 }
 
 /// Whether the framework can be told under the id that it gave.
@@ -202,7 +249,7 @@ pub(crate) fn make_room(state: &mut State, id: &AgentId, needs: &Resources) -> b
     let Some(agent) = state.agents.get(id) else {
         return false;
     };
-    let Ok(free) = agent.total.checked_sub(&agent.allocated) else {
+    let Ok(free) = agent.total.without_used(&agent.allocated) else {
         return false;
     };
     if free.contains(needs) {
@@ -246,17 +293,20 @@ pub(crate) fn apply_for_operator(state: &mut State, command: &ApplyOperation) ->
         Ok(conversion) => conversion,
         Err(message) => return Refusal::OperationInvalid(message).into(),
     };
-    let unused = agent.total.checked_sub(&agent.allocated);
+    let unused = agent.total.without_used(&agent.allocated);
     if let Err(shortage) = unused.and_then(|unused| unused.checked_sub(&conversion.consumed)) {
         return Refusal::ResourcesInUse(shortage.to_string()).into();
+    }
+    if holds_shared(&agent.allocated, &conversion.consumed) {
+        return Refusal::ResourcesInUse(conversion.consumed.to_string()).into();
     }
     let before = state.clone();
     let mut effects = Vec::new();
     for offer in &agent.offers {
-        let is_free = state
-            .agents
-            .get(&command.agent)
-            .is_some_and(|a| a.unpromised().contains(&conversion.consumed));
+        let is_free = state.agents.get(&command.agent).is_some_and(|a| {
+            a.unpromised().contains(&conversion.consumed)
+                && !holds_shared(&a.offered, &conversion.consumed)
+        });
         if is_free {
             break;
         }
@@ -264,11 +314,8 @@ pub(crate) fn apply_for_operator(state: &mut State, command: &ApplyOperation) ->
             .offers
             .get(offer)
             .is_some_and(|o| o.resources.shares_any(&conversion.consumed));
-        if helps && let Some(offer) = state.consume_offer(*offer, Consumption::Rescinded) {
-            effects.push(Effect::SendRescind {
-                framework: offer.framework.clone(),
-                offer: offer.id,
-            });
+        if helps {
+            take_back(state, *offer, &mut effects);
         }
     }
     if let Err(message) = change_agent(state, &command.agent, &command.operation, &conversion) {

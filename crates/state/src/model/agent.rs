@@ -195,7 +195,7 @@ impl Agent {
         matches!(self.phase, AgentPhase::Registered)
     }
 
-    /// What is neither used nor offered, and known to be so.
+    /// What is neither used nor offered, and known to be so; of shared resources all.
     ///
     /// Nothing is available where more is promised than there is, which no sequence of commands
     /// can bring about (see the invariants).
@@ -210,8 +210,8 @@ impl Agent {
     /// What is neither used nor offered.
     pub(crate) fn unpromised(&self) -> Resources {
         self.total
-            .checked_sub(&self.allocated)
-            .and_then(|rest| rest.checked_sub(&self.offered))
+            .without_used(&self.allocated)
+            .and_then(|rest| rest.without_used(&self.offered))
             .unwrap_or_default()
     }
 

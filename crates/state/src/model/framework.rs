@@ -56,6 +56,9 @@ pub struct FrameworkSpec {
     pub checkpoint: bool,
     /// What it can deal with.
     pub capabilities: Capabilities,
+    /// The encoded `mesos.v1.scheduler.OfferConstraints`: which agents it wants offers of. Empty for
+    /// all.
+    pub offer_constraints: Bytes,
 }
 
 /// Whether a framework is there.
@@ -95,6 +98,9 @@ pub struct Framework {
     pub spec: FrameworkSpec,
     /// Roles for which it wants no offers now; a subset of its roles.
     pub suppressed: BTreeSet<String>,
+    /// How often it has described itself anew. Offers planned for an earlier description are not
+    /// made.
+    pub described: u64,
     /// Whether it is there.
     pub phase: FrameworkPhase,
     /// Whether it has shown that it knows its id, by any call after its first SUBSCRIBED. One that

@@ -29,6 +29,7 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::FrameworkUnknown(_) => "FrameworkUnknown",
         Refusal::FrameworkRemoved => "FrameworkRemoved",
         Refusal::PrincipalChanged => "PrincipalChanged",
+        Refusal::FieldImmutable(_) => "FieldImmutable",
         Refusal::StreamSuperseded => "StreamSuperseded",
         Refusal::DeadlineNotReached => "DeadlineNotReached",
         Refusal::RoleNotSubscribed(_) => "RoleNotSubscribed",
@@ -109,7 +110,7 @@ fn histories_meet_every_command_refusal_effect_and_state() {
     }
     assert_eq!(met.accepted.len(), regency_testkit::arbitrary::N_COMMANDS);
     // All but Internal, which no history may meet.
-    assert_eq!(met.refused.len(), 21, "{:?}", met.refused);
+    assert_eq!(met.refused.len(), 22, "{:?}", met.refused);
     assert!(!met.refused.contains("Internal"));
     assert_eq!(met.effects.len(), 12, "{:?}", met.effects);
     assert!(met.groups.0 > 20 && met.groups.1 > 20, "{:?}", met.groups);

@@ -3,12 +3,14 @@
 use regency_state::model::FrameworkSpec;
 use regency_state::{
     ExpireFramework, FrameworkDisconnected, ReviveOffers, SubscribeFramework, SuppressOffers,
-    TeardownFramework,
+    TeardownFramework, UpdateFramework,
 };
 use regency_types::StreamId;
 
 use crate::StoredError;
-use crate::field::{Stored, id, load_u128, optional_id, required, store_u128};
+use crate::field::{
+    Stored, id, load_offer_ids, load_u128, optional_id, required, store_offer_ids, store_u128,
+};
 use crate::proto;
 
 impl Stored for SubscribeFramework {
@@ -20,6 +22,9 @@ impl Stored for SubscribeFramework {
             spec: Some(self.spec.store()),
             suppressed: self.suppressed.clone(),
             stream: store_u128(self.stream.0),
+            kept: self.kept.as_ref().map(|kept| proto::FittingOffers {
+                offers: store_offer_ids(kept),
+            }),
         }
     }
 
@@ -29,6 +34,29 @@ impl Stored for SubscribeFramework {
             spec: FrameworkSpec::load(required(message.spec, "SubscribeFramework.spec")?)?,
             suppressed: message.suppressed,
             stream: StreamId(load_u128(&message.stream, "SubscribeFramework.stream")?),
+            kept: message.kept.map(|kept| load_offer_ids(kept.offers)),
+        })
+    }
+}
+
+impl Stored for UpdateFramework {
+    type Message = proto::UpdateFramework;
+
+    fn store(&self) -> proto::UpdateFramework {
+        proto::UpdateFramework {
+            framework: self.framework.as_str().to_owned(),
+            spec: Some(self.spec.store()),
+            suppressed: self.suppressed.clone(),
+            kept: store_offer_ids(&self.kept),
+        }
+    }
+
+    fn load(message: proto::UpdateFramework) -> Result<Self, StoredError> {
+        Ok(Self {
+            framework: id(message.framework, "UpdateFramework.framework")?,
+            spec: FrameworkSpec::load(required(message.spec, "UpdateFramework.spec")?)?,
+            suppressed: message.suppressed,
+            kept: load_offer_ids(message.kept),
         })
     }
 }

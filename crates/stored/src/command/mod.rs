@@ -20,7 +20,7 @@ use regency_state::{
     MarkAgentUnreachable, RaiseFeatureLevel, RegisterAgent, RemoveQuota, ReportStateHash,
     ReregisterAgent, RescindOffers, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota,
     ShutdownExecutor, SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory,
-    TeardownFramework, UpdateQuota, UpdateWeights,
+    TeardownFramework, UpdateFramework, UpdateQuota, UpdateWeights,
 };
 
 use crate::StoredError;
@@ -39,6 +39,7 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::ApplyReports(c) => Choice::ApplyReports(c.store()),
         Command::ResyncAgent(c) => Choice::ResyncAgent(c.store()),
         Command::SubscribeFramework(c) => Choice::SubscribeFramework(c.store()),
+        Command::UpdateFramework(c) => Choice::UpdateFramework(c.store()),
         Command::FrameworkDisconnected(c) => Choice::FrameworkDisconnected(c.store()),
         Command::ExpireFramework(c) => Choice::ExpireFramework(c.store()),
         Command::TeardownFramework(c) => Choice::TeardownFramework(c.store()),
@@ -81,6 +82,7 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::ApplyReports(m) => Command::ApplyReports(ApplyReports::load(m)?),
         Choice::ResyncAgent(m) => Command::ResyncAgent(ResyncAgent::load(m)?),
         Choice::SubscribeFramework(m) => Command::SubscribeFramework(SubscribeFramework::load(m)?),
+        Choice::UpdateFramework(m) => Command::UpdateFramework(UpdateFramework::load(m)?),
         Choice::FrameworkDisconnected(m) => {
             Command::FrameworkDisconnected(FrameworkDisconnected::load(m)?)
         }

@@ -60,6 +60,7 @@ impl Stored for IssueOffers {
                 role: roles.of(&plan.role),
                 agent: agents.of(plan.agent.as_str()),
                 resources: Some(plan.resources.store()),
+                described: plan.described,
             })
             .collect();
         proto::IssueOffers {
@@ -92,6 +93,7 @@ impl Stored for IssueOffers {
                     role: at(&message.roles, plan.role, "IssueOffers.Plan.role")?,
                     agent: at(&agents, plan.agent, "IssueOffers.Plan.agent")?,
                     resources: Resources::load(resources)?,
+                    described: plan.described,
                 })
             })
             .collect::<Result<_, StoredError>>()?;

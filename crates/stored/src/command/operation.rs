@@ -64,6 +64,10 @@ impl Stored for ResourceOperation {
         let operation = match self {
             Self::Reserve(resources) => Choice::Reserve(resources.store()),
             Self::Unreserve(resources) => Choice::Unreserve(resources.store()),
+            Self::ReserveAnew { source, resources } => Choice::ReserveAnew(stored::ReserveAnew {
+                source: Some(source.store()),
+                resources: Some(resources.store()),
+            }),
             Self::Create(volumes) => Choice::Create(volumes.store()),
             Self::Destroy(volumes) => Choice::Destroy(volumes.store()),
             Self::GrowVolume { volume, addition } => Choice::GrowVolume(stored::GrowVolume {
@@ -86,6 +90,10 @@ impl Stored for ResourceOperation {
             match chosen(message.operation, "ResourceOperation.operation")? {
                 Choice::Reserve(m) => Self::Reserve(Resources::load(m)?),
                 Choice::Unreserve(m) => Self::Unreserve(Resources::load(m)?),
+                Choice::ReserveAnew(m) => Self::ReserveAnew {
+                    source: Resources::load(required(m.source, "ReserveAnew.source")?)?,
+                    resources: Resources::load(required(m.resources, "ReserveAnew.resources")?)?,
+                },
                 Choice::Create(m) => Self::Create(Resources::load(m)?),
                 Choice::Destroy(m) => Self::Destroy(Resources::load(m)?),
                 Choice::GrowVolume(m) => Self::GrowVolume {

@@ -70,6 +70,7 @@ fn framework_spec() -> FrameworkSpec {
             task_killing_state: false,
             region_aware: true,
         },
+        offer_constraints: Bytes::new(),
     }
 }
 
@@ -149,6 +150,7 @@ pub(crate) fn commands() -> Vec<Command> {
             spec: framework_spec(),
             suppressed: vec!["eng".into()],
             stream: StreamId(201),
+            kept: None,
         }),
         Command::FrameworkDisconnected(FrameworkDisconnected {
             framework: framework.clone(),
@@ -167,12 +169,14 @@ pub(crate) fn commands() -> Vec<Command> {
                     role: "eng".into(),
                     agent: agent.clone(),
                     resources: resources("cpus:1.5;mem:64"),
+                    described: 0,
                 },
                 OfferPlan {
                     framework: framework.clone(),
                     role: "eng/web".into(),
                     agent: CLUSTER.agent_id(1),
                     resources: resources("cpus:2;gpus:1;ports:[1-5]"),
+                    described: 0,
                 },
             ],
             timeout: Some(DurationMs(60_000)),
@@ -335,7 +339,66 @@ pub(crate) fn commands() -> Vec<Command> {
             weights: vec![("eng".into(), Milli(1500)), ("eng/web".into(), Milli(500))],
             initial: true,
         }),
+        Command::UpdateFramework(UpdateFramework {
+            framework,
+            spec: constrained_spec(),
+            suppressed: vec!["eng".into()],
+            kept: vec![OfferId(3), OfferId(4)],
+        }),
     ]
+}
+
+/// An operator that changes a reservation in one step.
+fn reserve_anew() -> Command {
+    Command::ApplyOperation(ApplyOperation {
+        agent: CLUSTER.agent_id(0),
+        operation: ResourceOperation::ReserveAnew {
+            source: resources("cpus:1"),
+            resources: reserved("cpus:1"),
+        },
+        principal: None,
+    })
+}
+
+/// A framework that wants offers of some agents only.
+fn constrained_spec() -> FrameworkSpec {
+    FrameworkSpec {
+        offer_constraints: Bytes::from_static(b"offer constraints"),
+        ..framework_spec()
+    }
+}
+
+/// A framework that subscribes again and says something else of itself.
+fn subscribe_anew() -> Command {
+    Command::SubscribeFramework(SubscribeFramework {
+        framework: Some(CLUSTER.framework_id(1)),
+        spec: constrained_spec(),
+        suppressed: Vec::new(),
+        stream: StreamId(202),
+        kept: Some(vec![OfferId(3)]),
+    })
+}
+
+/// Offers for a framework that described itself anew.
+fn issue_described() -> Command {
+    Command::IssueOffers(IssueOffers {
+        plans: vec![OfferPlan {
+            framework: CLUSTER.framework_id(1),
+            role: "eng".into(),
+            agent: CLUSTER.agent_id(0),
+            resources: resources("cpus:1"),
+            described: 2,
+        }],
+        timeout: None,
+    })
+}
+
+/// A state with a framework that described itself anew.
+pub(crate) fn described() -> State {
+    let mut parts = raised().to_parts();
+    parts.frameworks[0].spec = constrained_spec();
+    parts.frameworks[0].described = 2;
+    State::from_parts(parts).expect("the sample's records fit together")
 }
 
 fn operation_key(id: &str) -> OperationKey {
@@ -591,6 +654,7 @@ fn framework(n: u64) -> Framework {
         retained: Vector::unit((ClusterTime(8), status)),
         // There were none when the fixture was made; `operated` has some.
         refused_operations: Vector::new(),
+        described: 0,
     }
 }
 
@@ -903,6 +967,22 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-raised.bin".to_owned(),
         regency_stored::encode_state(&raised()),
+    ));
+    all.push((
+        "command-subscribe_framework-anew.bin".to_owned(),
+        regency_stored::encode_proposal(&proposal(subscribe_anew())),
+    ));
+    all.push((
+        "command-apply_operation-anew.bin".to_owned(),
+        regency_stored::encode_proposal(&proposal(reserve_anew())),
+    ));
+    all.push((
+        "command-issue_offers-described.bin".to_owned(),
+        regency_stored::encode_proposal(&proposal(issue_described())),
+    ));
+    all.push((
+        "state-described.bin".to_owned(),
+        regency_stored::encode_state(&described()),
     ));
     all.push((
         "state-operated.bin".to_owned(),

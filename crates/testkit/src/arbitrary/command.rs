@@ -10,7 +10,7 @@ use regency_state::{
     ReportStateHash, ReportedExecutor, ReportedUpdate, ReregisterAgent, RescindOffers,
     ResourceOperation, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota, ShutdownExecutor,
     SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory, TaskReport, TaskSpec,
-    TeardownFramework, UpdateQuota, UpdateWeights,
+    TeardownFramework, UpdateFramework, UpdateQuota, UpdateWeights,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
@@ -22,7 +22,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 35;
+pub const N_COMMANDS: usize = 36;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -63,6 +63,7 @@ pub const fn place_of(command: &Command) -> usize {
         Command::SetQuota(_) => 32,
         Command::RemoveQuota(_) => 33,
         Command::UpdateWeights(_) => 34,
+        Command::UpdateFramework(_) => 35,
     }
 }
 
@@ -110,7 +111,7 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
             report_seq: rng.any_size(),
             tasks: rng.several(3, report),
         }),
-        8..=11 | 18 | 19 => of_framework(rng, place),
+        8..=11 | 18 | 19 | 35 => of_framework(rng, place),
         12..=17 => of_offer(rng, place),
         20 => Command::KillTask(KillTask {
             task: task_key(rng),
@@ -226,6 +227,13 @@ fn of_framework(rng: &mut Rng, place: usize) -> Command {
             spec: framework_spec(rng),
             suppressed: rng.several(3, text),
             stream: StreamId(rng.wide_number()),
+            kept: rng.maybe(|rng| rng.several(3, offer_id)),
+        }),
+        35 => Command::UpdateFramework(UpdateFramework {
+            framework,
+            spec: framework_spec(rng),
+            suppressed: rng.several(3, text),
+            kept: rng.several(3, offer_id),
         }),
         9 => Command::FrameworkDisconnected(FrameworkDisconnected {
             framework,
@@ -296,6 +304,7 @@ fn plans(rng: &mut Rng) -> Vec<OfferPlan> {
         role: roles[rng.index(roles.len())].clone(),
         agent: agents[rng.index(agents.len())].clone(),
         resources: resources(rng),
+        described: if rng.chance(50) { 0 } else { rng.any_size() },
     })
 }
 
@@ -323,7 +332,11 @@ fn operation(rng: &mut Rng) -> Operation {
 /// Some operation on resources.
 pub fn resource_operation(rng: &mut Rng) -> ResourceOperation {
     let what = resources(rng);
-    match rng.below(6) {
+    match rng.below(7) {
+        5 => ResourceOperation::ReserveAnew {
+            source: what,
+            resources: resources(rng),
+        },
         0 => ResourceOperation::Reserve(what),
         1 => ResourceOperation::Unreserve(what),
         2 => ResourceOperation::Create(what),

@@ -305,6 +305,7 @@ pub(super) fn framework_spec(rng: &mut Rng) -> FrameworkSpec {
             task_killing_state: rng.chance(50),
             region_aware: rng.chance(50),
         },
+        offer_constraints: rng.maybe(bytes).unwrap_or_default(),
     }
 }
 
@@ -313,6 +314,7 @@ fn framework(rng: &mut Rng) -> Framework {
         id: framework_id(rng),
         spec: framework_spec(rng),
         suppressed: rng.several(3, text).into_iter().collect::<BTreeSet<_>>(),
+        described: rng.any_size(),
         phase: if rng.chance(50) {
             FrameworkPhase::Subscribed {
                 stream: StreamId(rng.wide_number()),

@@ -78,19 +78,19 @@ impl Workload {
     pub(super) fn leader_offers(&mut self, state: &State) -> Option<Command> {
         let old = self.rng.chance(20).then(|| self.old_view.clone());
         let view = old.as_ref().unwrap_or(state);
-        let wanted: Vec<(FrameworkId, String)> = view
+        let wanted: Vec<(FrameworkId, String, u64)> = view
             .frameworks()
             .filter(|f| f.is_subscribed())
             .flat_map(|f| {
                 let roles = f.spec.roles.difference(&f.suppressed);
-                roles.map(|role| (f.id.clone(), role.clone()))
+                roles.map(|role| (f.id.clone(), role.clone(), f.described))
             })
             .collect();
         let mut plans = Vec::new();
         for agent in view.agents().filter(|a| a.is_registered()) {
             let mut rest = agent.available();
             for _ in 0..self.rng.below(3) {
-                let Some((framework, role)) = self.rng.pick(&wanted).cloned() else {
+                let Some((framework, role, described)) = self.rng.pick(&wanted).cloned() else {
                     break;
                 };
                 let resources = self.part_of(&rest, &role);
@@ -106,6 +106,7 @@ impl Workload {
                     role,
                     agent: agent.id.clone(),
                     resources,
+                    described,
                 });
             }
         }

@@ -68,12 +68,24 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
         }
         Command::RegisterAgent(c) => c.spec.total = arbitrary::resources(rng),
         Command::ReregisterAgent(c) => c.spec.total = arbitrary::resources(rng),
-        Command::SubscribeFramework(c) => garble_id(rng, &mut c.framework, state),
+        Command::SubscribeFramework(c) => {
+            garble_id(rng, &mut c.framework, state);
+            if let Some(kept) = &mut c.kept {
+                kept.push(OfferId(rng.any_size()));
+            }
+        }
+        Command::UpdateFramework(c) => {
+            c.kept.push(OfferId(rng.any_size()));
+            if rng.chance(30) {
+                c.spec.roles.clear();
+            }
+        }
         Command::IssueOffers(c) => {
             for plan in &mut c.plans {
                 if rng.chance(30) {
                     plan.resources = arbitrary::resources(rng);
                 }
+                plan.described = number(rng, plan.described);
             }
             c.timeout = rng.maybe(|rng| DurationMs(rng.any_size()));
         }

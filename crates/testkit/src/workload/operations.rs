@@ -110,6 +110,7 @@ impl Workload {
         disk.iter()
             .map(|(key, value)| {
                 let mut key = key.clone();
+                key.shared = self.rng.chance(30);
                 key.disk = Some(Box::new(DiskInfo {
                     persistence: Some(Persistence {
                         id: format!("vol{}", self.rng.below(IDS)),
@@ -132,7 +133,17 @@ impl Workload {
         let agents: Vec<_> = state.agents().cloned().collect();
         let agent = self.rng.pick(&agents)?;
         let role = ROLES[self.rng.index(ROLES.len())];
-        let operation = if self.rng.chance(50) {
+        let reserved = agent
+            .total
+            .filter(|e| e.key.is_dynamically_reserved() && !e.key.is_persistent_volume());
+        let operation = if self.rng.chance(15) {
+            let source = self.one_of(&reserved);
+            let mut resources = source.pop_reservation();
+            if self.rng.chance(80) {
+                resources = resources.push_reservation(&Reservation::dynamic(role, None));
+            }
+            ResourceOperation::ReserveAnew { source, resources }
+        } else if self.rng.chance(50) {
             let part = self.some_of(&agent.total.unreserved());
             let reservation = Reservation {
                 kind: ReservationKind::Dynamic,

@@ -8,7 +8,7 @@ use regency_state::model::{Capabilities, FrameworkSpec};
 use regency_state::{
     AcceptOffers, AcknowledgeUpdate, Applied, Command, DeclineOffers, ExecutorSpec, KillTask,
     LaunchSpec, Operation, Outcome, ReviveOffers, ShutdownExecutor, State, SubscribeFramework,
-    SuppressOffers, TaskSpec, TeardownFramework,
+    SuppressOffers, TaskSpec, TeardownFramework, UpdateFramework,
 };
 use regency_types::{
     AgentId, DurationMs, ExecutorId, FrameworkId, OfferId, StreamId, TaskId, TaskKey, UpdateUuid,
@@ -45,8 +45,10 @@ impl ImaginedScheduler {
                 checkpoint: rng.chance(50),
                 capabilities: Capabilities {
                     partition_aware: rng.chance(70),
+                    shared_resources: rng.chance(70),
                     ..Capabilities::default()
                 },
+                offer_constraints: Bytes::new(),
             },
             n_calls: 0,
         }
@@ -71,15 +73,16 @@ impl Workload {
         let id = self.schedulers[at].id.clone();
         let known = id.as_ref().and_then(|id| state.framework(id)).cloned();
         let Some(framework) = known else {
-            return Some(self.subscribe(at));
+            return Some(self.subscribe(at, state));
         };
         if !framework.is_subscribed() {
-            return self.rng.chance(40).then(|| self.subscribe(at));
+            return self.rng.chance(40).then(|| self.subscribe(at, state));
         }
         let id = framework.id.clone();
         let offers: Vec<OfferId> = framework.offers.iter().copied().collect();
         match self.rng.below(100) {
-            0..=3 => Some(self.subscribe(at)),
+            0..=2 => Some(self.subscribe(at, state)),
+            3 => Some(self.update(at, id, &offers)),
             4 => Some(Command::TeardownFramework(TeardownFramework {
                 framework: id,
             })),
@@ -105,10 +108,28 @@ impl Workload {
             .several(2, |rng| ROLES[rng.index(ROLES.len())].to_owned())
     }
 
-    fn subscribe(&mut self, at: usize) -> Command {
+    fn subscribe(&mut self, at: usize, state: &State) -> Command {
         let stream = self.mint_stream();
+        self.schedulers[at].stream = Some(stream);
+        let (spec, suppressed) = self.describe(at);
+        let known = self.schedulers[at].id.as_ref();
+        let known = known.and_then(|id| state.framework(id));
+        let offers: Vec<OfferId> =
+            known.map_or_else(Vec::new, |f| f.offers.iter().copied().collect());
+        let kept = self.rng.chance(30).then(|| self.some_offers(&offers));
+        let scheduler = &self.schedulers[at];
+        Command::SubscribeFramework(SubscribeFramework {
+            framework: scheduler.id.clone(),
+            spec,
+            suppressed,
+            stream,
+            kept,
+        })
+    }
+
+    /// What a scheduler says of itself now, and which roles it suppresses; seldom what it must not.
+    fn describe(&mut self, at: usize) -> (FrameworkSpec, Vec<String>) {
         let scheduler = &mut self.schedulers[at];
-        scheduler.stream = Some(stream);
         let mut suppressed = Vec::new();
         if self.rng.chance(15) {
             scheduler.spec.roles = roles(&mut self.rng);
@@ -116,16 +137,32 @@ impl Workload {
         if self.rng.chance(15) {
             suppressed.push(ROLES[self.rng.index(ROLES.len())].to_owned());
         }
-        let mut spec = scheduler.spec.clone();
-        if self.rng.chance(3) {
-            spec.principal = Some("somebody else".to_owned());
+        if self.rng.chance(10) {
+            scheduler.spec.offer_constraints = Bytes::from_static(b"constraints");
         }
-        Command::SubscribeFramework(SubscribeFramework {
-            framework: scheduler.id.clone(),
+        let mut spec = scheduler.spec.clone();
+        match self.rng.below(60) {
+            0 | 1 => spec.principal = Some("somebody else".to_owned()),
+            2 => spec.user = "somebody else".to_owned(),
+            3 => spec.checkpoint = !spec.checkpoint,
+            _ => {}
+        }
+        (spec, suppressed)
+    }
+
+    fn update(&mut self, at: usize, framework: FrameworkId, offers: &[OfferId]) -> Command {
+        let (spec, suppressed) = self.describe(at);
+        Command::UpdateFramework(UpdateFramework {
+            framework,
             spec,
             suppressed,
-            stream,
+            kept: self.some_offers(offers),
         })
+    }
+
+    fn some_offers(&mut self, offers: &[OfferId]) -> Vec<OfferId> {
+        let all = offers.iter().copied();
+        all.filter(|_| self.rng.chance(70)).collect()
     }
 
     fn accept(

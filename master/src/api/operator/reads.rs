@@ -27,18 +27,23 @@ enum Endpoint {
     Frameworks,
     Tasks,
     Roles,
+    OfferConstraintsDebug,
     Version,
     Flags,
     MetricsSnapshot,
 }
 
-const ENDPOINTS: [(&str, Endpoint); 9] = [
+const ENDPOINTS: [(&str, Endpoint); 10] = [
     ("/state", Endpoint::State),
     ("/state-summary", Endpoint::StateSummary),
     ("/slaves", Endpoint::Slaves),
     ("/frameworks", Endpoint::Frameworks),
     ("/tasks", Endpoint::Tasks),
     ("/roles", Endpoint::Roles),
+    (
+        "/allocator/offer_constraints_debug",
+        Endpoint::OfferConstraintsDebug,
+    ),
     ("/version", Endpoint::Version),
     ("/flags", Endpoint::Flags),
     ("/metrics/snapshot", Endpoint::MetricsSnapshot),
@@ -102,6 +107,7 @@ fn write(
         Endpoint::Frameworks => to_json(&legacy::frameworks(view, parameter("framework_id"))),
         Endpoint::Tasks => to_json(&legacy::tasks(view, tasks_query)),
         Endpoint::Roles => to_json(&legacy::roles(view)),
+        Endpoint::OfferConstraintsDebug => to_json(&legacy::offer_constraints_debug(view)),
         Endpoint::Version => to_json(&legacy::version(view)),
         Endpoint::Flags => to_json(&legacy::flags(view)),
         Endpoint::MetricsSnapshot => to_json(&metrics::snapshot(view)),

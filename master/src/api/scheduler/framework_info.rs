@@ -4,12 +4,18 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use prost::Message;
+use regency_allocator::constraints::PatternLimits;
 use regency_resources::role;
 use regency_state::model::{Capabilities, FrameworkSpec};
 use regency_types::{DurationMs, FrameworkId, IdError};
+use regency_wire::resources::InvalidValue;
 use regency_wire::v1::FrameworkInfo;
 use regency_wire::v1::framework_info::capability::Type;
-use regency_wire::v1::scheduler::call::Subscribe;
+use regency_wire::v1::scheduler::OfferConstraints;
+use regency_wire::v1::scheduler::call::{Subscribe, UpdateFramework};
+
+use crate::offer_constraints::{self, ByRole, ConstraintsError};
+use crate::offer_filters;
 
 /// Why a subscription cannot be; told as an ERROR event.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -31,18 +37,55 @@ pub(super) enum InfoError {
     },
     #[error("Suppressed role '{0}' is not contained in the list of roles")]
     SuppressedRole(String),
+    #[error("'FrameworkInfo.offer_filters' for role '{role}' is not valid: {error}")]
+    OfferFilters {
+        role: String,
+        error: Box<InvalidValue>,
+    },
+    #[error(transparent)]
+    Constraints(#[from] ConstraintsError),
 }
 
-/// A subscription, read.
+/// What a framework says of itself, with SUBSCRIBE or UPDATE_FRAMEWORK.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) info: &'a FrameworkInfo,
+    pub(super) suppressed: &'a [String],
+    pub(super) constraints: Option<&'a OfferConstraints>,
+}
+
+impl<'a> From<&'a Subscribe> for Said<'a> {
+    fn from(call: &'a Subscribe) -> Self {
+        Self {
+            info: &call.framework_info,
+            suppressed: &call.suppressed_roles,
+            constraints: call.offer_constraints.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<&'a UpdateFramework> for Said<'a> {
+    fn from(call: &'a UpdateFramework) -> Self {
+        Self {
+            info: &call.framework_info,
+            suppressed: &call.suppressed_roles,
+            constraints: call.offer_constraints.as_ref(),
+        }
+    }
+}
+
+/// The same, read.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) framework: Option<FrameworkId>,
     pub(super) spec: FrameworkSpec,
+    /// Those in `spec`, to be evaluated.
+    pub(super) constraints: ByRole,
 }
 
-/// Reads what a SUBSCRIBE says of its framework.
-pub(super) fn read(subscribe: &Subscribe) -> Result<Parsed, InfoError> {
-    let info = &subscribe.framework_info;
+/// Reads what a framework says of itself.
+pub(super) fn read(said: Said<'_>, limits: PatternLimits) -> Result<Parsed, InfoError> {
+    let info = said.info;
     let framework = info
         .id
         .as_ref()
@@ -50,15 +93,23 @@ pub(super) fn read(subscribe: &Subscribe) -> Result<Parsed, InfoError> {
         .transpose()?;
     let capabilities = capabilities(info);
     let roles = roles(info, capabilities.multi_role)?;
-    if let Some(role) = subscribe
-        .suppressed_roles
-        .iter()
-        .find(|r| !roles.contains(*r))
-    {
+    if let Some(role) = said.suppressed.iter().find(|r| !roles.contains(*r)) {
         return Err(InfoError::SuppressedRole(role.clone()));
     }
+    for (role, filters) in &info.offer_filters {
+        offer_filters::minimum(filters).map_err(|error| InfoError::OfferFilters {
+            role: role.clone(),
+            error: Box::new(error),
+        })?;
+    }
+    let constraints = said
+        .constraints
+        .map(|constraints| offer_constraints::compile(constraints, limits))
+        .transpose()?
+        .unwrap_or_default();
     Ok(Parsed {
         framework,
+        constraints,
         spec: FrameworkSpec {
             info: Bytes::from(info.encode_to_vec()),
             name: info.name.clone(),
@@ -68,6 +119,10 @@ pub(super) fn read(subscribe: &Subscribe) -> Result<Parsed, InfoError> {
             failover_timeout: failover_timeout(info)?,
             checkpoint: info.checkpoint.unwrap_or(false),
             capabilities,
+            offer_constraints: said
+                .constraints
+                .map(|constraints| Bytes::from(constraints.encode_to_vec()))
+                .unwrap_or_default(),
         },
     })
 }
@@ -157,7 +212,7 @@ mod tests {
             ..Subscribe::default()
         };
         change(&mut subscribe.framework_info);
-        read(&subscribe)
+        read(Said::from(&subscribe), PatternLimits::NONE)
     }
 
     /// The texts are those of captured sessions.

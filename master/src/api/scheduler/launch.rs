@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use regency_resources::{Milli, Value};
+use regency_resources::{Milli, Resources, Value};
 use regency_runtime::IdMint;
 use regency_state::{ConversionSpec, ExecutorSpec, Feedback, LaunchSpec, Operation, TaskSpec};
 use regency_types::{AgentId, FrameworkId, TaskId};
@@ -112,6 +112,12 @@ pub(super) fn whole(
     if info.container.as_ref().is_some_and(|c| c.docker.is_some()) {
         return Err("Task uses a Docker container, which this version does not run".to_owned());
     }
+    if !info.limits.is_empty() {
+        return Err(
+            "Task uses 'limits', but its agent does not have the TASK_RESOURCE_LIMITS capability"
+                .to_owned(),
+        );
+    }
     if let Some(health) = &info.health_check {
         validate::health_check(health)?;
     }
@@ -133,6 +139,7 @@ pub(super) fn whole(
             return Err("The 'gpus' resource must be an unsigned integer".to_owned());
         }
     }
+    check_revocable(&allocated.resources, executor.as_ref())?;
     check_spans(info)?;
     Ok(TaskSpec {
         task,
@@ -147,6 +154,22 @@ pub(super) fn whole(
 pub(super) fn check_command(command: &CommandInfo) -> Result<(), String> {
     validate::command(command)?;
     Ok(())
+}
+
+/// What may be taken away from a task and what may not cannot be told apart by their name.
+fn check_revocable(task: &Resources, executor: Option<&ExecutorSpec>) -> Result<(), String> {
+    let all = executor.map_or_else(|| task.clone(), |executor| task + &executor.resources);
+    let kept = all.non_revocable();
+    match all
+        .revocable()
+        .names()
+        .find(|name| kept.named(name) != Resources::new())
+    {
+        Some(name) => Err(format!(
+            "Task (and its executor) mixes revocable and non-revocable '{name}'"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn check_spans(info: &TaskInfo) -> Result<(), String> {
@@ -220,6 +243,16 @@ mod tests {
             info.resources[0].scalar = Some(Scalar { value: -1.0 });
         };
         assert!(refusal(negative).contains("cpus"));
+        let limited = |info: &mut TaskInfo| {
+            info.limits.insert("cpus".into(), Scalar { value: 2.0 });
+        };
+        assert!(refusal(limited).contains("'limits'"));
+        let mixed = |info: &mut TaskInfo| {
+            let mut revocable = info.resources[0].clone();
+            revocable.revocable = Some(v1::resource::RevocableInfo {});
+            info.resources.push(revocable);
+        };
+        assert!(refusal(mixed).contains("non-revocable 'cpus'"));
         let health = |info: &mut TaskInfo| info.health_check = Some(HealthCheck::default().into());
         assert!(refusal(health).contains("'health_check.type'"));
         let check = |info: &mut TaskInfo| info.check = Some(CheckInfo::default().into());

@@ -11,6 +11,7 @@ mod framework_info;
 mod group;
 mod launch;
 mod subscribe;
+mod update;
 
 use std::sync::Arc;
 
@@ -137,6 +138,10 @@ async fn dispatch(
     match caller(leader, headers, &call).await {
         Ok(framework) => {
             counted::call(&framework, &leader.state().state, &call, call_type);
+            if call_type == Type::UpdateFramework {
+                let call = call.update_framework.unwrap_or_default();
+                return update::update(leader, uri, framework, &call).await;
+            }
             calls::carry_out(cx, leader, uri, framework, call, call_type).await
         }
         Err(response) => *response,

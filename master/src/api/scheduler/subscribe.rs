@@ -12,7 +12,8 @@ use regency_wire::v1::scheduler::call::Type as CallType;
 use regency_wire::v1::scheduler::{Call, Event};
 use regency_wire::{ContentType, encode, recordio};
 
-use super::{STREAM_ID, framework_info};
+use super::framework_info::{self, Said};
+use super::{STREAM_ID, update};
 use crate::api::answer;
 use crate::api::cx::ApiCx;
 use crate::counters::of_framework;
@@ -30,15 +31,18 @@ pub(super) async fn subscribe(
     let Some(subscribe) = call.subscribe else {
         return refused(content, stream, "Expecting 'subscribe' to be present");
     };
-    let parsed = match framework_info::read(&subscribe) {
+    let limits = leader.config.pattern_limits;
+    let parsed = match framework_info::read(Said::from(&subscribe), limits) {
         Ok(parsed) => parsed,
         Err(error) => return refused(content, stream, &error.to_string()),
     };
+    let kept = update::kept(&leader.state().state, &parsed, &leader.config);
     let command = Command::SubscribeFramework(SubscribeFramework {
         framework: parsed.framework,
         spec: parsed.spec,
         suppressed: subscribe.suppressed_roles,
         stream,
+        kept,
     });
     let framework = match leader.consensus.propose(command).await {
         Ok(Ok(Outcome::Subscribed { framework })) => framework,

@@ -344,6 +344,7 @@ async fn offer(
         role: "eng".into(),
         agent: agent.clone(),
         resources,
+        described: 0,
     };
     let issue = Command::IssueOffers(IssueOffers {
         plans: vec![plan],

@@ -4,17 +4,20 @@ use prost::Message;
 use regency_state::State;
 use regency_state::model::{Framework, Task};
 use regency_types::{TaskState, WallTime};
+use regency_wire::json::AsJson;
 use regency_wire::v1::resource::AllocationInfo;
+use regency_wire::v1::scheduler::OfferConstraints;
 use regency_wire::v1::{FrameworkInfo, Label};
 use serde::Serialize;
 
+use super::List;
 use super::executor::ExecutorJson;
 use super::resources::Model;
 use super::task::TaskJson;
-use super::{Empty, List};
 use crate::query::View;
 use crate::query::resource::allocation;
 use crate::query::usage::{Usage, total};
+use crate::query::v1::offer_constraints;
 
 /// What `/state-summary` shows of a framework, and the others begin with.
 #[derive(Serialize)]
@@ -95,7 +98,16 @@ struct FrameworkFull<'a, T, U, C, O, E> {
     executors: E,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<Vec<Label>>,
-    offer_constraints: Empty,
+    offer_constraints: Constraints,
+}
+
+/// In the form of the scheduler API.
+struct Constraints(OfferConstraints);
+
+impl Serialize for Constraints {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        AsJson(&self.0).serialize(serializer)
+    }
 }
 
 #[derive(Serialize)]
@@ -145,7 +157,7 @@ fn full<'a>(
             executors.map(|(agent, executor)| ExecutorJson::new(agent, executor))
         }),
         labels: info.labels.map(|labels| labels.labels),
-        offer_constraints: Empty {},
+        offer_constraints: Constraints(offer_constraints(framework)),
     }
 }
 

@@ -9,6 +9,7 @@
 //! of the whole answer is built.
 
 mod agent;
+mod excluded;
 mod executor;
 mod framework;
 mod master;
@@ -18,6 +19,7 @@ mod summary;
 mod task;
 
 pub use agent::slaves;
+pub use excluded::offer_constraints_debug;
 pub use framework::frameworks;
 pub use master::{flags, state, version};
 pub use role::roles;
@@ -38,7 +40,3 @@ where
         serializer.collect_seq((self.0)())
     }
 }
-
-/// An object without keys, where Mesos shows one and there is nothing to show.
-#[derive(serde::Serialize)]
-struct Empty {}

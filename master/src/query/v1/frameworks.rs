@@ -45,7 +45,7 @@ fn encode(
         inverse_offers: Vec::new(),
         allocated_resources: resource::encode_by_role(&usage.used),
         offered_resources: resource::encode_by_role(&usage.offered),
-        offer_constraints: Some(OfferConstraints::default()),
+        offer_constraints: Some(offer_constraints(framework)),
         ..described(framework, connected)
     }
 }
@@ -60,8 +60,15 @@ pub(super) fn described(framework: &Framework, connected: bool) -> get_framework
         registered_time: Some(time(framework.registered)),
         // Mesos shows the first subscription here as well.
         reregistered_time: Some(time(framework.reregistered.unwrap_or(framework.registered))),
+        offer_constraints: (!framework.spec.offer_constraints.is_empty())
+            .then(|| offer_constraints(framework)),
         ..get_frameworks::Framework::default()
     }
+}
+
+/// Which agents it wants offers of; empty for all.
+pub(in crate::query) fn offer_constraints(framework: &Framework) -> OfferConstraints {
+    OfferConstraints::decode(framework.spec.offer_constraints.clone()).unwrap_or_default()
 }
 
 /// What it says of itself, with its id.

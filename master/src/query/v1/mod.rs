@@ -9,6 +9,8 @@ mod quota;
 mod roles;
 mod tasks;
 
+pub(in crate::query) use frameworks::offer_constraints;
+
 use regency_wire::v1::agent_info::capability::Type as AgentCapability;
 use regency_wire::v1::maintenance;
 use regency_wire::v1::master::call::Type as CallType;

@@ -124,3 +124,19 @@ fn an_exit_without_a_kill_is_told_by_its_status() {
         assert_eq!(bench.states(&id).last(), Some(&state), "{exit:?}");
     }
 }
+
+#[test]
+fn a_framework_that_does_not_know_killing_is_not_told_it() {
+    let mut bench = Bench::attached();
+    let id = bench.running_as("t", |id| {
+        let mut command = launch(id);
+        if let Command::Launch { killing_state, .. } = &mut command {
+            *killing_state = false;
+        }
+        command
+    });
+    bench.command(kill(&id, None));
+    bench.input(Input::Ended(id.clone(), Exit::Signaled(15)));
+    let states = ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLED"];
+    assert_eq!(bench.states(&id), states);
+}

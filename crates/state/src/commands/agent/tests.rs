@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::Command;
+use crate::command::{Command, DeclineOffers, RaiseFeatureLevel};
 use crate::commands::fixture::{Given, statuses};
 use regency_types::{AgentEpoch, BootId, ClusterTime};
 
@@ -165,6 +165,34 @@ fn a_changed_total_takes_the_offers_back_and_an_unchanged_one_keeps_them() {
             .effects
             .contains(&Effect::SendRescind { framework, offer })
     );
+}
+
+#[test]
+fn an_agent_that_says_something_else_of_itself_is_offered_again_to_who_declined_it() {
+    let (mut given, agent, framework, _) = Given::with_task();
+    given.ok(Command::RaiseFeatureLevel(RaiseFeatureLevel { level: 2 }));
+    let offer = given.offer(&framework, &agent, "cpus:1");
+    given.ok(Command::DeclineOffers(DeclineOffers {
+        framework: framework.clone(),
+        offers: vec![offer],
+        refuse: regency_types::DurationMs::from_secs(3600),
+    }));
+    let n_filters = |given: &Given| {
+        let framework = given.state.framework(&framework);
+        framework.expect("it is there").filters.len()
+    };
+    given.reregister(&agent, "cpus:4;mem:1024");
+    assert_eq!(n_filters(&given), 1, "it is what it was");
+    let mut spec = Given::spec("a1:5051", "cpus:4;mem:1024");
+    spec.info = bytes::Bytes::from_static(b"other attributes");
+    let anew = given.apply(Command::ReregisterAgent(ReregisterAgent {
+        agent: agent.clone(),
+        epoch: AgentEpoch(1),
+        boot: BootId(2),
+        spec,
+    }));
+    assert!(anew.verdict.is_ok());
+    assert_eq!(n_filters(&given), 0);
 }
 
 #[test]

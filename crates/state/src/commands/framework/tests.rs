@@ -10,6 +10,7 @@ fn subscribe(id: Option<&FrameworkId>, stream: u128, spec: FrameworkSpec) -> Com
         spec,
         suppressed: Vec::new(),
         stream: StreamId(stream),
+        kept: None,
     })
 }
 
@@ -27,6 +28,7 @@ fn offer_to(given: &mut Given, framework: &FrameworkId, role: &str, agent: &Agen
             role: role.to_owned(),
             agent: agent.clone(),
             resources: resources("cpus:1"),
+            described: 0,
         }],
         timeout: None,
     }));
@@ -152,6 +154,7 @@ fn a_subscription_takes_back_offers_of_roles_that_are_dropped_or_suppressed() {
         spec: spec_of(&["b", "c"]),
         suppressed: vec!["c".to_owned()],
         stream: StreamId(2),
+        kept: None,
     }));
     assert!(given.state.offer(a).is_none(), "its role was dropped");
     assert!(given.state.offer(b).is_some());
@@ -198,6 +201,7 @@ fn only_roles_of_the_framework_can_be_suppressed_or_revived() {
             spec: Given::framework_spec(),
             suppressed: stranger(),
             stream: StreamId(2),
+            kept: None,
         }),
         Command::SuppressOffers(SuppressOffers {
             framework: id.clone(),
@@ -456,4 +460,56 @@ fn suppressing_keeps_offers_and_reviving_ends_filters_of_the_named_roles() {
         roles: Vec::new(),
     }));
     assert_eq!(roles(&given), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn suppressed_roles_go_through_a_change_of_leader_until_the_framework_says_otherwise() {
+    let mut given = Given::new();
+    let agent = given.agent(1, "cpus:4");
+    let (outcome, _) = given.ok(subscribe(None, 1, spec_of(&["a", "b", "c"])));
+    let Outcome::Subscribed { framework: id } = outcome else {
+        panic!("{outcome:?}")
+    };
+    given.ok(Command::SuppressOffers(SuppressOffers {
+        framework: id.clone(),
+        roles: vec!["b".to_owned()],
+    }));
+    given.ok(Command::BeginTerm(begin_term(2)));
+    let suppressed = |given: &Given| -> Vec<String> {
+        let framework = given.state.framework(&id).expect("it is there");
+        framework.suppressed.iter().cloned().collect()
+    };
+    assert_eq!(suppressed(&given), ["b"]);
+    let plan = |role: &str| OfferPlan {
+        framework: id.clone(),
+        role: role.to_owned(),
+        agent: agent.clone(),
+        resources: resources("cpus:1"),
+        described: 0,
+    };
+    let (outcome, _) = given.ok(Command::IssueOffers(IssueOffers {
+        plans: vec![plan("a"), plan("b"), plan("c")],
+        timeout: None,
+    }));
+    assert!(
+        matches!(&outcome, Outcome::OffersIssued { offers, n_skipped: 1 } if offers.len() == 2),
+        "{outcome:?}"
+    );
+    // What the subscription at the next leader says takes the place of what was said before.
+    given.ok(Command::SubscribeFramework(SubscribeFramework {
+        framework: Some(id.clone()),
+        spec: spec_of(&["a", "b", "c"]),
+        suppressed: vec!["c".to_owned()],
+        stream: StreamId(2),
+        kept: None,
+    }));
+    assert_eq!(suppressed(&given), ["c"]);
+    let roles: Vec<&str> = given.state.offers().map(|o| o.role.as_str()).collect();
+    assert_eq!(
+        roles,
+        ["a"],
+        "the offer for the role now suppressed is gone"
+    );
+    given.ok(subscribe(Some(&id), 3, spec_of(&["a", "b", "c"])));
+    assert!(suppressed(&given).is_empty(), "absent means none");
 }

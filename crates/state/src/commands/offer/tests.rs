@@ -10,6 +10,7 @@ fn plan(framework: &FrameworkId, role: &str, agent: &AgentId, what: &str) -> Off
         role: role.to_owned(),
         agent: agent.clone(),
         resources: resources(what),
+        described: 0,
     }
 }
 
@@ -304,6 +305,7 @@ fn offers_for_different_roles_are_refused() {
             spec,
             suppressed: Vec::new(),
             stream: regency_types::StreamId(1),
+            kept: None,
         },
     ));
     let Outcome::Subscribed { framework } = outcome else {

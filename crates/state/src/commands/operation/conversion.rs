@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use regency_resources::{
-    Conversion, DiskSourceKind, Milli, Resource, Resources, Value, ValueKind, VolumeMode,
+    Conversion, DiskSourceKind, Milli, Reservation, ReservationKind, Resource, Resources, Value,
+    ValueKind, VolumeMode,
 };
 use regency_types::validate_id;
 
@@ -63,6 +64,7 @@ pub(crate) fn conversion_of(
 ) -> Result<Conversion, String> {
     match operation {
         ResourceOperation::Reserve(resources) => reserve(resources, by),
+        ResourceOperation::ReserveAnew { source, resources } => reserve_anew(source, resources, by),
         ResourceOperation::Unreserve(resources) => unreserve(resources),
         ResourceOperation::Create(volumes) => create(volumes, by, total),
         ResourceOperation::Destroy(volumes) => destroy(volumes, total),
@@ -118,6 +120,58 @@ fn reserve(resources: &Resources, by: &Requester<'_>) -> Result<Conversion, Stri
     }
     Ok(Conversion {
         consumed: resources.pop_reservation(),
+        converted: resources.clone(),
+    })
+}
+
+/// The one stack of reservations that all of these have.
+fn stack(resources: &Resources) -> Result<&[Reservation], String> {
+    let entries = some(resources)?;
+    let stack = entries[0].key.reservations.as_slice();
+    if entries.iter().any(|e| e.key.reservations != stack) {
+        return Err(format!("{resources} are not all reserved in the same way"));
+    }
+    Ok(stack)
+}
+
+/// From one stack of reservations to another: what they have in common at the bottom stays.
+fn reserve_anew(
+    source: &Resources,
+    resources: &Resources,
+    by: &Requester<'_>,
+) -> Result<Conversion, String> {
+    if matches!(by, Requester::Framework { .. }) {
+        return Err("'source' of a RESERVE operation is for operators only".to_owned());
+    }
+    let (before, after) = (stack(source)?, stack(resources)?);
+    if after.is_empty() {
+        return Err(format!("{resources} are not reserved"));
+    }
+    let common = before.iter().zip(after).take_while(|(a, b)| a == b).count();
+    for reservation in before[common..].iter().chain(&after[common..]) {
+        if reservation.kind != ReservationKind::Dynamic {
+            return Err(format!(
+                "The static reservation for role '{}' cannot be made or taken away",
+                reservation.role
+            ));
+        }
+    }
+    let kept = |e: &Resource| e.key.is_persistent_volume() || e.key.revocable;
+    if let Some(entry) = source.entries().iter().find(|e| kept(e)) {
+        return Err(format!(
+            "Resource {entry} is a persistent volume or revocable, and cannot be reserved anew"
+        ));
+    }
+    if source.to_unreserved() != resources.to_unreserved() {
+        return Err(format!(
+            "'source' {source} and 'resources' {resources} are not of the same amounts"
+        ));
+    }
+    for reservation in &after[common..] {
+        by.check_principal(&resources.entries()[0], reservation.principal.as_deref())?;
+    }
+    Ok(Conversion {
+        consumed: source.clone(),
         converted: resources.clone(),
     })
 }
@@ -198,9 +252,13 @@ fn check_new_volume(entry: &Resource, by: &Requester<'_>) -> Result<(), String> 
             "Persistent volume {entry} cannot be created from revocable resources"
         ));
     }
-    if key.shared {
+    if let Requester::Framework { capabilities, .. } = by
+        && key.shared
+        && !capabilities.shared_resources
+    {
         return Err(format!(
-            "Shared persistent volume {entry} is not supported by this version"
+            "Shared persistent volume {entry} cannot be created by a framework without the \
+             SHARED_RESOURCES capability"
         ));
     }
     if volume.mode != VolumeMode::ReadWrite {

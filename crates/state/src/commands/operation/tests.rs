@@ -64,7 +64,77 @@ fn reserve(text: &str) -> ResourceOperation {
     ResourceOperation::Reserve(reserved(text))
 }
 
+/// The same volume, for many.
+fn shared(size: i64, id: &str) -> Resources {
+    let volume = volume(size, id);
+    let entries = volume.iter().map(|(key, value)| {
+        let mut key = key.clone();
+        key.shared = true;
+        (key, value.clone())
+    });
+    entries.collect()
+}
+
 impl World {
+    /// One whose framework knows shared resources, with a shared volume `v`.
+    fn with_shared_volume() -> Self {
+        let mut world = Self::new();
+        let mut spec = world.spec();
+        spec.capabilities.shared_resources = true;
+        world.subscribe(Some(world.framework.clone()), spec, 2);
+        world.accept(vec![
+            plain(reserve("disk:20")),
+            plain(ResourceOperation::Create(shared(20, "v"))),
+        ]);
+        assert_eq!(world.agent().checkpointed, shared(20, "v"));
+        world
+    }
+
+    /// What the framework says of itself.
+    fn spec(&self) -> FrameworkSpec {
+        let framework = self.given.state.framework(&self.framework);
+        framework.expect("known").spec.clone()
+    }
+
+    fn subscribe(
+        &mut self,
+        id: Option<FrameworkId>,
+        spec: FrameworkSpec,
+        stream: u128,
+    ) -> FrameworkId {
+        let (outcome, _) = self
+            .given
+            .ok(Command::SubscribeFramework(SubscribeFramework {
+                framework: id,
+                spec,
+                suppressed: Vec::new(),
+                stream: StreamId(stream),
+                kept: None,
+            }));
+        match outcome {
+            Outcome::Subscribed { framework } => framework,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Offers made of a plan with exactly this.
+    fn offers_of(&mut self, framework: &FrameworkId, what: &Resources) -> Vec<OfferId> {
+        let (outcome, _) = self.given.ok(Command::IssueOffers(IssueOffers {
+            plans: vec![OfferPlan {
+                framework: framework.clone(),
+                role: "eng".into(),
+                agent: self.agent.clone(),
+                resources: what.clone(),
+                described: 0,
+            }],
+            timeout: None,
+        }));
+        match outcome {
+            Outcome::OffersIssued { offers, .. } => offers,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn new() -> Self {
         let mut given = Given::new();
         let agent = given.agent(1, TOTAL);
@@ -77,6 +147,7 @@ impl World {
             },
             suppressed: Vec::new(),
             stream: StreamId(1),
+            kept: None,
         }));
         let Outcome::Subscribed { framework } = outcome else {
             panic!("{outcome:?}")
@@ -97,6 +168,7 @@ impl World {
                 role: "eng".into(),
                 agent: self.agent.clone(),
                 resources: available,
+                described: 0,
             }],
             timeout: None,
         }));
@@ -489,6 +561,7 @@ fn an_operator_takes_back_just_the_offers_in_the_way() {
         role: "eng".into(),
         agent: world.agent.clone(),
         resources: resources(what),
+        described: 0,
     };
     let plans = vec![plan("mem:512"), plan("cpus:2"), plan("cpus:2")];
     let (outcome, _) = world.given.ok(Command::IssueOffers(IssueOffers {
@@ -533,4 +606,171 @@ fn an_operator_is_told_what_cannot_be() {
         principal: None,
     }));
     assert_eq!(refusal, Refusal::AgentUnknown(nowhere));
+}
+
+#[test]
+fn a_shared_volume_is_made_only_by_a_framework_that_knows_them() {
+    let mut world = World::new();
+    world.accept(vec![plain(reserve("disk:20"))]);
+    let why = world.refused(ResourceOperation::Create(shared(20, "v")));
+    assert!(why.contains("SHARED_RESOURCES"), "{why}");
+}
+
+#[test]
+fn a_shared_volume_is_offered_and_used_many_times() {
+    let mut world = World::with_shared_volume();
+    let needs = resources("cpus:1") + shared(20, "v");
+    // Two tasks of one ACCEPT use the one copy that is offered.
+    let (one, two) = (world.task("one", &needs), world.task("two", &needs));
+    world.accept(vec![one, two]);
+    assert_eq!(world.agent().tasks.len(), 2);
+    assert_eq!(world.agent().allocated.shared().entries()[0].copies, 2);
+    // It is available still, to others as well.
+    assert!(world.agent().available().contains(&shared(20, "v")));
+    let spec = world.spec();
+    let other = world.subscribe(None, spec, 3);
+    let framework = world.framework.clone();
+    for framework in [&other, &framework] {
+        let what = resources("mem:32") + shared(20, "v");
+        assert_eq!(world.offers_of(framework, &what).len(), 1);
+    }
+    assert_eq!(world.agent().offered.shared().entries()[0].copies, 2);
+    // A task that names it twice is wrong.
+    let twice = shared(20, "v") + shared(20, "v");
+    let task = world.task("three", &(resources("cpus:1") + twice));
+    let effects = world.accept(vec![task]);
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        Effect::SendStatus { status, .. } if status.message.contains("duplicate persistence IDs")
+    )));
+}
+
+#[test]
+fn nothing_but_what_is_shared_is_offered_once_to_each_framework() {
+    let mut world = World::with_shared_volume();
+    let framework = world.framework.clone();
+    assert_eq!(world.offers_of(&framework, &shared(20, "v")).len(), 1);
+    assert_eq!(world.offers_of(&framework, &shared(20, "v")), []);
+    let with_more = resources("cpus:1") + shared(20, "v");
+    assert_eq!(world.offers_of(&framework, &with_more).len(), 1);
+}
+
+#[test]
+fn a_shared_volume_is_destroyed_only_when_nobody_uses_it() {
+    let mut world = World::with_shared_volume();
+    let needs = resources("cpus:1") + shared(20, "v");
+    let task = world.task("t", &needs);
+    world.accept(vec![task]);
+    let why = world.refused(ResourceOperation::Destroy(shared(20, "v")));
+    assert!(why.contains("in use"), "{why}");
+    let verdict = world.for_operator(ResourceOperation::Destroy(shared(20, "v")));
+    assert!(matches!(verdict.verdict, Err(Refusal::ResourcesInUse(_))));
+    // Its only task ends.
+    let key = Given::key(&world.framework, "t");
+    let (agent, generation) = (world.agent.clone(), world.given.state.task(&key));
+    let generation = generation.expect("it runs").generation.0;
+    world
+        .given
+        .ok(Command::ApplyReports(crate::command::ApplyReports {
+            agent,
+            epoch: world.agent().epoch,
+            command_seq: world.agent().command_seq,
+            reports: vec![Given::news(
+                &key,
+                generation,
+                1,
+                regency_types::TaskState::Finished,
+            )],
+        }));
+    let spec = world.spec();
+    let other = world.subscribe(None, spec, 3);
+    let held = world.offers_of(&other, &(resources("mem:32") + shared(20, "v")))[0];
+    // Another framework is offered it: that offer is taken back.
+    let effects = world.accept(vec![told(
+        "destroy",
+        9,
+        ResourceOperation::Destroy(shared(20, "v")),
+    )]);
+    assert_eq!(refusals(&effects), []);
+    assert!(effects.contains(&Effect::SendRescind {
+        framework: other,
+        offer: held
+    }));
+    assert_eq!(world.agent().checkpointed, reserved("disk:20"));
+    assert!(
+        world
+            .given
+            .outbox(&world.agent)
+            .iter()
+            .any(|command| { matches!(command, AgentCommand::DestroyVolume { .. }) })
+    );
+}
+
+#[test]
+fn an_operator_destroys_a_shared_volume_that_is_only_offered() {
+    let mut world = World::with_shared_volume();
+    let framework = world.framework.clone();
+    let what = resources("mem:32") + shared(20, "v");
+    let (one, two) = (
+        world.offers_of(&framework, &what)[0],
+        world.offers_of(&framework, &what)[0],
+    );
+    let untouched = world.offers_of(&framework, &resources("cpus:1"))[0];
+    let applied = world.for_operator(ResourceOperation::Destroy(shared(20, "v")));
+    assert_eq!(applied.verdict, Ok(Outcome::Done));
+    for offer in [one, two] {
+        assert!(world.given.state.offer(offer).is_none());
+    }
+    assert!(world.given.state.offer(untouched).is_some());
+}
+
+#[test]
+fn an_operator_changes_a_reservation_in_one_step() {
+    let mut world = World::new();
+    let by = |role: &str| Reservation::dynamic(role, None);
+    let stacked = |text: &str, roles: &[&str]| {
+        let plain = resources(text);
+        roles
+            .iter()
+            .fold(plain, |r, role| r.push_reservation(&by(role)))
+    };
+    let anew = |source: Resources, resources: Resources| ResourceOperation::ReserveAnew {
+        source,
+        resources,
+    };
+    let apply = |world: &mut World, operation| world.for_operator(operation).verdict;
+    let (eng, web) = (
+        stacked("cpus:2", &["eng"]),
+        stacked("cpus:2", &["eng", "eng/web"]),
+    );
+    let ads = stacked("cpus:2", &["ads"]);
+    // From nothing, to another role, into the tree of that role, and back.
+    for (source, resources) in [
+        (resources("cpus:2"), eng.clone()),
+        (eng.clone(), ads.clone()),
+        (ads.clone(), web.clone()),
+        (web.clone(), eng.clone()),
+    ] {
+        let verdict = apply(&mut world, anew(source, resources.clone()));
+        assert_eq!(verdict, Ok(Outcome::Done));
+        assert_eq!(world.agent().checkpointed, resources);
+    }
+    for (source, resources, part) in [
+        (eng.clone(), resources("cpus:2"), "not reserved"),
+        (eng.clone(), stacked("cpus:1", &["ads"]), "same amounts"),
+        (&eng + &web, &eng + &ads, "in the same way"),
+        (
+            resources("cpus(ops):1"),
+            stacked("cpus:1", &["eng"]),
+            "'ops'",
+        ),
+        (Resources::new(), eng.clone(), "names no resources"),
+    ] {
+        match apply(&mut world, anew(source, resources)) {
+            Err(Refusal::OperationInvalid(why)) => assert!(why.contains(part), "{part}: {why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let why = world.refused(anew(eng, ads));
+    assert!(why.contains("operators only"), "{why}");
 }

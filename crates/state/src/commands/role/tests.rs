@@ -61,6 +61,7 @@ impl World {
                 },
                 suppressed: Vec::new(),
                 stream: StreamId(stream),
+                kept: None,
             }));
         match outcome {
             Outcome::Subscribed { framework } => framework,
@@ -74,6 +75,7 @@ impl World {
             role: role.into(),
             agent: self.agent.clone(),
             resources: resources(what),
+            described: 0,
         }
     }
 

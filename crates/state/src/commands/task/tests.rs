@@ -141,6 +141,21 @@ fn a_kill_waits_for_an_agent_that_is_away() {
 }
 
 #[test]
+fn an_update_is_acknowledged_while_its_agent_is_away() {
+    let (mut given, agent, _, key) = Given::with_task();
+    given.report(&agent, &key, 1, TaskState::Running);
+    given.confirm_all(&agent);
+    given.give_up(&agent);
+    given
+        .acknowledge(&agent, &key, 1)
+        .verdict
+        .expect("the masters hold the update");
+    let waits = |command: &AgentCommand| matches!(command, AgentCommand::Acknowledge { .. });
+    assert!(given.outbox(&agent).iter().any(waits), "until it is back");
+    assert!(given.state.task(&key).is_some_and(|t| t.unacked.is_none()));
+}
+
+#[test]
 fn only_the_waiting_update_can_be_acknowledged() {
     let (mut given, agent, framework, key) = Given::with_task();
     let acknowledge = |task: &TaskKey, agent: &AgentId, uuid| {
