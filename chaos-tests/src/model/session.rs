@@ -472,7 +472,7 @@ impl World {
         let Some(no) = self.agents[at].stream else {
             return Ok(());
         };
-        self.to_leader(no)?;
+        self.deliver_to_leader(no)?;
         // That it is attached, and that its picture is wanted.
         for _ in 0..2 {
             if self
@@ -480,7 +480,7 @@ impl World {
                 .get(&no)
                 .is_some_and(|s| !s.to_agent.is_empty())
             {
-                self.to_agent(no)?;
+                self.deliver_to_agent(no)?;
             }
         }
         Ok(())

@@ -615,7 +615,7 @@ impl World {
                     let term = leader.term;
                     self.process_event(at, Kind::Running, b)?;
                     if let Some(no) = self.agents[at].stream {
-                        self.to_leader(no)?;
+                        self.deliver_to_leader(no)?;
                     }
                     self.break_connection(at, true)?;
                     self.process_event(at, Kind::Running, b >> 4)?;
