@@ -172,6 +172,7 @@ async fn a_subscription_begins_with_what_is_outstanding_in_the_order_of_mesos() 
         id,
         1 << 20,
         departures,
+        std::sync::Arc::default(),
     );
     let term = cluster.state.term().expect("a term").clone();
     let master = crate::query::master::info(&term.master, None);
@@ -200,6 +201,7 @@ async fn a_stream_that_this_leader_ended_itself_is_nobodys_departure() {
         id,
         1 << 20,
         sender,
+        std::sync::Arc::default(),
     );
     // A newer subscription takes its place: its end is not the framework's.
     streams.insert(newer);
