@@ -122,6 +122,9 @@ fn check(task: &TaskInfo, executor: &ExecutorInfo) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Makes something of a group wrong.
+    type Change<'a> = &'a dyn Fn(&mut Value);
     use serde_json::{Value, json};
 
     fn scalar(name: &str, value: f64) -> Value {
@@ -186,7 +189,7 @@ mod tests {
                 resources.retain(|resource| resource["name"] != name);
             }
         };
-        let cases: [(&dyn Fn(&mut Value), &str); 8] = [
+        let cases: [(Change<'_>, &str); 8] = [
             (&|e| e["type"] = json!("UNKNOWN"), "'ExecutorInfo.type'"),
             (
                 &|e| e["command"] = json!({"value": "x"}),
@@ -228,7 +231,7 @@ mod tests {
     #[test]
     fn a_bad_task_is_named() {
         let network = json!({"type": "MESOS", "network_infos": [{"name": "n"}]});
-        let cases: [(&dyn Fn(&mut Value), &str); 7] = [
+        let cases: [(Change<'_>, &str); 7] = [
             (
                 &|t| t["task_id"]["value"] = json!("a/b"),
                 "'TaskInfo.task_id'",
