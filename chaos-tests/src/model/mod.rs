@@ -4,12 +4,12 @@
 //! What is real: [`regency_state::State`], [`regency_allocator`], [`regency_leader_core`],
 //! [`regency_agent_core`]. What is a model: the log of the masters ([`log`]: it loses, delays and
 //! reorders proposals, and leaders die or are deposed between any two steps), the leader's runtime
-//! ([`leader`], [`session`]), the network, the agents' driver and processes
+//! ([`leader`], `session`), the network, the agents' driver and processes
 //! ([`regency_testkit::agent`]), and the frameworks ([`framework`]), which play by the rules of Mesos.
 //!
 //! A history is a list of [`Op`]s drawn from a seed. Running it is deterministic, also when steps are
 //! left out, which is how a failing one is shrunk. After the last step faults end and everything must
-//! heal ([`heal`]). What must hold is in [`crate::invariants`].
+//! heal (`heal`). What must hold is in [`crate::invariants`].
 
 mod agents;
 pub mod campaign;
