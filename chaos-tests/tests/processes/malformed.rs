@@ -86,6 +86,7 @@ fn all_are_refused(address: &str, endpoints: &[Valid], wrong: &mut Vec<String>) 
 fn subscribe(address: &str) -> (BufReader<TcpStream>, Ids) {
     let body = r#"{"type":"SUBSCRIBE","subscribe":{"suppressed_roles":["eng"],"framework_info":{
         "user":"root","name":"shop","failover_timeout":3600,"roles":["eng"],
+        "principal":"golden-principal",
         "capabilities":[{"type":"MULTI_ROLE"}]}}}"#;
     let request = Request {
         method: "POST".into(),

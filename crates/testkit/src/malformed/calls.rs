@@ -97,7 +97,8 @@ pub fn scheduler(ids: &Ids) -> Vec<Valid> {
         task,
         ..
     } = ids;
-    let info = r#"{"user":"root","name":"shop","failover_timeout":30.0,"checkpoint":false,
+    let info = r#"{"user":"root","name":"shop","principal":"golden-principal",
+        "failover_timeout":30.0,"checkpoint":false,
         "roles":["eng"],"hostname":"s1","capabilities":[{"type":"MULTI_ROLE"}],
         "labels":{"labels":[{"key":"k","value":"v"}]},
         "offer_filters":{"eng":{"min_allocatable_resources":{"quantities":[
