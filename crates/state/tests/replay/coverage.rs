@@ -6,7 +6,7 @@ use regency_state::{Command, Effect, LaunchSpec, Operation, Refusal, State};
 use regency_testkit::Workload;
 use regency_types::{TaskKey, TaskState};
 
-const N_HISTORIES: u64 = 60;
+const N_HISTORIES: u64 = 200;
 
 #[derive(Default)]
 struct Met {

@@ -69,7 +69,7 @@ impl Workload {
         }
     }
 
-    /// From nothing to somewhat more than all of some scalars.
+    /// From nothing to half more than all of some scalars.
     fn some_part(&mut self, of: &Quantities) -> BTreeMap<String, Milli> {
         let mut part = BTreeMap::new();
         for (name, amount) in of.iter() {
@@ -77,7 +77,7 @@ impl Workload {
                 let percent = if self.rng.chance(30) {
                     0
                 } else {
-                    self.rng.below(110).cast_signed()
+                    self.rng.below(150).cast_signed()
                 };
                 let part_of = (amount.0 / 100).saturating_mul(percent);
                 part.insert(name.to_owned(), Milli(part_of));
