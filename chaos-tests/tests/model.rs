@@ -30,6 +30,8 @@ fn histories_of_failures_keep_every_rule_and_heal() {
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }
 
+// With mutants, the defect that another test has switched on may come and go between the two runs.
+#[cfg(not(feature = "mutants"))]
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..20 {
