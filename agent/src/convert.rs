@@ -442,7 +442,7 @@ fn instance_of(id: &InstanceId) -> rpc::ExecutorInstance {
 }
 
 /// The end of a process as `wait(2)` tells it; `None` when nobody saw it.
-fn wait_status(exit: Exit) -> Option<i32> {
+pub(crate) fn wait_status(exit: Exit) -> Option<i32> {
     match exit {
         Exit::Exited(status) => Some((status & 0xff) << 8),
         Exit::Signaled(signal) => Some(signal & 0x7f),
@@ -562,6 +562,32 @@ fn container_status(report: &Report, constants: &Constants) -> v1::ContainerStat
         cgroup_info: None,
         executor_pid: report.executor_pid,
     }
+}
+
+/// An update of a task as whoever looks at the agent sees it.
+pub(crate) fn told(
+    update: &Update,
+    task: &regency_agent_core::Task,
+    constants: &Constants,
+    agent_id: Option<&AgentId>,
+) -> v1::TaskStatus {
+    if let Ok(status) = v1::TaskStatus::decode(&update.status[..])
+        && !update.status.is_empty()
+    {
+        return status;
+    }
+    let report = Report {
+        report_seq: task.report_seq,
+        id: task.launch.id.clone(),
+        container: task.launch.container,
+        parent: task.launch.parent,
+        executor_pid: task.executor_pid,
+        executor: task.launch.executor.clone(),
+        head: None,
+        latest_state: task.latest_state,
+        task_info: Bytes::new(),
+    };
+    status(update, &report, constants, agent_id)
 }
 
 /// The agent's own network, which everything here runs in.

@@ -5,6 +5,8 @@
 //! <work_dir>/meta/agent/checkpoint.log   what it must not forget
 //! <work_dir>/meta/agent/resources        what was detected at its first start
 //! <work_dir>/meta/tasks/<container>/     of the process beside each command
+//! <work_dir>/meta/containers/<container>/[containers/<nested>/…]   of those that somebody launched
+//! <work_dir>/containers/<container>/     sandboxes of standalone ones
 //! <work_dir>/fetch/<epoch>/              files fetched with `cache`, emptied at each start
 //! <work_dir>/slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/   sandbox
 //! …/executors/<executor>/runs/<container>/containers/<nested>/   sandbox of a task of a group
@@ -108,6 +110,16 @@ impl Paths {
     /// Where cached files lie when nobody says otherwise.
     pub(crate) fn fetch_cache(&self) -> PathBuf {
         self.root.join("fetch")
+    }
+
+    /// Folders of containers that operators and executors launched.
+    pub(crate) fn launched(&self) -> PathBuf {
+        self.root.join("meta/containers")
+    }
+
+    /// Sandboxes of standalone containers.
+    pub(crate) fn standalone(&self) -> PathBuf {
+        self.root.join("containers")
     }
 
     /// Folders of all shims.

@@ -5,6 +5,7 @@
 //! so that a busy agent syncs once for many of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -26,6 +27,7 @@ use crate::checks::Checks;
 use crate::convert::{self, Constants};
 use crate::executors::{self, Ask, Stranger, Streams, UPDATES_WAITING_MAX, What};
 use crate::metrics;
+use crate::operator::History;
 use crate::tasks::{TaskEvent, Tasks};
 
 /// Most inputs handled in one step; it bounds what one write can hold.
@@ -35,6 +37,9 @@ const INPUTS_PER_STEP_MAX: usize = 512;
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) durable: Durable,
+    /// What ended lately.
+    pub(crate) history: Arc<History>,
+    pub(crate) constants: Arc<Constants>,
     pub(crate) attached_to: Option<Fence>,
 }
 
@@ -60,7 +65,8 @@ pub(crate) struct Driver {
     /// A subscription that must not share a step with what came before it: the executor is told
     /// first that it is subscribed.
     subscription: Option<Ask>,
-    constants: Constants,
+    constants: Arc<Constants>,
+    history: Arc<History>,
     clock: SystemClock,
     mint: Random,
     /// The newest stream, and where to send on it.
@@ -88,6 +94,7 @@ impl Driver {
         tasks: Tasks,
         checks: Checks,
         constants: Constants,
+        history: History,
         leaves: mpsc::Sender<Leave>,
     ) -> Self {
         Self {
@@ -97,7 +104,8 @@ impl Driver {
             checks,
             executors: Streams::default(),
             subscription: None,
-            constants,
+            constants: Arc::new(constants),
+            history: Arc::new(history),
             clock: SystemClock::default(),
             mint: Random,
             stream: None,
@@ -237,6 +245,8 @@ impl Driver {
     fn answer(&self, look: Look) {
         let view = View {
             durable: self.core.durable().clone(),
+            history: Arc::clone(&self.history),
+            constants: Arc::clone(&self.constants),
             attached_to: self.core.attached_to(),
         };
         // Whoever asked may have gone.
@@ -250,6 +260,10 @@ impl Driver {
         let records = step.take_records();
         if !records.is_empty() {
             count_updates(&records);
+            if History::concerns(&records) {
+                let durable = self.core.durable();
+                Arc::make_mut(&mut self.history).follow(&records, durable);
+            }
             self.make_durable(records).await?;
             self.gauge_tasks();
         }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::operator::OperatorFlags;
+
 /// Port of a master's agent listener when `--master` names none.
 pub(crate) const MASTER_PORT_DEFAULT: u16 = 5061;
 
@@ -156,13 +158,17 @@ pub struct AgentFlags {
     #[arg(long, alias = "frameworks_home", value_name = "DIRECTORY")]
     pub frameworks_home: Option<PathBuf>,
 
+    /// How much operators may ask at once.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+
     /// Program that provides the hidden subcommand for tasks. Default: this program.
     #[arg(long, hide = true)]
     pub task_shim: Option<PathBuf>,
 }
 
 /// Reads a number of bytes with one of Mesos' units, each 1024 of the one before.
-fn byte_size(text: &str) -> Result<u64, String> {
+pub(crate) fn byte_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

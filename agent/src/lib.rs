@@ -10,13 +10,15 @@
 //! * `tasks`: sandboxes and processes; `shim`: the process beside each command.
 //! * `fetch`: files that tasks ask for.
 //! * `checks`: looking at running tasks again and again.
+//! * `containers`: those that operators and executors launch beside all that.
 //! * `volumes`: the data of persistent volumes.
 //! * `executors`: the executor API, for the processes of frameworks that run tasks themselves.
-//! * `http`: what others may ask it.
+//! * `http`: what others may ask it; `operator`: what operators may.
 
 mod attach;
 mod checkpoint;
 mod checks;
+mod containers;
 mod convert;
 mod description;
 mod directory;
@@ -27,10 +29,13 @@ mod files;
 mod flags;
 mod http;
 pub mod metrics;
+mod operator;
+mod refused;
 mod run;
 pub mod shim;
 mod tasks;
 mod volumes;
 
 pub use flags::AgentFlags;
+pub use operator::OperatorFlags;
 pub use run::{run, run_until};

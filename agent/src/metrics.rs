@@ -33,6 +33,17 @@ pub const FETCH_CACHE_BYTES: &str = "regency_agent_fetch_cache_bytes";
 /// How many that may be.
 pub const FETCH_CACHE_LIMIT_BYTES: &str = "regency_agent_fetch_cache_limit_bytes";
 
+/// Containers that operators and executors launched and that run.
+pub const LAUNCHED_CONTAINERS: &str = "regency_agent_launched_containers";
+/// Launches of such containers. Label [`RESULT`]: `succeeded` or `failed`.
+pub const CONTAINER_LAUNCHES_TOTAL: &str = "regency_agent_container_launches_total";
+/// Connections to the input and output of containers, sessions included.
+pub const CONTAINER_ATTACHMENTS: &str = "regency_agent_container_attachments";
+/// Connections to the output of containers that were cut off because they did not read.
+pub const OUTPUTS_CUT_OFF_TOTAL: &str = "regency_agent_container_outputs_cut_off_total";
+/// Bytes of sandboxes and logs that operators read.
+pub const FILE_BYTES_TOTAL: &str = "regency_agent_file_bytes_total";
+
 /// Label: `health_check` or `check`.
 pub const KIND: &str = "kind";
 /// Label: how it went; of a check `passed`, `failed`, or `error` when there was no result.
@@ -71,6 +82,27 @@ pub(crate) fn describe() {
         FETCH_CACHE_LIMIT_BYTES,
         Unit::Bytes,
         "Most bytes of all cached files"
+    );
+    describe_gauge!(
+        LAUNCHED_CONTAINERS,
+        "Containers that operators and executors launched and that run"
+    );
+    describe_counter!(
+        CONTAINER_LAUNCHES_TOTAL,
+        "Launches of containers by operators and executors, by result"
+    );
+    describe_gauge!(
+        CONTAINER_ATTACHMENTS,
+        "Connections to the input and output of containers"
+    );
+    describe_counter!(
+        OUTPUTS_CUT_OFF_TOTAL,
+        "Connections to the output of containers that did not read it in time"
+    );
+    describe_counter!(
+        FILE_BYTES_TOTAL,
+        Unit::Bytes,
+        "Bytes of sandboxes and logs that operators read"
     );
     describe_gauge!(TASKS, "Launches that run or whose end is not acknowledged");
     describe_gauge!(

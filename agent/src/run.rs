@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::attach;
 use crate::checkpoint::{Log, Opened};
 use crate::checks::Checks;
+use crate::containers::{self, Containers};
 use crate::convert::Constants;
 use crate::description::Description;
 use crate::directory::WorkDirectory;
@@ -27,6 +28,7 @@ use crate::fetch::{self, Fetcher};
 use crate::flags::AgentFlags;
 use crate::http;
 use crate::metrics;
+use crate::operator::History;
 use crate::shim;
 use crate::tasks::{self, Ground, Tasks, strays};
 use crate::volumes;
@@ -122,6 +124,15 @@ pub async fn run_until(
     );
 
     let fetcher = Fetcher::new(fetch_limits(&flags, &directory, epoch), ground.shim.clone())?;
+    let fetcher = Arc::new(fetcher);
+    let (launching, fetching) = (Arc::clone(&ground), Arc::clone(&fetcher));
+    let limits = flags.operator.container_limits();
+    let containers = tokio::task::spawn_blocking(move || {
+        Containers::recover(launching, fetching, limits)
+            .context("cannot look for the containers that were launched before")
+    });
+    let containers = containers.await??;
+    let launched = containers::Running(Arc::clone(&containers));
 
     let (task_events, tasks_rx) = mpsc::channel(EVENTS_MAX);
     let (stream_events, streams_rx) = mpsc::channel(EVENTS_MAX);
@@ -130,7 +141,7 @@ pub async fn run_until(
     let (leaves, leaves_rx) = mpsc::channel(EVENTS_MAX);
     let checks = Checks::new(Arc::clone(&ground), task_events.clone())
         .context("cannot make a client for HTTP checks")?;
-    let mut tasks = Tasks::new(ground, fetcher, task_events);
+    let mut tasks = Tasks::new(Arc::clone(&ground), fetcher, task_events);
     for (id, container, process) in alive {
         tasks.adopt(id, container, process);
     }
@@ -147,14 +158,13 @@ pub async fn run_until(
         address: description.address,
     };
     let core = Core::new(durable, timing);
-    let mut driver = Driver::new(core, log, tasks, checks, constants, leaves);
+    let history = History::new(flags.operator.max_completed_tasks);
+    let mut driver = Driver::new(core, log, tasks, checks, constants, history, leaves);
     driver.recover(facts).await?;
 
     let mut around = TaskSet::new();
-    around.spawn(
-        "http",
-        http::serve(listener, http::Answers::new(description, looks, asks)?),
-    );
+    let answers = http::Answers::new(description, ground, containers, &flags, looks, asks)?;
+    around.spawn("http", http::serve(listener, answers));
     around.spawn_endless(
         "attach",
         attach::keep_attached(
@@ -176,6 +186,7 @@ pub async fn run_until(
         () = stop => Ok(()),
     };
     around.stop().await;
+    drop(launched);
     // Held until here: whoever takes the directory next finds nobody at work in it.
     drop(directory);
     ended

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use regency_types::TaskId;
-use regency_wire::content::ContentTypeError;
 use regency_wire::v1::executor::call::Type;
 use regency_wire::v1::executor::{Call, Event};
 use regency_wire::{ContentType, decode, encode, recordio, validate};
@@ -15,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Ask, Stranger, What, event, status};
+use crate::refused::Refused;
 
 /// Most bytes of a call. A subscription names all tasks and updates that were not acknowledged.
 pub(crate) const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -22,30 +22,6 @@ pub(crate) const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30 * 60);
 /// Events that are encoded ahead of what the executor reads.
 const AHEAD_MAX: usize = 16;
-
-/// Why a call is not carried out.
-#[derive(Debug)]
-struct Refused {
-    code: StatusCode,
-    words: String,
-}
-
-impl Refused {
-    fn new(code: StatusCode, words: impl ToString) -> Self {
-        let words = words.to_string();
-        Self { code, words }
-    }
-
-    fn bad(words: impl ToString) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, words)
-    }
-
-    /// The agent ends, or its disk stands still.
-    fn busy() -> Self {
-        let words = "the agent does not answer; try again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
-    }
-}
 
 impl From<Stranger> for Refused {
     fn from(stranger: Stranger) -> Self {
@@ -55,17 +31,6 @@ impl From<Stranger> for Refused {
             Stranger::TooManyUpdates => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(code, stranger)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response<Body> {
-        let mut response = (self.code, self.words).into_response();
-        if self.code == StatusCode::METHOD_NOT_ALLOWED {
-            let only = HeaderValue::from_static("POST");
-            response.headers_mut().insert(ALLOW, only);
-        }
-        response
     }
 }
 
@@ -87,19 +52,10 @@ async fn carry_out(
     body: &Bytes,
 ) -> Result<Response<Body>, Refused> {
     if method != Method::POST {
-        let words = format!(
-            "405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'."
-        );
-        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, words));
+        return Err(Refused::not_post(method));
     }
     let header = headers.get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or(""));
-    let content = ContentType::of_request(header).map_err(|error| {
-        let code = match error {
-            ContentTypeError::Missing => StatusCode::BAD_REQUEST,
-            ContentTypeError::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        };
-        Refused::new(code, error)
-    })?;
+    let content = ContentType::of_request(header)?;
     let call: Call = decode(content, body).map_err(Refused::bad)?;
     let call_type = validate::executor::check(&call).map_err(Refused::bad)?;
     let (framework, executor) = (call.framework_id.value, call.executor_id.value);
@@ -117,8 +73,7 @@ async fn carry_out(
         Type::Subscribe => {
             let accept = headers.get_all(ACCEPT).iter();
             let accept = accept.filter_map(|value| value.to_str().ok());
-            let accepts = ContentType::acceptable(accept)
-                .map_err(|error| Refused::new(StatusCode::NOT_ACCEPTABLE, error))?;
+            let accepts = ContentType::acceptable(accept)?;
             let subscribe = call.subscribe.unwrap_or_default();
             let tasks = subscribe.unacknowledged_tasks.iter();
             let tasks = tasks.map(|task| TaskId::new(&task.task_id.value));

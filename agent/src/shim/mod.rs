@@ -17,8 +17,10 @@
 //! command leaves behind is adopted by the shim (it is a subreaper) and dies with it.
 
 mod check;
+pub(crate) mod container;
 mod descendants;
 mod exit_file;
+pub(crate) mod frame;
 mod identity;
 
 use std::ffi::OsString;
@@ -46,6 +48,9 @@ pub const SUBCOMMAND: &str = "task-shim";
 
 /// Instead of a folder: runs the command of one check, see `check`.
 pub(crate) const CHECK_FLAG: &str = "--check";
+
+/// Before the folder: runs the command of a container that somebody launched, see [`container`].
+pub(crate) const CONTAINER_FLAG: &str = "--container";
 
 /// Instead of a folder: writes the file named next to its standard output, as whatever user it was
 /// started.
@@ -94,6 +99,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ran = match (folder.to_str(), path) {
         (Some(CHECK_FLAG), None) => check::run(),
         (Some(READ_FLAG), Some(path)) => read(Path::new(&path)),
+        (Some(CONTAINER_FLAG), Some(folder)) => container::run(Path::new(&folder)),
         (_, None) => run(Path::new(&folder)),
         _ => return usage(),
     };

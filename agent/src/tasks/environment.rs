@@ -33,7 +33,7 @@ use super::Ground;
 use crate::directory::container_name;
 
 /// Search path of commands that bring none (Mesos).
-pub(super) const PATH_DEFAULT: &str =
+pub(crate) const PATH_DEFAULT: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Epoch of the agent's checkpoints.
@@ -44,8 +44,10 @@ pub(super) const MARK_ADDRESS: &str = "REGENCY_AGENT_ADDRESS";
 pub(super) const MARK_WORK_DIR: &str = "REGENCY_AGENT_WORK_DIR";
 /// The container.
 pub(super) const MARK_CONTAINER: &str = "REGENCY_CONTAINER_ID";
+/// A container within another one, or a standalone one, by its whole name.
+pub(super) const MARK_LAUNCHED: &str = "REGENCY_LAUNCHED_CONTAINER_ID";
 /// Only in the environment of a shim.
-pub(super) const MARK_SHIM: &str = "REGENCY_TASK_SHIM";
+pub(crate) const MARK_SHIM: &str = "REGENCY_TASK_SHIM";
 
 /// The marks of everything that runs in `container`.
 pub(super) fn marks(ground: &Ground, container: ContainerId) -> [(String, String); 4] {
@@ -56,6 +58,43 @@ pub(super) fn marks(ground: &Ground, container: ContainerId) -> [(String, String
         (MARK_WORK_DIR.to_owned(), work_dir),
         (MARK_CONTAINER.to_owned(), container_name(container)),
     ]
+}
+
+/// The marks of everything that runs in a container that somebody launched: its own, and those of the
+/// task's or executor's container that it is in.
+pub(crate) fn launched_marks(
+    ground: &Ground,
+    root: &str,
+    name: &str,
+) -> impl Iterator<Item = (String, String)> {
+    let mut marks = marks(ground, ContainerId(0));
+    marks[3].1 = root.to_owned();
+    let own = (MARK_LAUNCHED.to_owned(), name.to_owned());
+    marks.into_iter().chain([own])
+}
+
+/// Variables of a container with a sandbox of its own that somebody launched.
+pub(crate) fn of_launched(
+    ground: &Ground,
+    name: &str,
+    sandbox: &Path,
+    command: &v1::CommandInfo,
+) -> Vec<(String, String)> {
+    let ip = ground.address.ip().to_string();
+    let sandbox = sandbox.to_string_lossy().into_owned();
+    let given = [
+        ("PATH", PATH_DEFAULT.to_owned()),
+        ("LIBPROCESS_IP", ip.clone()),
+        ("MESOS_CONTAINER_IP", ip),
+        ("MESOS_CONTAINER_ID", name.to_owned()),
+        ("MESOS_SANDBOX", sandbox.clone()),
+        ("MESOS_DIRECTORY", sandbox),
+        ("MESOS_AGENT_ENDPOINT", ground.address.to_string()),
+    ];
+    let given = given
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    given.chain(own(command)).collect()
 }
 
 /// All variables of an executor; later ones replace earlier ones of the same name.
@@ -163,7 +202,7 @@ pub(super) fn of_member(
 }
 
 /// The variables that a command brings itself.
-pub(super) fn own(command: &v1::CommandInfo) -> impl Iterator<Item = (String, String)> + '_ {
+pub(crate) fn own(command: &v1::CommandInfo) -> impl Iterator<Item = (String, String)> + '_ {
     let variables = command.environment.iter();
     let variables = variables.flat_map(|environment| &environment.variables);
     variables.map(|variable| {

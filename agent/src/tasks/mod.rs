@@ -4,7 +4,7 @@
 //! held by a file descriptor of its own (a pidfd), so that a signal can never reach another
 //! process that got the same number.
 
-mod environment;
+pub(crate) mod environment;
 mod pidfd;
 mod prepare;
 mod recover;
@@ -35,12 +35,12 @@ use crate::shim::{DESTROY_SIGNAL, GO};
 use crate::volumes::{self, VolumeError};
 
 use prepare::Hands;
-use spec::{Order, SpecError};
+use spec::Order;
 
-pub(crate) use pidfd::PidFd;
+pub(crate) use pidfd::{PidFd, register, signal_of};
 pub(crate) use prepare::shim_command;
 pub(crate) use recover::{clean, find};
-pub(crate) use spec::of_check as check_spec;
+pub(crate) use spec::{SpecError, argv, of_check as check_spec, of_running, owner_within};
 
 /// Most commands being prepared at once. More of them only wait for the same processors and disk.
 const PREPARING_MAX: usize = 32;
@@ -104,7 +104,7 @@ pub(crate) struct Tasks {
 impl Tasks {
     pub(crate) fn new(
         ground: Arc<Ground>,
-        fetcher: Fetcher,
+        fetcher: Arc<Fetcher>,
         events: mpsc::Sender<TaskEvent>,
     ) -> Self {
         let hands = Hands {

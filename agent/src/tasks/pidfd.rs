@@ -23,7 +23,7 @@ impl PidFd {
             return Ok(None);
         };
         match rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) {
-            Ok(fd) => Ok(Some(Self(register(fd)?))),
+            Ok(fd) => Ok(Some(Self(register(fd, Interest::READABLE)?))),
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -60,14 +60,18 @@ impl PidFd {
     }
 }
 
+/// Waits for what happens to a descriptor.
+///
+/// # Errors
+/// When the operating system cannot wait for it.
 #[allow(
     unsafe_code,
     reason = "tokio offers no safe way to wait for a descriptor of our own"
 )]
-fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names one and the same open descriptor for as long as it lives, and
     // the `AsyncFd` owns it until both end.
-    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
     Ok(registered?)
 }
 

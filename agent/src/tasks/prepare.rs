@@ -24,7 +24,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Hands {
     pub(super) ground: Arc<Ground>,
-    pub(super) fetcher: Fetcher,
+    pub(super) fetcher: Arc<Fetcher>,
     /// Of those who make sandboxes and shims.
     pub(super) permits: Semaphore,
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::User;
 use prost::Message;
-use regency_agent_core::{Executor, InstanceId, Launch};
+use regency_agent_core::{Durable, Executor, InstanceId, Launch, LaunchId};
 use regency_types::AgentId;
 use regency_wire::{resources, v1};
 
@@ -18,7 +18,7 @@ const SHELL: &str = "/bin/sh";
 
 /// Why a task cannot be run.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SpecError {
+pub(crate) enum SpecError {
     /// Its description cannot be read any more.
     #[error("the task's description cannot be read")]
     Unreadable(#[source] prost::DecodeError),
@@ -137,6 +137,44 @@ pub(crate) fn of_check(
     })
 }
 
+/// What a task or executor runs as, where and with which environment, for containers within its own.
+///
+/// # Errors
+/// When its description cannot be read any more.
+pub(crate) fn of_running(
+    ground: &Ground,
+    durable: &Durable,
+    id: &LaunchId,
+) -> Result<Option<Spec>, SpecError> {
+    let Some(agent_id) = &durable.agent_id else {
+        return Ok(None);
+    };
+    let info = durable.frameworks.get(&id.key.framework);
+    let info = info.map_or(&[][..], |info| &info[..]);
+    if let Some(task) = durable.tasks.get(id) {
+        return of_launch(ground, agent_id, &task.launch, info).map(Some);
+    }
+    let executor = durable.executors.get(id);
+    let order = executor.map(|executor| of_executor(ground, agent_id, id, executor, info));
+    Ok(order.transpose()?.map(|order| order.spec))
+}
+
+/// Whom the command of a container runs as that somebody launched: the user it names, or whom the
+/// container around it runs as.
+///
+/// # Errors
+/// When this agent cannot run anything as that user.
+pub(crate) fn owner_within(
+    ground: &Ground,
+    command: &v1::CommandInfo,
+    around: Option<(u32, u32)>,
+) -> Result<Option<(u32, u32)>, SpecError> {
+    match command.user.as_deref() {
+        Some(user) if ground.switch_user && !user.is_empty() => owner(user),
+        _ => Ok(around),
+    }
+}
+
 /// What to run for an executor, and what it is given.
 pub(super) fn of_executor(
     ground: &Ground,
@@ -224,7 +262,7 @@ fn owner(name: &str) -> Result<Option<(u32, u32)>, SpecError> {
 /// Program and arguments. With a shell the value is a script and arguments are ignored, without
 /// one the value is the program and the arguments are all of its argument list, the name it sees
 /// itself under included: that one is dropped, because here it is the program's.
-fn argv(command: v1::CommandInfo) -> Option<Vec<String>> {
+pub(crate) fn argv(command: v1::CommandInfo) -> Option<Vec<String>> {
     if command.shell.unwrap_or(true) {
         return Some(vec![SHELL.to_owned(), "-c".to_owned(), command.value?]);
     }

@@ -12,7 +12,9 @@ use regency_agent_core::ContainerId;
 use regency_types::AgentEpoch;
 
 use super::Ground;
-use super::environment::{MARK_ADDRESS, MARK_CONTAINER, MARK_EPOCH, MARK_SHIM, MARK_WORK_DIR};
+use super::environment::{
+    MARK_ADDRESS, MARK_CONTAINER, MARK_EPOCH, MARK_LAUNCHED, MARK_SHIM, MARK_WORK_DIR,
+};
 use crate::directory::container_name;
 use crate::shim::{DESTROY_SIGNAL, all_pids};
 
@@ -51,6 +53,13 @@ pub(super) fn kill_container(container: ContainerId) {
     let name = container_name(container);
     if let Err(error) = kill_all(|marks| marks.get(MARK_CONTAINER) == Some(&name)) {
         tracing::error!(container_id = name, %error, "processes of a task stay behind");
+    }
+}
+
+/// Kills everything in a container that somebody launched, whose shim is gone.
+pub(crate) fn kill_launched(name: &str) {
+    if let Err(error) = kill_all(|marks| marks.get(MARK_LAUNCHED) == Some(name)) {
+        tracing::error!(container_id = name, %error, "processes of a container stay behind");
     }
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod agent;
 pub(crate) mod master;
 pub(crate) mod mouth;
+pub(crate) mod operator;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
