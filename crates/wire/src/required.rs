@@ -108,7 +108,8 @@ fn walk(
                 (Some(is_known), Raw::Number(number)) => is_known(*number as i32),
                 _ => true,
             };
-            seen |= u64::from(known) << bit;
+            // A field that comes twice has the later value.
+            seen = (seen & !(1 << bit)) | (u64::from(known) << bit);
         }
         let (Some(nested), Raw::Bytes(inner)) = (field.nested, value) else {
             continue;
@@ -282,6 +283,11 @@ mod tests {
         );
         let unknown = TaskStatusBytes::with_state(99);
         assert_eq!(missing(crate::v1::TaskStatus::shape(), &unknown), ["state"]);
+        let replaced = [known, unknown].concat();
+        assert_eq!(
+            missing(crate::v1::TaskStatus::shape(), &replaced),
+            ["state"]
+        );
     }
 
     struct TaskStatusBytes;

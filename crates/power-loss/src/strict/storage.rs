@@ -1,5 +1,6 @@
 //! A strict disk, mounted for one life of the driver after the other.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -78,7 +79,13 @@ impl Storage for StrictDisk {
 
     fn unmount(&mut self) -> anyhow::Result<()> {
         if let Some(session) = self.session.take() {
-            session.umount_and_join().context("cannot unmount")?;
+            match session.umount_and_join() {
+                // What the kernel now and then tells who serves a file system that was unmounted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                    std::fs::read_dir(self.place.path()).context("it is still mounted")?;
+                }
+                unmounted => unmounted.context("cannot unmount")?,
+            }
         }
         let mut disk = self.disk.lock().unwrap_or_else(|e| e.into_inner());
         if self.power {
