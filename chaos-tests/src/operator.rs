@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 
 use crate::binary;
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, until};
 
 /// Somebody who types `regency members`.
 #[derive(Debug, Clone)]
@@ -82,14 +82,17 @@ impl Operator {
         voters.filter_map(|member| member["id"].as_u64()).collect()
     }
 
-    /// The id of the leader.
+    /// The id of the leader, as soon as there is one: between two there is none for a moment.
     ///
     /// # Panics
     /// When nobody says who leads.
     pub async fn leader(&self) -> u64 {
-        let list = self.done(&["list", "--json"]).await;
-        let list: Value = serde_json::from_str(&list).expect("JSON");
-        list["leader"].as_u64().expect("a leader")
+        until("a leader that is known", || async {
+            let list = self.done(&["list", "--json"]).await;
+            let list: Value = serde_json::from_str(&list).expect("JSON");
+            list["leader"].as_u64()
+        })
+        .await
     }
 }
 
