@@ -157,6 +157,17 @@ pub enum DecodeError {
         /// Name of the message.
         message: &'static str,
     },
+    /// The body is binary protobuf, but a field holds what it cannot, such as a string that is not
+    /// UTF-8.
+    #[error("Failed to parse body into {message} protobuf: field '{field}': {reason}")]
+    BadField {
+        /// Name of the message.
+        message: &'static str,
+        /// The path of the field.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The body is binary protobuf, but required fields are missing.
     #[error("Failed to parse body into {message} protobuf: {reason}")]
     Incomplete {
@@ -183,7 +194,13 @@ pub fn decode<M: WireMessage>(content_type: ContentType, bytes: &[u8]) -> Result
         ContentType::Protobuf => {
             let malformed = DecodeError::NotProtobuf { message: M::NAME };
             match required::check(M::shape(), bytes) {
-                Ok(()) => M::decode(bytes).map_err(|_| malformed),
+                Ok(()) => M::decode(bytes).map_err(|error| {
+                    bad_field(&error).map_or(malformed, |(field, reason)| DecodeError::BadField {
+                        message: M::NAME,
+                        field,
+                        reason,
+                    })
+                }),
                 Err(Incomplete::Malformed) => Err(malformed),
                 Err(Incomplete::Missing(paths)) => Err(DecodeError::Incomplete {
                     message: M::NAME,
@@ -192,6 +209,24 @@ pub fn decode<M: WireMessage>(content_type: ContentType, bytes: &[u8]) -> Result
             }
         }
     }
+}
+
+/// The path of the field that a binary message could not be decoded for, and what is wrong with it;
+/// `None` when it is no field's fault. The decoder tells both as text only, innermost field first:
+/// `…: Inner.field: Outer.field: what is wrong`.
+fn bad_field(error: &prost::DecodeError) -> Option<(String, String)> {
+    let text = error.to_string();
+    let mut rest = text.split_once(": ")?.1;
+    let mut fields = Vec::new();
+    while let Some((place, more)) = rest.split_once(": ")
+        && let Some((_, field)) = place.split_once('.')
+        && !place.contains(' ')
+    {
+        fields.push(field.trim_start_matches("r#"));
+        rest = more;
+    }
+    fields.reverse();
+    (!fields.is_empty()).then(|| (fields.join("."), rest.to_owned()))
 }
 
 /// Writes a message as a body, or as one record of a stream (see [`crate::recordio::frame`]).
@@ -279,6 +314,35 @@ mod tests {
         assert_eq!(
             NotAcceptable.to_string(),
             "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'"
+        );
+    }
+
+    #[test]
+    fn a_string_that_is_no_text_is_named() {
+        use crate::v1::scheduler::Call;
+
+        let told = |bytes: &[u8]| {
+            decode::<Call>(ContentType::Protobuf, bytes)
+                .expect_err("no message")
+                .to_string()
+        };
+        // framework_id { value: ff }
+        let text = told(&[0x0a, 3, 0x0a, 1, 0xff]);
+        assert!(
+            text.starts_with("Failed to parse body into Call protobuf"),
+            "{text}"
+        );
+        assert!(text.contains("field 'framework_id.value': "), "{text}");
+        assert!(text.contains("UTF-8"), "{text}");
+        // subscribe { framework_info { user: "u" name: ff } }
+        let text = told(&[0x1a, 8, 0x0a, 6, 0x0a, 1, b'u', 0x12, 1, 0xff]);
+        assert!(text.contains("'subscribe.framework_info.name'"), "{text}");
+        // The type as bytes.
+        let text = told(&[0x12, 1, 1]);
+        assert!(text.contains("field 'type': "), "{text}");
+        assert_eq!(
+            told(&[0xff, 0xff, 0xff]),
+            "Failed to parse body into Call protobuf"
         );
     }
 }

@@ -1,9 +1,10 @@
 //! Wrong binary messages.
 
 use prost::encoding::{decode_varint, encode_varint};
-use regency_wire::{Occurs, Shape};
+use regency_wire::{FieldShape, Occurs, Shape};
 
 use super::Wrong;
+use super::json::BYTES;
 use crate::Rng;
 
 /// A message taken apart as far as its shape goes.
@@ -28,7 +29,7 @@ enum Value {
 pub(super) fn wrong(rng: &mut Rng, whole: &[u8], shape: &'static Shape) -> Wrong {
     let names = ["protobuf"];
     let mut bytes = whole.to_vec();
-    match rng.below(5) {
+    match rng.below(6) {
         0 => {
             bytes.push(0x07);
             Wrong::new(bytes, "kind: a field of no kind", &names)
@@ -41,6 +42,10 @@ pub(super) fn wrong(rng: &mut Rng, whole: &[u8], shape: &'static Shape) -> Wrong
             bytes.extend([0xa0, 0x06, 0xff, 0xff]);
             Wrong::new(bytes, "cut: within a number", &names)
         }
+        3 => not_text(rng, whole, shape).unwrap_or_else(|| {
+            bytes.push(0x0f);
+            Wrong::new(bytes, "kind: a field of no kind", &names)
+        }),
         _ => lacking(rng, whole, shape).unwrap_or_else(|| {
             bytes.push(0x0f);
             Wrong::new(bytes, "kind: a field of no kind", &names)
@@ -48,18 +53,44 @@ pub(super) fn wrong(rng: &mut Rng, whole: &[u8], shape: &'static Shape) -> Wrong
     }
 }
 
+/// A field of a message: the index in each tree on the way to it, and its name.
+struct Site {
+    way: Vec<usize>,
+    name: &'static str,
+}
+
 /// The message without a field that it must have; `None` when there is no such field.
 fn lacking(rng: &mut Rng, whole: &[u8], shape: &'static Shape) -> Option<Wrong> {
     let mut tree = Tree::read(whole, shape)?;
-    let n = tree.count(shape);
-    if n == 0 {
-        return None;
-    }
-    let mut left = rng.index(n);
-    let name = tree.take(shape, &mut left)?;
-    let mut bytes = Vec::new();
-    tree.write(&mut bytes);
-    Some(Wrong::new(bytes, format!("missing: {name}"), &[name]))
+    let sites = tree.sites(shape, |_, of| matches!(of.occurs, Occurs::Required(_)));
+    let Site { way, name } = rng.pick(&sites)?;
+    let (parent, last) = tree.parent_of(way)?;
+    let number = parent.fields[last].number;
+    parent.fields.retain(|field| field.number != number);
+    Some(Wrong::new(
+        tree.bytes(),
+        format!("missing: {name}"),
+        &[name],
+    ))
+}
+
+/// The message with a string that is no text; `None` when it has no string that can be told from
+/// bytes.
+fn not_text(rng: &mut Rng, whole: &[u8], shape: &'static Shape) -> Option<Wrong> {
+    let mut tree = Tree::read(whole, shape)?;
+    let sites = tree.sites(shape, |field, of| {
+        let is_string = of.nested.is_none() && !BYTES.contains(&of.name);
+        is_string && matches!(field.value, Value::Bytes(_))
+    });
+    let Site { way, name } = rng.pick(&sites)?;
+    let (parent, last) = tree.parent_of(way)?;
+    let bad: &[u8] = rng.pick(&[&b"\xff"[..], b"a\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90"])?;
+    parent.fields[last].value = Value::Bytes(bad.to_vec());
+    Some(Wrong::new(
+        tree.bytes(),
+        format!("utf8: in {name}"),
+        &[name],
+    ))
 }
 
 impl Tree {
@@ -97,42 +128,49 @@ impl Tree {
         Some(Self { fields })
     }
 
-    /// How many fields are there that must be there.
-    fn count(&self, shape: &'static Shape) -> usize {
-        let counts = self.fields.iter().map(|field| {
+    /// All fields of the shape that are wanted.
+    fn sites(
+        &self,
+        shape: &'static Shape,
+        wanted: impl Fn(&Field, &FieldShape) -> bool + Copy,
+    ) -> Vec<Site> {
+        let mut sites = Vec::new();
+        for (i, field) in self.fields.iter().enumerate() {
             let Some(of) = shape.fields.iter().find(|of| of.number == field.number) else {
-                return 0;
-            };
-            let below = match (&field.value, of.nested) {
-                (Value::Message(tree), Some(nested)) => tree.count(nested),
-                _ => 0,
-            };
-            usize::from(matches!(of.occurs, Occurs::Required(_))) + below
-        });
-        counts.sum()
-    }
-
-    /// Takes one of those away and gives its name.
-    fn take(&mut self, shape: &'static Shape, left: &mut usize) -> Option<&'static str> {
-        for i in 0..self.fields.len() {
-            let number = self.fields[i].number;
-            let Some(of) = shape.fields.iter().find(|of| of.number == number) else {
                 continue;
             };
-            if matches!(of.occurs, Occurs::Required(_)) {
-                if *left == 0 {
-                    self.fields.retain(|field| field.number != number);
-                    return Some(of.name);
-                }
-                *left -= 1;
+            if wanted(field, of) {
+                sites.push(Site {
+                    way: vec![i],
+                    name: of.name,
+                });
             }
-            if let (Value::Message(tree), Some(nested)) = (&mut self.fields[i].value, of.nested)
-                && let Some(name) = tree.take(nested, left)
-            {
-                return Some(name);
+            if let (Value::Message(tree), Some(nested)) = (&field.value, of.nested) {
+                sites.extend(tree.sites(nested, wanted).into_iter().map(|mut site| {
+                    site.way.insert(0, i);
+                    site
+                }));
             }
         }
-        None
+        sites
+    }
+
+    /// The message that a field lies in, and its index there.
+    fn parent_of(&mut self, way: &[usize]) -> Option<(&mut Self, usize)> {
+        match way {
+            [] => None,
+            [last] => Some((self, *last)),
+            [next, rest @ ..] => match &mut self.fields.get_mut(*next)?.value {
+                Value::Message(tree) => tree.parent_of(rest),
+                _ => None,
+            },
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        bytes
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -153,8 +191,7 @@ impl Tree {
                     out.extend(bytes);
                 }
                 Value::Message(tree) => {
-                    let mut bytes = Vec::new();
-                    tree.write(&mut bytes);
+                    let bytes = tree.bytes();
                     encode_varint(key | 2, out);
                     encode_varint(bytes.len() as u64, out);
                     out.extend(bytes);

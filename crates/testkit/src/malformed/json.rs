@@ -18,7 +18,7 @@ const MAPS: [&str; 8] = [
     "node_publish_secrets",
 ];
 /// Fields that are bytes.
-const BYTES: [&str; 2] = ["uuid", "data"];
+pub(super) const BYTES: [&str; 2] = ["uuid", "data"];
 
 /// How deep a value is put that is nested too deeply for any reader.
 const DEPTH: usize = 400;
