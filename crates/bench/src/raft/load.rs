@@ -159,12 +159,19 @@ pub(crate) async fn closed_loop(
     Ok(errors.outcome(merged(&histograms), measured))
 }
 
-/// Makes this many commits, `in_flight` at once. Any error ends it: the number would be wrong.
+/// How often in a row a write may fail before [`write_many`] gives up, and the pause after each time:
+/// an election is over long before.
+const REPEATS_MAX: u32 = 100;
+const REPEAT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes this many commits, `in_flight` at once, and returns how many writes had to be repeated because
+/// a leader was lost. Each overwrites a value, so repeating one whose outcome is unknown does no harm; it
+/// may be in the log twice then.
 pub(crate) async fn write_many(
     clients: &[Arc<Client>],
     in_flight: usize,
     commits: u64,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     let values = Arc::new(Values::new());
     let left = Arc::new(AtomicU64::new(commits));
     let mut writers = JoinSet::new();
@@ -172,6 +179,7 @@ pub(crate) async fn write_many(
         let client = Arc::clone(&clients[n % clients.len()]);
         let (values, left) = (Arc::clone(&values), Arc::clone(&left));
         writers.spawn(async move {
+            let mut repeated = 0;
             while left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                     left.checked_sub(1)
@@ -179,15 +187,24 @@ pub(crate) async fn write_many(
                 .is_ok()
             {
                 let (key, value) = values.next();
-                client.put(key, value).await?;
+                let mut failures = 0;
+                while let Err(error) = client.put(key, value.clone()).await {
+                    failures += 1;
+                    if failures > REPEATS_MAX {
+                        return Err(error.into());
+                    }
+                    tokio::time::sleep(REPEAT_PAUSE).await;
+                }
+                repeated += u64::from(failures);
             }
-            anyhow::Ok(())
+            anyhow::Ok(repeated)
         });
     }
+    let mut repeated = 0;
     while let Some(ended) = writers.join_next().await {
-        ended??;
+        repeated += ended??;
     }
-    Ok(())
+    Ok(repeated)
 }
 
 /// Writes at a fixed rate, whether or not earlier ones were acknowledged. A latency counts from

@@ -2,6 +2,7 @@
 //! process with its own directory on the same disk, each write synced by a majority before it
 //! counts.
 
+mod availability;
 mod catch_up;
 mod client;
 mod cluster;
@@ -46,7 +47,9 @@ pub(crate) enum Command {
     CatchUp(catch_up::Flags),
     /// Write snapshots of a large state under load.
     Snapshot(snapshot::Flags),
-    /// All of the above, beside the targets, in one table.
+    /// Kill the leader again and again; how much of the time are writes acknowledged?
+    Availability(availability::Flags),
+    /// All of the above but availability, beside the targets, in one table.
     Race(race::Flags),
     /// One member of a measured cluster.
     #[command(hide = true)]
@@ -64,6 +67,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Restart(flags) => until_stopped(restart::run(flags)).await,
         Command::CatchUp(flags) => until_stopped(catch_up::run(flags)).await,
         Command::Snapshot(flags) => until_stopped(snapshot::run(flags)).await,
+        Command::Availability(flags) => until_stopped(availability::run(flags)).await,
         // It prints what it has when it is stopped.
         Command::Race(flags) => race::run(flags).await,
         Command::Member { config } => until_stopped(member::run(config)).await,

@@ -278,6 +278,8 @@ impl Flags {
             connections: 8,
             warm_up: self.seconds(1),
             duration: self.seconds(5),
+            // A tail needs more writes than a mean.
+            rate_duration: Some(self.seconds(10)),
             runs: self.runs,
         }
     }
@@ -322,8 +324,8 @@ impl Flags {
             tasks: self.scaled(100_000),
             frameworks: self.scaled(1_000),
             rate: 1_000,
-            snapshots: 5,
-            before: self.seconds(5),
+            snapshots: 11,
+            before: self.seconds(1).min(Duration::from_millis(800)),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Figure {
     /// Whether snapshots were off, so that all entries were in the log. Our own systems only.
     pub(crate) all_in_log: bool,
     pub(crate) entries: u64,
+    /// Writes that were sent again because a leader was lost meanwhile; 0 on a machine that keeps up.
+    pub(crate) repeated: u64,
     /// Of the largest member, right after the last commit.
     pub(crate) disk_bytes: u64,
     /// From the start of the process to the first read that is confirmed with a majority; sorted.
@@ -77,7 +79,7 @@ async fn one(flags: &Flags, system: System, all_in_log: bool) -> anyhow::Result<
     let what = if all_in_log { ", all in the log" } else { "" };
     table::progress(format_args!("{system}: {} commits{what}", flags.entries));
     let clients = cluster.leader_clients(CONNECTIONS).await?;
-    load::write_many(&clients, IN_FLIGHT, flags.entries).await?;
+    let repeated = load::write_many(&clients, IN_FLIGHT, flags.entries).await?;
     drop(clients);
     let mut disk_bytes = 0;
     for i in 0..MEMBERS {
@@ -100,6 +102,7 @@ async fn one(flags: &Flags, system: System, all_in_log: bool) -> anyhow::Result<
         system,
         all_in_log,
         entries: flags.entries,
+        repeated,
         disk_bytes,
         restart_seconds: restarts,
     })
@@ -110,6 +113,7 @@ pub(crate) fn print(figures: &[Figure]) {
         "system",
         "log",
         "commits",
+        "repeated",
         "disk MB",
         "restart s",
         "longest s",
@@ -119,6 +123,7 @@ pub(crate) fn print(figures: &[Figure]) {
             figure.system.to_string(),
             if figure.all_in_log { "all" } else { "default" }.to_owned(),
             figure.entries.to_string(),
+            figure.repeated.to_string(),
             format!("{:.1}", figure.disk_bytes as f64 / 1e6),
             format!("{:.2}", figure.restart()),
             format!("{:.2}", figure.restart_seconds.last().unwrap_or(&f64::NAN)),

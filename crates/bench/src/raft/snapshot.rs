@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::cluster::{Cluster, Policy};
 use super::fill::Size;
 use super::flags::Common;
-use super::latency::{Latency, median, ms};
-use super::load::FixedRate;
+use super::latency::{Latencies, Latency, median, ms};
+use super::load::{FixedRate, Outcome};
 use super::report;
 use super::system::System;
 use super::table;
@@ -36,11 +36,12 @@ pub(crate) struct Flags {
     pub(crate) rate: u64,
 
     /// How many snapshots, one after the other.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 11)]
     pub(crate) snapshots: u32,
 
-    /// How long the writes are measured without a snapshot, for comparison.
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    /// How long the writes are measured without a snapshot, for comparison, as often as there are
+    /// snapshots: about as long as one takes.
+    #[arg(long, default_value = "800ms", value_parser = humantime::parse_duration)]
     pub(crate) before: Duration,
 }
 
@@ -60,6 +61,11 @@ pub(crate) struct Figure {
     pub(crate) normal: Latency,
     /// Of writes while snapshots were written. No pause was longer than its maximum.
     pub(crate) meanwhile: Latency,
+    /// The longest write in each stretch of time without a snapshot, in ms; sorted.
+    pub(crate) longest_before_ms: Vec<f64>,
+    /// The longest write during each snapshot, in ms; sorted. A single long write may be the machine's
+    /// doing, which the stretches without a snapshot show; what a snapshot does comes each time.
+    pub(crate) longest_ms: Vec<f64>,
     pub(crate) errors: u64,
 }
 
@@ -67,6 +73,16 @@ impl Figure {
     /// The median time of a snapshot.
     pub(crate) fn time(&self) -> f64 {
         median(self.seconds.iter().copied())
+    }
+
+    /// The median over the snapshots of the longest write during each.
+    pub(crate) fn longest(&self) -> f64 {
+        median(self.longest_ms.iter().copied())
+    }
+
+    /// The same of stretches of time without a snapshot.
+    pub(crate) fn longest_before(&self) -> f64 {
+        median(self.longest_before_ms.iter().copied())
     }
 }
 
@@ -103,8 +119,12 @@ pub(crate) async fn measure(flags: &Flags, system: System) -> anyhow::Result<Fig
     let mut load = FixedRate::start(clients, flags.rate)?;
     tokio::time::sleep(WARM_UP).await;
     load.take();
-    tokio::time::sleep(flags.before).await;
-    let normal = load.take();
+    let mut before = Stretches::new();
+    for _ in 0..flags.snapshots {
+        tokio::time::sleep(flags.before).await;
+        before.add(&load.take());
+    }
+    let mut meanwhile = Stretches::new();
     let mut seconds = Vec::new();
     let mut bytes = 0;
     for n in 1..=flags.snapshots {
@@ -116,18 +136,53 @@ pub(crate) async fn measure(flags: &Flags, system: System) -> anyhow::Result<Fig
         ));
         seconds.push(snapshot.seconds);
         bytes = snapshot.bytes;
+        // What is on its way now may wait for what the snapshot did: it counts as well.
+        if n < flags.snapshots {
+            meanwhile.add(&load.take());
+        }
     }
-    let meanwhile = load.stop().await?;
+    meanwhile.add(&load.stop().await?);
     seconds.sort_by(f64::total_cmp);
     Ok(Figure {
         system,
         size,
         bytes,
         seconds,
-        normal: normal.latencies.summary(),
-        meanwhile: meanwhile.latencies.summary(),
-        errors: meanwhile.errors,
+        normal: before.all.summary(),
+        meanwhile: meanwhile.all.summary(),
+        errors: before.errors.max(meanwhile.errors),
+        longest_before_ms: before.sorted(),
+        longest_ms: meanwhile.sorted(),
     })
+}
+
+/// Latencies of several stretches of time.
+struct Stretches {
+    all: Latencies,
+    longest_ms: Vec<f64>,
+    /// Errors are counted from the start of the load on.
+    errors: u64,
+}
+
+impl Stretches {
+    fn new() -> Self {
+        Self {
+            all: Latencies::new(),
+            longest_ms: Vec::new(),
+            errors: 0,
+        }
+    }
+
+    fn add(&mut self, stretch: &Outcome) {
+        self.all.add(&stretch.latencies);
+        self.longest_ms.push(stretch.latencies.summary().max_ms);
+        self.errors = stretch.errors;
+    }
+
+    fn sorted(mut self) -> Vec<f64> {
+        self.longest_ms.sort_by(f64::total_cmp);
+        self.longest_ms
+    }
 }
 
 pub(crate) fn print(figures: &[Figure]) {
@@ -138,8 +193,10 @@ pub(crate) fn print(figures: &[Figure]) {
         "MB",
         "s",
         "p99 before",
+        "longest",
         "max",
         "p99 meanwhile",
+        "longest",
         "max ms",
         "errors",
     ]);
@@ -151,11 +208,14 @@ pub(crate) fn print(figures: &[Figure]) {
             format!("{:.1}", figure.bytes as f64 / 1e6),
             format!("{:.2}", figure.time()),
             ms(figure.normal.p99_ms),
+            ms(figure.longest_before()),
             ms(figure.normal.max_ms),
             ms(figure.meanwhile.p99_ms),
+            ms(figure.longest()),
             ms(figure.meanwhile.max_ms),
             figure.errors.to_string(),
         ]);
     }
     println!("{table}");
+    println!("longest: the median over the snapshots of the longest write during each");
 }

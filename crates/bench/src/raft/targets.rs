@@ -162,10 +162,14 @@ fn snapshots(figures: &[snapshot::Figure], rows: &mut Rows) {
     rows.less(18, "snapshot MB", bars, of(|f| f.bytes as f64 / 1e6));
     let time = of(snapshot::Figure::time);
     rows.less(18, "snapshot s", (None, Some(0.5)), time);
-    // A pause and the slowest sync of the disk are one here.
+    // A pause and the slowest sync of the disk are one here, so the same is told without a snapshot.
     let bars = (Some(50.0), Some(1.0));
+    let longest = of(snapshot::Figure::longest);
+    rows.less(18, "longest write in one ms", bars, longest);
+    let longest = of(snapshot::Figure::longest_before);
+    rows.less(18, "without one ms", (None, None), longest);
     let longest = of(|f| f.meanwhile.max_ms);
-    rows.less(18, "longest write in it ms", bars, longest);
+    rows.less(18, "longest in all of them", (None, None), longest);
     let longest = of(|f| f.normal.max_ms);
-    rows.less(18, "longest write before ms", (None, None), longest);
+    rows.less(18, "without them", (None, None), longest);
 }

@@ -44,6 +44,10 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
 
+    /// How long each run at a fixed rate is measured; as long as the others unless given.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) rate_duration: Option<Duration>,
+
     /// How often all of it is done, the systems taking turns.
     #[arg(long, default_value_t = 1)]
     pub(crate) runs: u32,
@@ -122,7 +126,7 @@ pub(crate) async fn measure(
         tokio::time::sleep(flags.warm_up).await;
         load.take();
         let before = Some(Cpu::now(&cluster));
-        tokio::time::sleep(flags.duration).await;
+        tokio::time::sleep(flags.rate_duration.unwrap_or(flags.duration)).await;
         let cpu = Cpu::since(before, &cluster)?;
         let outcome = load.stop().await?;
         figures.push(figure(system, run, None, Some(rate), outcome, cpu));
