@@ -34,6 +34,10 @@ use crate::tasks::Ground;
 /// between two syncs of its disk.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What every path may begin with: nothing, and the name that an agent has in Mesos, as it is or with its
+/// parentheses encoded.
+pub(crate) const PREFIXES: [&str; 3] = ["", "/slave(1)", "/slave%281%29"];
+
 /// Everything answers are made of.
 pub(crate) struct Answers {
     pub(crate) description: Description,
@@ -119,14 +123,24 @@ fn unhealthy() -> Refused {
 
 /// Serves until the listener fails.
 pub(crate) async fn serve(listener: TcpListener, answers: Arc<Answers>) -> std::io::Result<()> {
-    let routes = operator::routes().merge(executor_api()).with_state(answers);
+    let routes = operator::routes()
+        .merge(executor_api())
+        .fallback(not_found)
+        .with_state(answers);
     axum::serve(listener, routes).await
 }
 
+/// In Mesos' words.
+async fn not_found() -> Refused {
+    Refused::not_found("404 Not Found.")
+}
+
 fn executor_api() -> Router<Arc<Answers>> {
-    Router::new()
-        .route("/api/v1/executor", any(executor))
-        .route("/slave(1)/api/v1/executor", any(executor))
+    PREFIXES
+        .iter()
+        .fold(Router::new(), |router, prefix| {
+            router.route(&format!("{prefix}/api/v1/executor"), any(executor))
+        })
         .layer(DefaultBodyLimit::max(api::CALL_BYTES_MAX))
 }
 

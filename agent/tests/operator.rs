@@ -262,6 +262,110 @@ async fn wrong_calls_are_refused_with_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn what_only_reads_is_read_with_any_method_and_calls_are_posted() {
+    let (master, agent) = pair();
+    let address = agent.address(&master).await;
+    let ask = async |method: &str, path: &str| {
+        let method = method.parse().expect("a method");
+        let url = format!("http://{address}{path}");
+        let answer = reqwest::Client::new().request(method, url).send().await;
+        let answer = answer.expect("an answer");
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        (status, headers, answer.text().await.expect("a body"))
+    };
+    for path in [
+        "/state",
+        "/slave(1)/state.json",
+        "/slave%281%29/flags",
+        "/version",
+        "/containers",
+        "/monitor/statistics",
+        "/metrics/snapshot",
+        "/logging/toggle",
+        "/files/debug",
+    ] {
+        let (status, got, _) = ask("GET", path).await;
+        assert_eq!(status, 200, "{path}");
+        for method in ["HEAD", "OPTIONS", "POST", "BREW"] {
+            let (status, headers, text) = ask(method, path).await;
+            assert_eq!(status, 200, "{method} {path}");
+            let media = "content-type";
+            assert_eq!(headers[media], got[media], "{method} {path}");
+            assert_eq!(text.is_empty(), method == "HEAD", "{method} {path}: {text}");
+        }
+    }
+    for path in [
+        "/api/v1",
+        "/slave(1)/api/v1",
+        "/slave%281%29/api/v1/executor",
+    ] {
+        for method in ["GET", "HEAD", "OPTIONS", "PUT"] {
+            let (status, headers, text) = ask(method, path).await;
+            assert_eq!(
+                (status, &headers["allow"]),
+                (405, &"POST".parse().expect("a value"))
+            );
+            let named = format!("but received '{method}'.");
+            assert!(method == "HEAD" || text.ends_with(&named), "{path}: {text}");
+        }
+    }
+    let (status, _, text) = ask("GET", "/no-such-thing").await;
+    assert_eq!((status, text.as_str()), (404, "404 Not Found."));
+}
+
+#[tokio::test]
+async fn the_level_of_logs_is_raised_for_a_while() {
+    let (master, agent) = pair();
+    let toggle = async |query: &str| {
+        let path = format!("/slave(1)/logging/toggle{query}");
+        let (status, headers, body) = get(&agent, &master, &path, &[]).await;
+        let text = String::from_utf8(body).expect("text");
+        (status, headers.get("content-type").cloned(), text)
+    };
+    let level = async || {
+        let (_, answer) = call(&agent, &master, json!({"type": "GET_LOGGING_LEVEL"})).await;
+        assert_eq!(answer["type"], "GET_LOGGING_LEVEL");
+        answer["get_logging_level"]["level"].clone()
+    };
+    let set = |level: u32, nanoseconds: i64| {
+        json!({"type": "SET_LOGGING_LEVEL", "set_logging_level": {
+            "level": level, "duration": {"nanoseconds": nanoseconds}}})
+    };
+    assert_eq!(level().await, 0);
+    let (status, answer) = call(&agent, &master, set(1, 3_600_000_000_000)).await;
+    assert_eq!((status, answer), (200, json!("")));
+    assert_eq!(level().await, 1);
+    let plain = "text/plain; charset=utf-8".parse().expect("a value");
+    assert_eq!(toggle("").await, (200, Some(plain), "1\n".to_owned()));
+    // The later one counts, with its time.
+    assert_eq!(toggle("?level=2&duration=1h").await.0, 200);
+    assert_eq!(level().await, 2);
+    let (status, _) = call(&agent, &master, set(3, 1)).await;
+    assert_eq!(status, 200);
+    eventually("the level is taken back", || async {
+        (level().await == 0).then_some(())
+    })
+    .await;
+    for (query, named) in [
+        ("?level=1", "duration"),
+        ("?duration=1s", "level"),
+        ("?level=x&duration=1s", "level"),
+        ("?level=1&duration=-1s", "duration"),
+    ] {
+        let (status, _, text) = toggle(query).await;
+        assert_eq!(status, 400, "{query}: {text}");
+        assert!(text.contains(named), "{query}: {text}");
+    }
+    let (status, answer) = call(&agent, &master, set(1, -1)).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(
+        answer.to_string().contains("set_logging_level.duration"),
+        "{answer}"
+    );
+    assert_eq!(level().await, 0);
+}
+
+#[tokio::test]
 async fn a_sandbox_is_browsed_read_and_downloaded() {
     let (master, agent) = pair_with(&["--files_read_max", "4B", "--files_downloads_max", "1"]);
     let script = "printf 0123456789; ln -s /etc/passwd out; exec sleep 1000";
@@ -532,6 +636,36 @@ async fn wait_again(master: &Master, agent: &Agent, id: &Json) -> Json {
     })
     .await;
     wait(master, agent, id).await
+}
+
+/// The owner of a sandbox may have put a link where the directory of nested containers is to be.
+#[tokio::test]
+async fn an_id_that_a_link_was_in_the_way_of_can_be_launched_again() {
+    let (master, agent) = pair();
+    let (_, root) = running(&master, &agent, "t", "exec sleep 1000").await;
+    let outside = tempfile::tempdir().expect("a folder");
+    let way = agent.sandbox("t").join("containers");
+    let id = nested(&root, "inner");
+    let launch = launch_nested(&id, "echo here; exec sleep 1000");
+    for target in [outside.path(), std::path::Path::new("/no/such/path")] {
+        std::os::unix::fs::symlink(target, &way).expect("a link");
+        for _ in 0..2 {
+            let (status, answer) = call(&agent, &master, launch.clone()).await;
+            assert_eq!(status, 400, "{answer}");
+            assert!(answer.to_string().contains("containers/inner"), "{answer}");
+        }
+        std::fs::remove_file(&way).expect("removed");
+    }
+    assert_eq!(
+        std::fs::read_dir(outside.path()).expect("a folder").count(),
+        0,
+        "nothing is made outside"
+    );
+    let (status, answer) = call(&agent, &master, launch).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) = call(&agent, &master, kill_nested(&id)).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(wait(&master, &agent, &id).await, 9);
 }
 
 #[tokio::test]

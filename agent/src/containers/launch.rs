@@ -150,20 +150,20 @@ fn make(ground: &Ground, folder: &Path, order: Order) -> anyhow::Result<Made> {
         ..
     } = order;
     let (footing, parent) = footing(ground, &name, &command, place)?;
-    let record = Record {
-        name: name.clone(),
-        epoch: ground.epoch,
-        tied: !matches!(io, Io::Files),
-        ground: footing.clone(),
-        resources: resources_json,
+    let noted = note(ground, folder, &name, &footing, &io, resources_json);
+    let noted = noted.and_then(|()| Ok(argv(command).ok_or(SpecError::NoCommand)?));
+    let argv = match noted {
+        Ok(argv) => argv,
+        Err(error) => {
+            // Left behind, it would be in the way of the next one of that id.
+            remove_sandbox(&footing)?;
+            return Err(error);
+        }
     };
-    // What an earlier one of that id left behind would be taken for its end.
-    record::remove(folder)?;
-    record::begin(folder, &record).context("cannot note the container")?;
     let mut environment = footing.environment.clone();
     environment.extend(launched_marks(ground, name.root(), &name.to_string()));
     let spec = ContainerSpec {
-        argv: argv(command).ok_or(SpecError::NoCommand)?,
+        argv,
         environment,
         owner: footing.owner,
         base: footing.base.clone(),
@@ -176,6 +176,27 @@ fn make(ground: &Ground, folder: &Path, order: Order) -> anyhow::Result<Made> {
         footing,
         name,
     })
+}
+
+/// Notes what is to be found again after a crash.
+fn note(
+    ground: &Ground,
+    folder: &Path,
+    name: &Name,
+    footing: &Footing,
+    io: &Io,
+    resources: String,
+) -> anyhow::Result<()> {
+    let record = Record {
+        name: name.clone(),
+        epoch: ground.epoch,
+        tied: !matches!(io, Io::Files),
+        ground: footing.clone(),
+        resources,
+    };
+    // What an earlier one of that id left behind would be taken for its end.
+    record::remove(folder)?;
+    record::begin(folder, &record).context("cannot note the container")
 }
 
 /// Makes the directory a container runs in.
@@ -194,8 +215,8 @@ fn footing(
                 .and_then(|()| Dir::open_ambient_dir(&base, ambient_authority()));
             let dir =
                 made.with_context(|| format!("cannot make the sandbox {}", base.display()))?;
-            give(&dir, owner)?;
             let footing = own(ground, name, command, owner, base, ".".into());
+            give(&dir, &footing)?;
             Ok((footing, None))
         }
         Place::Within(around) => {
@@ -215,8 +236,8 @@ fn footing(
                 .and_then(|()| outer.open_dir(&within));
             let dir =
                 made.with_context(|| format!("cannot make the sandbox {}", within.display()))?;
-            give(&dir, owner)?;
             let footing = own(ground, name, command, owner, base, within);
+            give(&dir, &footing)?;
             Ok((footing, Some(around.process)))
         }
         Place::Beside(around) => {
@@ -252,11 +273,16 @@ fn own(
     }
 }
 
-fn give(dir: &Dir, owner: Option<(u32, u32)>) -> io::Result<()> {
-    match owner {
+/// Gives the directory to whom the container belongs; otherwise there is none.
+fn give(dir: &Dir, footing: &Footing) -> io::Result<()> {
+    let given = match footing.owner {
         Some((user, group)) => fchown(dir, Some(user), Some(group)),
         None => Ok(()),
-    }
+    };
+    given.or_else(|error| {
+        remove_sandbox(footing)?;
+        Err(error)
+    })
 }
 
 /// Removes the directory that was made for a container.

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
+use regency_telemetry::log_level;
 use regency_wire::content::{APPLICATION_RECORDIO, ContentTypeError};
 use regency_wire::v1::agent::call::Type;
 use regency_wire::v1::agent::{Call, Response as Answer, response};
@@ -13,7 +14,7 @@ use regency_wire::{ContentType, decode, v1, validate};
 
 use super::reply::message;
 use super::streams::{self, Form, MESSAGE_CONTENT_TYPE};
-use super::{containers, files, model, shown, version};
+use super::{containers, files, logging, model, shown, version};
 use crate::http::Answers;
 use crate::refused::Refused;
 
@@ -130,6 +131,13 @@ async fn carry_out(
             let metrics = metrics.collect();
             answer.get_metrics = Some(response::GetMetrics { metrics });
             response::Type::GetMetrics
+        }
+        Type::GetLoggingLevel => {
+            answer.get_logging_level = Some(response::GetLoggingLevel { level: log_level() });
+            response::Type::GetLoggingLevel
+        }
+        Type::SetLoggingLevel => {
+            return logging::set_level(&call.set_logging_level.unwrap_or_default());
         }
         Type::ListFiles => {
             let path = call.list_files.unwrap_or_default().path;

@@ -55,6 +55,11 @@ pub(super) async fn metrics_snapshot(
     State(answers): State<Arc<Answers>>,
     Query(parameters): Query<Parameters>,
 ) -> Answer {
+    if let Some(text) = parameters.get("timeout") {
+        // Everything is at hand, so nothing is left out for want of time.
+        humantime::parse_duration(text)
+            .map_err(|error| Refused::bad(format!("'timeout' is a time, not '{text}': {error}")))?;
+    }
     let keys = answers.snapshot().await?;
     json_answer(&parameters, &json!(keys))
 }

@@ -6,8 +6,10 @@
 
 mod logs;
 mod metrics;
+mod raise;
 mod verbosity;
 
 pub use logs::{LogFormat, LogsError, UnknownFormat, init_tracing};
 pub use metrics::{Metrics, MetricsError, SECONDS_BUCKETS, install_metrics};
+pub use raise::{BadLevel, LogLevelFor};
 pub use verbosity::{LevelSet, VerbosityError, log_level, set_log_level};

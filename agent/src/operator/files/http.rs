@@ -98,7 +98,7 @@ pub(crate) async fn read(
 
 fn number(parameters: &Parameters, name: &str) -> Result<Option<u64>, Refused> {
     match parameters.get(name).map(String::as_str) {
-        None | Some("" | "-1") => Ok(None),
+        None | Some("-1") => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
             Refused::bad(format!("'{name}' is a number of bytes or -1, not '{text}'"))
         }),
