@@ -81,6 +81,33 @@ fn launch_in(master: &Master, id: &str, executor: &str, n: u64) -> u64 {
     generation
 }
 
+/// Launches a group in that executor; gives the launches' generations.
+fn launch_group_in(master: &Master, ids: &[&str], executor: &str, n: u64) -> Vec<u64> {
+    let tasks: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let mut info = task(id);
+            info.executor = Some(v1::ExecutorInfo::default());
+            let generation = master.with(|memory| {
+                memory.next_generation += 1;
+                memory.next_generation
+            });
+            rpc::launch_group::Task {
+                generation,
+                task_info: info.encode_to_vec().into(),
+            }
+        })
+        .collect();
+    let generations = tasks.iter().map(|task| task.generation).collect();
+    master.command(rpc::command::Command::LaunchGroup(rpc::LaunchGroup {
+        framework_id: FRAMEWORK.to_owned(),
+        framework_info: v1::FrameworkInfo::default().encode_to_vec().into(),
+        executor: Some(instance(executor, n)),
+        tasks,
+    }));
+    generations
+}
+
 async fn exits(master: &Master, n: usize) -> Vec<rpc::executor_exits::Exit> {
     eventually("the end of an executor", || async {
         master.with(|memory| (memory.exits.len() >= n).then(|| memory.exits.clone()))
@@ -168,6 +195,75 @@ async fn an_executor_runs_tasks_from_its_subscription_to_its_shutdown() {
         (Some(name), Some(9))
     );
     assert_eq!(events.next().await.map(|event| event.r#type()), None);
+}
+
+#[tokio::test]
+async fn a_group_comes_to_an_executor_in_one_piece_and_it_decides_what_a_kill_ends() {
+    let (master, mut agent) = pair();
+    let n = launch_executor(&master, "e", SLEEPS);
+    let generations = launch_group_in(&master, &["a", "b", "c"], "e", n);
+    let pid: u32 = agent.first_line("e").await.parse().expect("a number");
+    let mut events = subscribe(&agent, &master, "e", JSON, Subscribe::default()).await;
+    events.expect(Type::Subscribed).await;
+    let group = events.expect(Type::LaunchGroup).await.launch_group;
+    let group = group.expect("its part").task_group.tasks;
+    let ids: Vec<&str> = group.iter().map(|t| t.task_id.value.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    for (uuid, id) in (1..).zip(ids) {
+        let running = update("e", id, uuid, TaskRunning);
+        assert_eq!(post(&agent, &master, &running).await.0, 202);
+        events.expect(Type::Acknowledged).await;
+    }
+
+    // It is told of one task, and of no other.
+    master.kill("b", generations[1], None);
+    let kill = events.expect(Type::Kill).await.kill.expect("its part");
+    assert_eq!(kill.task_id.value, "b");
+    let killed = update("e", "b", 4, v1::TaskState::TaskKilled);
+    assert_eq!(post(&agent, &master, &killed).await.0, 202);
+    events.expect(Type::Acknowledged).await;
+    master.wait_for("b", generations[1], "TASK_KILLED").await;
+
+    // The others are its own business, also when the agent was away.
+    agent.crash().await;
+    assert!(lives(pid));
+    agent.start();
+    eventually("a second attachment", || async {
+        master.with(|memory| (memory.attaches.len() == 2).then_some(()))
+    })
+    .await;
+    let mut again = Subscribe::default();
+    again.unacknowledged_tasks.extend([task("a"), task("c")]);
+    let mut events = subscribe(&agent, &master, "e", JSON, again).await;
+    events.expect(Type::Subscribed).await;
+    for (uuid, (id, generation)) in (5..).zip([("a", generations[0]), ("c", generations[2])]) {
+        let finished = update("e", id, uuid, TaskFinished);
+        assert_eq!(post(&agent, &master, &finished).await.0, 202);
+        events.expect(Type::Acknowledged).await;
+        master.wait_for(id, generation, "TASK_FINISHED").await;
+        let states = master.states(id, generation);
+        assert_eq!(states, ["TASK_RUNNING", "TASK_FINISHED"]);
+    }
+    assert!(lives(pid), "it runs until it is told otherwise");
+}
+
+#[tokio::test]
+async fn a_group_dies_with_its_executor() {
+    let (master, agent) = pair();
+    let script = "echo up; while ! [ -e go ]; do sleep 0.02; done; exit 3";
+    let n = launch_executor(&master, "e", script);
+    let generations = launch_group_in(&master, &["a", "b"], "e", n);
+    agent.first_line("e").await;
+    let mut events = subscribe(&agent, &master, "e", JSON, Subscribe::default()).await;
+    events.expect(Type::Subscribed).await;
+    events.expect(Type::LaunchGroup).await;
+    std::fs::write(agent.sandbox("e").join("go"), "").expect("a sandbox");
+    for (id, generation) in [("a", generations[0]), ("b", generations[1])] {
+        let told = master.wait_for(id, generation, "TASK_FAILED").await;
+        let message = told[0].message.as_deref();
+        assert_eq!(message, Some("Executor exited with status 3"));
+    }
+    assert_eq!(exits(&master, 1).await[0].status, Some(3 << 8));
 }
 
 #[tokio::test]

@@ -161,7 +161,13 @@ async fn malformed_requests_are_refused_and_change_nothing() {
     ] {
         all_are_refused(&address, &endpoints, &mut wrong);
     }
-    all_are_refused(&agent, &calls::executor(&ids.framework, "e"), &mut wrong);
+    for endpoints in [
+        calls::executor(&ids.framework, "e"),
+        calls::operator_of_agent("no-container"),
+        calls::legacy_of_agent(),
+    ] {
+        all_are_refused(&agent, &endpoints, &mut wrong);
+    }
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(state(&address), before);
 }

@@ -1,6 +1,6 @@
 //! Valid calls of every type and valid requests of every endpoint, to be made wrong.
 
-use regency_wire::v1::{executor, master, scheduler};
+use regency_wire::v1::{agent, executor, master, scheduler};
 use regency_wire::{ContentType, Shape, WireMessage, decode, encode, v1};
 
 use super::{Content, Valid};
@@ -376,6 +376,186 @@ pub fn executor(framework: &str, executor: &str) -> Vec<Valid> {
     .collect()
 }
 
+/// The calls of an operator to an agent that runs a task in the container `root`.
+#[must_use]
+pub fn operator_of_agent(root: &str) -> Vec<Valid> {
+    const PATHS: [&str; 4] = [
+        "/api/v1",
+        "/api/v1/",
+        "/slave(1)/api/v1",
+        "/slave%281%29/api/v1",
+    ];
+    const READS: [&str; 11] = [
+        "GET_HEALTH",
+        "GET_FLAGS",
+        "GET_VERSION",
+        "GET_LOGGING_LEVEL",
+        "GET_STATE",
+        "GET_FRAMEWORKS",
+        "GET_EXECUTORS",
+        "GET_OPERATIONS",
+        "GET_TASKS",
+        "GET_AGENT",
+        "GET_RESOURCE_PROVIDERS",
+    ];
+    let nested = format!(r#""container_id":{{"value":"inner","parent":{{"value":"{root}"}}}}"#);
+    let alone = r#""container_id":{"value":"alone"}"#;
+    let command = r#""command":{"shell":true,"value":"exec sleep 1000",
+        "environment":{"variables":[{"name":"A","value":"b"}]}},
+        "container":{"type":"MESOS","tty_info":{"window_size":{"rows":24,"columns":80}}}"#;
+    let named = |id: &str| format!("{{{id}}}");
+    let provider = r#"{"info":{"type":"org.example","name":"n"}}"#;
+    let parts = [
+        (
+            "GET_METRICS",
+            r#"{"timeout":{"nanoseconds":5000000000}}"#.to_owned(),
+        ),
+        (
+            "SET_LOGGING_LEVEL",
+            r#"{"level":1,"duration":{"nanoseconds":1000000}}"#.to_owned(),
+        ),
+        ("LIST_FILES", r#"{"path":"/no"}"#.to_owned()),
+        (
+            "READ_FILE",
+            r#"{"path":"/no","offset":0,"length":10}"#.to_owned(),
+        ),
+        (
+            "GET_CONTAINERS",
+            r#"{"show_nested":true,"show_standalone":false}"#.to_owned(),
+        ),
+        ("LAUNCH_NESTED_CONTAINER", format!("{{{nested},{command}}}")),
+        ("WAIT_NESTED_CONTAINER", named(&nested)),
+        (
+            "KILL_NESTED_CONTAINER",
+            format!(r#"{{{nested},"signal":15}}"#),
+        ),
+        ("REMOVE_NESTED_CONTAINER", named(&nested)),
+        (
+            "LAUNCH_NESTED_CONTAINER_SESSION",
+            format!("{{{nested},{command}}}"),
+        ),
+        ("ATTACH_CONTAINER_OUTPUT", named(&nested)),
+        (
+            "LAUNCH_CONTAINER",
+            format!(
+                r#"{{{alone},{command},"resources":[{{"name":"cpus","type":"SCALAR",
+                   "scalar":{{"value":0.5}}}}],"limits":{{"cpus":{{"value":1.0}}}}}}"#
+            ),
+        ),
+        ("WAIT_CONTAINER", named(alone)),
+        ("KILL_CONTAINER", format!(r#"{{{alone},"signal":15}}"#)),
+        ("REMOVE_CONTAINER", named(alone)),
+        ("ADD_RESOURCE_PROVIDER_CONFIG", provider.to_owned()),
+        ("UPDATE_RESOURCE_PROVIDER_CONFIG", provider.to_owned()),
+        (
+            "REMOVE_RESOURCE_PROVIDER_CONFIG",
+            r#"{"type":"org.example","name":"n"}"#.to_owned(),
+        ),
+        (
+            "MARK_RESOURCE_PROVIDER_GONE",
+            r#"{"resource_provider_id":{"value":"r"}}"#.to_owned(),
+        ),
+        (
+            "PRUNE_IMAGES",
+            r#"{"excluded_images":[{"type":"DOCKER","docker":{"name":"i"}}]}"#.to_owned(),
+        ),
+    ];
+    let one = |name: &str, json: &str| Valid {
+        bad_headers: vec![
+            ("accept", "text/html", "accept"),
+            ("accept", "*/*;q=0", "accept"),
+        ],
+        ..call(name, &PATHS, message::<agent::Call>(json))
+    };
+    let reads = READS
+        .iter()
+        .map(|name| one(name, &format!(r#"{{"type":"{name}"}}"#)));
+    let with_parts = parts.iter().map(|(name, part)| {
+        let key = name.to_lowercase();
+        one(name, &format!(r#"{{"type":"{name}","{key}":{part}}}"#))
+    });
+    reads.chain(with_parts).collect()
+}
+
+/// The records of an ATTACH_CONTAINER_INPUT: the first one, and one of those behind it.
+#[must_use]
+pub fn container_input(root: &str) -> [Valid; 2] {
+    let record = |name: &str, part: &str| {
+        let json =
+            format!(r#"{{"type":"ATTACH_CONTAINER_INPUT","attach_container_input":{part}}}"#);
+        call(name, &["/slave(1)/api/v1"], message::<agent::Call>(&json))
+    };
+    [
+        record(
+            "ATTACH_CONTAINER_INPUT, CONTAINER_ID",
+            &format!(
+                r#"{{"type":"CONTAINER_ID","container_id":{{"value":"inner",
+                   "parent":{{"value":"{root}"}}}}}}"#
+            ),
+        ),
+        record(
+            "ATTACH_CONTAINER_INPUT, PROCESS_IO",
+            r#"{"type":"PROCESS_IO","process_io":{"type":"DATA",
+               "data":{"type":"STDIN","data":"AAEC"}}}"#,
+        ),
+    ]
+}
+
+/// The endpoints of an agent that are older than the calls.
+#[must_use]
+pub fn legacy_of_agent() -> Vec<Valid> {
+    const SHOWN: Parameters = &[("jsonp", CALLBACKS)];
+    let endpoints: [(&str, &str, Parameters); 12] = [
+        ("/version", "", SHOWN),
+        ("/state", "", SHOWN),
+        ("/flags", "", SHOWN),
+        ("/containers", "", SHOWN),
+        ("/monitor/statistics", "", SHOWN),
+        ("/containerizer/debug", "", SHOWN),
+        (
+            "/metrics/snapshot",
+            "",
+            &[("jsonp", CALLBACKS), ("timeout", TIMES)],
+        ),
+        (
+            "/logging/toggle",
+            "?level=1&duration=1ms",
+            &[("level", NUMBERS), ("duration", TIMES)],
+        ),
+        (
+            "/files/browse",
+            "?path=/no",
+            &[("path", &["", "no", "/../no"])],
+        ),
+        (
+            "/files/read",
+            "?path=/no&offset=0",
+            &[("offset", NUMBERS), ("length", NUMBERS), ("path", &[""])],
+        ),
+        ("/files/download", "?path=/no", &[("path", &["", "no"])]),
+        ("/files/debug", "", SHOWN),
+    ];
+    endpoints
+        .into_iter()
+        .map(|(path, query, parameters)| Valid {
+            methods: ALL,
+            paths: ["", "/slave(1)"]
+                .iter()
+                .flat_map(|prefix| {
+                    [
+                        format!("{prefix}{path}{query}"),
+                        format!("{prefix}{path}.json{query}"),
+                    ]
+                })
+                .collect(),
+            parameters,
+            ..call(path, &[], Content::Nothing)
+        })
+        .collect()
+}
+
+/// Methods, where all are taken.
+const ALL: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "BREW"];
 /// Values that no function of a client's has as its name.
 const CALLBACKS: &[&str] = &["alert(1)", "<script>", "a b", "", "x;y", "\u{e4}"];
 /// Values that are no numbers of tasks.
@@ -388,7 +568,6 @@ const TRUTHS: &[&str] = &["maybe", "", "1", "TRUE"];
 /// The endpoints of a master that are older than the calls.
 #[must_use]
 pub fn legacy(ids: &Ids) -> Vec<Valid> {
-    const ALL: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "BREW"];
     let paths = |path: &str| -> Vec<String> {
         ["", "/master"]
             .iter()
