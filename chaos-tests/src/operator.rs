@@ -94,6 +94,19 @@ impl Operator {
         })
         .await
     }
+
+    /// What `health` prints as soon as it finds nothing wrong: right after a change of members a master may
+    /// still be on its way.
+    ///
+    /// # Panics
+    /// When something stays wrong.
+    pub async fn healthy(&self) -> String {
+        until("a healthy cluster", || async {
+            let output = self.run(&["health"]).await;
+            output.status.success().then(|| text(&output.stdout))
+        })
+        .await
+    }
 }
 
 /// What a command printed.

@@ -64,7 +64,7 @@ async fn one_three_five_three_masters_all_replaced_under_writes_lose_nothing() {
     let voters = operator.voters().await;
     assert_eq!(voters.len(), 3, "{voters:?}");
     assert!(leaders_removed >= 2, "{leaders_removed}");
-    operator.done(&["health"]).await;
+    operator.healthy().await;
 
     // Every writer got every answer, none of them was untrue, and all masters agree.
     let written = writes.stop().await;

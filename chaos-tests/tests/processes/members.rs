@@ -28,7 +28,7 @@ async fn one_master_becomes_three_and_members_are_replaced_and_removed_under_wri
     assert!(wrong.contains("--force=2"), "{wrong}");
     operator.done(&["promote", "2", "3"]).await;
     assert_eq!(operator.voters().await, [1, 2, 3]);
-    let health = operator.done(&["health"]).await;
+    let health = operator.healthy().await;
     assert!(health.contains("loss of 1 more"), "{health}");
     for line in health.lines() {
         assert!(line.chars().count() <= 100, "{line}");
@@ -57,7 +57,7 @@ async fn one_master_becomes_three_and_members_are_replaced_and_removed_under_wri
     all.answers(4).await;
     operator.done(&["replace", "3", &all.spec(4)]).await;
     assert_eq!(operator.voters().await, [1, 2, 4]);
-    operator.done(&["health"]).await;
+    operator.healthy().await;
     // The wiped one is told that its number is used up; so is whoever tries to add it again.
     assert_eq!(wiped.ended().await, Some(1), "{}", wiped.log());
     assert!(wiped.log().contains("never used before"), "{}", wiped.log());
@@ -87,7 +87,7 @@ async fn one_master_becomes_three_and_members_are_replaced_and_removed_under_wri
     // Back to one.
     operator.done(&["remove", "4", "--force=4"]).await;
     assert_eq!(four.ended().await, Some(0), "{}", four.log());
-    operator.done(&["health"]).await;
+    operator.healthy().await;
     let refused = operator.refused(&["remove", "1"]).await;
     assert!(refused.contains("last master"), "{refused}");
     assert_eq!(operator.voters().await, [1]);
