@@ -136,6 +136,99 @@ async fn after_the_death_of_the_leader_the_framework_goes_on_at_the_next() {
     );
 }
 
+/// Roles and suppressed roles that a call or a subscription says.
+fn said(info: &v1::FrameworkInfo, suppressed: &[String]) -> (Vec<String>, Vec<String>) {
+    (info.roles.clone(), suppressed.to_vec())
+}
+
+fn names(of: &[&str]) -> Vec<String> {
+    of.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn constraints(role: &str) -> v1::scheduler::OfferConstraints {
+    serde_json::from_str(&format!(
+        r#"{{"role_constraints":{{"{role}":{{"groups":[{{"attribute_constraints":[{{
+           "selector":{{"attribute_name":"rack"}},"predicate":{{"exists":{{}}}}}}]}}]}}}}}}"#
+    ))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn what_a_framework_says_of_itself_anew_is_said_by_later_subscriptions() {
+    let mut first = leader(1).await;
+    let mut second = follower(1, Some(&first)).await;
+    let (framework, mut events) = framework(&[&first, &second]).connect().unwrap();
+    next(&mut events).await;
+    first.next_call().await;
+    framework.suppress(&names(&["batch"])).await.unwrap();
+    first.next_call().await;
+
+    // A master that cannot tell is asked again, with the same.
+    first.reply_next("503 Service Unavailable", "outcome unknown");
+    first.reply_next("200 OK", "");
+    framework
+        .update(|info, wanted| {
+            info.roles.push("web".into());
+            *wanted = Some(constraints("web"));
+        })
+        .await
+        .unwrap();
+    let sent = first.calls_left();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0].call, sent[1].call);
+    let call = &sent[0].call;
+    assert_eq!(call.r#type(), Type::UpdateFramework);
+    let update = call.update_framework.clone().unwrap();
+    // The master compares the two ids.
+    assert_eq!(update.framework_info.id, call.framework_id);
+    assert_eq!(
+        said(&update.framework_info, &update.suppressed_roles),
+        (names(&["batch", "web"]), names(&["batch"]))
+    );
+    assert_eq!(update.offer_constraints, Some(constraints("web")));
+
+    // What is refused is not said again.
+    first.reply_next(
+        "400 Bad Request",
+        "Changing framework's user is not allowed",
+    );
+    let user = update.framework_info.user;
+    let refused = framework
+        .update(|info, _| {
+            info.user = "somebody".into();
+            info.roles.clear();
+        })
+        .await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "UPDATE_FRAMEWORK refused with 400 Bad Request: Changing framework's user is not allowed"
+    );
+
+    first.kill();
+    second.become_part(Part::Leader { term: 2 });
+    assert_eq!(next(&mut events).await, Event::Disconnected(Break::Closed));
+    assert!(matches!(next(&mut events).await, Event::Subscribed { .. }));
+    let subscribe = second.next_call().await.call.subscribe.unwrap();
+    assert_eq!(subscribe.framework_info.user, user);
+    assert_eq!(
+        said(&subscribe.framework_info, &subscribe.suppressed_roles),
+        (names(&["batch", "web"]), names(&["batch"]))
+    );
+    assert_eq!(subscribe.offer_constraints, Some(constraints("web")));
+
+    // A role that it leaves is not suppressed any more, also not when it comes back.
+    for (roles, suppressed) in [(&["web"][..], &[][..]), (&["batch", "web"][..], &[][..])] {
+        second.reply_next("200 OK", "");
+        let update = framework.update(|info, _| info.roles = names(roles));
+        update.await.unwrap();
+        let update = second.next_call().await.call.update_framework.unwrap();
+        assert_eq!(
+            said(&update.framework_info, &update.suppressed_roles),
+            (names(roles), names(suppressed))
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_call_is_repeated_while_the_master_cannot_tell_and_fails_when_it_refuses() {
     let mut master = leader(1).await;
