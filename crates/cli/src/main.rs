@@ -64,6 +64,9 @@ enum Command {
     Raft(commands::raft::Raft),
     /// Bring a stopped master back when a majority is lost for good, or an entry stops all masters.
     Recover(commands::recover::Flags),
+    /// Strike a cluster with faults, and check what it promises meanwhile.
+    #[command(subcommand)]
+    Chaos(commands::chaos::Chaos),
     /// Print the version.
     Version,
 }
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Weights(flags) => commands::roles::weights::run(flags),
         Command::Raft(command) => commands::raft::run(command),
         Command::Recover(flags) => commands::recover::run(&flags),
+        Command::Chaos(command) => commands::chaos::run(command, &program.logs),
         Command::Version => commands::version::run(),
     };
     result.unwrap_or_else(|error| errors::failed(&error))

@@ -116,7 +116,21 @@ impl Http {
         path: &str,
         timeout: Duration,
     ) -> Result<Answer, RequestError> {
-        self.whole(Method::GET, address, path, &[], Bytes::new(), timeout)
+        self.get_with(address, path, &[], timeout).await
+    }
+
+    /// Like [`Self::get`], with headers.
+    ///
+    /// # Errors
+    /// When there is no answer; an answer that says "no" is not an error here.
+    pub async fn get_with(
+        &self,
+        address: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        timeout: Duration,
+    ) -> Result<Answer, RequestError> {
+        self.whole(Method::GET, address, path, headers, Bytes::new(), timeout)
             .await
     }
 

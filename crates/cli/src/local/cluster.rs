@@ -8,11 +8,11 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use super::flags::LocalFlags;
-use super::ports::Ports;
+use super::ports::{MASTERS_MAX, Ports};
 use super::process::{Launch, Process, was_killed};
 use super::reap;
 
-const HOST: &str = "127.0.0.1";
+pub(crate) const HOST: &str = "127.0.0.1";
 /// How long a process may take to end in order.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// Lines of a dead process's log that are shown.
@@ -113,8 +113,13 @@ impl Member {
 
     /// kill -9. Returns as soon as the signal is sent; gives the pid.
     pub(crate) fn send_kill(&self) -> Option<i32> {
+        self.send(Signal::SIGKILL)
+    }
+
+    /// Sends a signal; gives the pid.
+    pub(crate) fn send(&self, signal: Signal) -> Option<i32> {
         let process = self.process.as_ref()?;
-        process.send(Signal::SIGKILL);
+        process.send(signal);
         Some(process.pid)
     }
 
@@ -151,7 +156,7 @@ pub(crate) struct Cluster {
     dir: PathBuf,
     pub(crate) masters: Vec<Member>,
     pub(crate) agents: Vec<Member>,
-    _ports: Ports,
+    ports: Ports,
 }
 
 impl Cluster {
@@ -180,7 +185,7 @@ impl Cluster {
             dir: dir.to_owned(),
             masters,
             agents,
-            _ports: ports,
+            ports,
         })
     }
 
@@ -189,6 +194,54 @@ impl Cluster {
             member.start()?;
         }
         Ok(())
+    }
+
+    /// Lays out one more master, which is to be added to the cluster: like the first one in the list,
+    /// at the ports of a `slot` that nobody has, and starts nothing. Others find it at `raft_proxy`.
+    pub(crate) fn add_master(
+        &mut self,
+        id: u16,
+        slot: u16,
+        raft_proxy: Option<u16>,
+    ) -> anyhow::Result<&mut Member> {
+        anyhow::ensure!(
+            (1..=MASTERS_MAX).contains(&slot),
+            "no ports for a slot {slot}"
+        );
+        let like = self.masters.first().context("no master to be like")?;
+        let name = format!("{}-{id}", Kind::Master.name());
+        let (dir, log) = (self.dir.join(&name), self.dir.join(format!("{name}.log")));
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let (http, raft) = (self.ports.master_http(slot), self.ports.master_raft(slot));
+        let agents = self.ports.master_agents(slot);
+        let mut argv = like.launch.argv.clone();
+        argv.retain(|arg| arg != "--bootstrap");
+        let spec = format!("{id}={HOST}:{}:{http}:{agents}", raft_proxy.unwrap_or(raft));
+        for (flag, value) in [
+            ("--id", id.to_string()),
+            ("--data-dir", dir.to_string_lossy().into_owned()),
+            ("--port", http.to_string()),
+            ("--raft-port", raft.to_string()),
+            ("--agent-port", agents.to_string()),
+            ("--external-log-file", log.to_string_lossy().into_owned()),
+            ("--peers", spec),
+        ] {
+            let place = argv.iter().position(|arg| arg == flag);
+            let place = place.with_context(|| format!("a master without {flag}"))?;
+            argv[place + 1] = value;
+        }
+        self.masters.push(Member {
+            kind: Kind::Master,
+            id,
+            http: format!("{HOST}:{http}"),
+            grpc: Some(format!("{HOST}:{agents}")),
+            raft: Some(format!("{HOST}:{raft}")),
+            zk: None,
+            dir,
+            launch: Launch { argv, log },
+            process: None,
+        });
+        self.masters.last_mut().context("just added")
     }
 
     /// The member that somebody else ended, if any; it then counts as not running.
@@ -245,9 +298,10 @@ impl Layout<'_> {
     fn master(&self, id: u16) -> anyhow::Result<Member> {
         let peers: Vec<String> = (1..=self.flags.masters)
             .map(|id| {
+                let proxy = self.flags.raft_proxies.get(usize::from(id) - 1).copied();
                 format!(
                     "{id}={HOST}:{}:{}:{}",
-                    self.ports.master_raft(id),
+                    proxy.unwrap_or_else(|| self.ports.master_raft(id)),
                     self.ports.master_http(id),
                     self.ports.master_agents(id)
                 )
@@ -294,7 +348,8 @@ impl Layout<'_> {
     }
 
     fn agent(&self, id: u16) -> anyhow::Result<Member> {
-        let masters: Vec<String> = (1..=self.flags.masters)
+        let n_masters = self.flags.masters + self.flags.spare_masters;
+        let masters: Vec<String> = (1..=n_masters)
             .map(|id| format!("{HOST}:{}", self.ports.master_agents(id)))
             .collect();
         let http = self.ports.agent_http(id);

@@ -51,6 +51,11 @@ pub(crate) struct Conductor {
 /// Starts the cluster and waits until it can be used: a leader serves, all agents are attached.
 pub(crate) async fn start(cluster: &mut Cluster, http: &Http) -> anyhow::Result<()> {
     cluster.start()?;
+    ready(cluster, http).await
+}
+
+/// Waits until a leader serves with all agents.
+pub(crate) async fn ready(cluster: &mut Cluster, http: &Http) -> anyhow::Result<()> {
     let addresses: Vec<String> = cluster.masters.iter().map(|m| m.http.clone()).collect();
     let n_agents = cluster.agents.len() as u64;
     let deadline = Instant::now() + READY_LIMIT;

@@ -70,6 +70,15 @@ pub(crate) struct LocalFlags {
     /// A flag for every agent; may be repeated.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub(crate) agent_flag: Vec<String>,
+
+    /// Where masters find each other instead of at the port that each listens on, in the order of
+    /// their numbers: proxies of whoever starts the cluster.
+    #[arg(skip)]
+    pub(crate) raft_proxies: Vec<u16>,
+
+    /// How many more masters agents look for than there are at first.
+    #[arg(skip)]
+    pub(crate) spare_masters: u16,
 }
 
 fn masters(text: &str) -> Result<u16, String> {

@@ -12,18 +12,18 @@
 #[path = "../../../client/examples/demo/accounts.rs"]
 mod accounts;
 mod board;
-mod cluster;
-mod conductor;
+pub(crate) mod cluster;
+pub(crate) mod conductor;
 /// The framework is the example of the SDK.
 #[path = "../../../client/examples/demo/framework.rs"]
 mod demo;
 mod event;
 mod failover;
 mod flags;
-mod ports;
+pub(crate) mod ports;
 mod process;
 pub(crate) mod reap;
-mod run_dir;
+pub(crate) mod run_dir;
 mod view;
 
 use std::collections::VecDeque;

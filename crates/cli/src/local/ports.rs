@@ -17,6 +17,8 @@ const AGENT_HTTP: u16 = 30;
 const ANCHOR: u16 = 255;
 /// Size of a block, and the most agents in it.
 const BLOCK: u16 = 256;
+/// How many masters there is room for, where none serves ZooKeeper clients.
+pub(crate) const MASTERS_MAX: u16 = MASTER_RAFT - MASTER_HTTP;
 pub(crate) const AGENTS_MAX: u16 = ANCHOR - AGENT_HTTP;
 
 /// Where free blocks are looked for: beyond what services use, below the ports that the system
