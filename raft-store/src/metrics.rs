@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use regency_telemetry::LastTimes;
 use regency_types::NodeId;
 
 use crate::members::decide::Health;
 use crate::snapshot::SnapshotProgress;
+
+/// The last times of [`COMMIT_SECONDS`].
+pub static LAST_COMMITS: LastTimes = LastTimes::new();
 
 /// Gauge: the highest term this master knows.
 pub const TERM: &str = "regency_raft_term";
@@ -338,6 +342,7 @@ pub(crate) fn proposal(outcome: &'static str, took: Duration) {
     counter!(PROPOSALS, OUTCOME => outcome).increment(1);
     if matches!(outcome, "accepted" | "refused") {
         histogram!(COMMIT_SECONDS).record(took);
+        LAST_COMMITS.record(took);
     }
 }
 

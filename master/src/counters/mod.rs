@@ -22,7 +22,7 @@ use regency_wire::v1::task_status::{Reason, Source};
 
 pub(crate) use applied::applied;
 pub(crate) use frameworks::{OfFramework, OfferEnd, of_framework};
-pub(crate) use timer::ALLOCATION_RUN;
+pub(crate) use timer::{ALLOCATION_RUN, ALLOCATION_RUN_LATENCY};
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident = $key:literal,)*) => {
@@ -233,7 +233,7 @@ pub fn keys(state: &State) -> BTreeMap<String, f64> {
     for (key, n) in reasons().iter() {
         keys.insert(key.clone(), *n as f64);
     }
-    ALLOCATION_RUN.write("allocator/mesos/allocation_run_ms", &mut keys);
+    timer::write_all(&mut keys);
     frameworks::write(state, &mut keys);
     keys
 }

@@ -1,11 +1,8 @@
-//! How long something took, over the last times.
+//! How long something took, by Mesos' keys.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-/// How many times are remembered.
-const SAMPLES_MAX: usize = 1_000;
+use regency_telemetry::LastTimes;
 
 /// Percentiles with their keys.
 const PERCENTILES: [(&str, f64); 6] = [
@@ -18,51 +15,45 @@ const PERCENTILES: [(&str, f64); 6] = [
 ];
 
 /// Allocations, without their commits.
-pub(crate) static ALLOCATION_RUN: Timer = Timer {
-    samples_ms: Mutex::new(VecDeque::new()),
-};
+pub(crate) static ALLOCATION_RUN: LastTimes = LastTimes::new();
+/// From the wish for an allocation to its start.
+pub(crate) static ALLOCATION_RUN_LATENCY: LastTimes = LastTimes::new();
 
-/// The last times of something, in milliseconds.
-#[derive(Debug)]
-pub(crate) struct Timer {
-    samples_ms: Mutex<VecDeque<f64>>,
+/// What is timed, with its key. What Mesos stores in its registry is committed here.
+static TIMED: [(&str, &LastTimes); 3] = [
+    ("allocator/mesos/allocation_run_ms", &ALLOCATION_RUN),
+    (
+        "allocator/mesos/allocation_run_latency_ms",
+        &ALLOCATION_RUN_LATENCY,
+    ),
+    (
+        "registrar/state_store_ms",
+        &regency_raft_store::metrics::LAST_COMMITS,
+    ),
+];
+
+/// All that is timed; nothing of what never happened.
+pub(super) fn write_all(keys: &mut BTreeMap<String, f64>) {
+    for (key, times) in &TIMED {
+        write(key, times.in_ms(), keys);
+    }
 }
 
-impl Timer {
-    /// Notes a time.
-    pub(crate) fn record(&self, took: Duration) {
-        let mut samples = self
-            .samples_ms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if samples.len() == SAMPLES_MAX {
-            samples.pop_front();
-        }
-        samples.push_back(took.as_secs_f64() * 1_000.0);
-    }
-
-    /// The last time and what can be said of those before it; nothing before there was one.
-    pub(super) fn write(&self, key: &str, keys: &mut BTreeMap<String, f64>) {
-        let samples = self
-            .samples_ms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let Some(last) = samples.back().copied() else {
-            return;
-        };
-        let mut sorted: Vec<f64> = samples.iter().copied().collect();
-        drop(samples);
-        sorted.sort_by(f64::total_cmp);
-        keys.insert(key.to_owned(), last);
-        let mut set = |name: &str, value: f64| keys.insert(format!("{key}/{name}"), value);
-        set("count", sorted.len() as f64);
-        set("min", sorted[0]);
-        set("max", sorted[sorted.len() - 1]);
-        for (name, share) in PERCENTILES {
-            let at = share * (sorted.len() - 1) as f64;
-            let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-            set(name, below + (above - below) * at.fract());
-        }
+/// The last time and what can be said of those before it.
+fn write(key: &str, mut ms: Vec<f64>, keys: &mut BTreeMap<String, f64>) {
+    let Some(last) = ms.last().copied() else {
+        return;
+    };
+    ms.sort_by(f64::total_cmp);
+    keys.insert(key.to_owned(), last);
+    let mut set = |name: &str, value: f64| keys.insert(format!("{key}/{name}"), value);
+    set("count", ms.len() as f64);
+    set("min", ms[0]);
+    set("max", ms[ms.len() - 1]);
+    for (name, share) in PERCENTILES {
+        let at = share * (ms.len() - 1) as f64;
+        let (below, above) = (ms[at.floor() as usize], ms[at.ceil() as usize]);
+        set(name, below + (above - below) * at.fract());
     }
 }
 
@@ -71,19 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_the_last_times() {
-        let timer = Timer {
-            samples_ms: Mutex::default(),
-        };
+    fn percentiles_lie_between_the_least_and_the_most() {
         let mut keys = BTreeMap::new();
-        timer.write("t_ms", &mut keys);
+        write("t_ms", Vec::new(), &mut keys);
         assert!(keys.is_empty());
-        for ms in 0..=1_100 {
-            timer.record(Duration::from_millis(ms));
-        }
-        timer.write("t_ms", &mut keys);
+        let ms: Vec<f64> = (101..=1_100).rev().map(f64::from).collect();
+        write("t_ms", ms, &mut keys);
         for (key, value) in [
-            ("t_ms", 1_100.0),
+            ("t_ms", 101.0),
             ("t_ms/count", 1_000.0),
             ("t_ms/min", 101.0),
             ("t_ms/max", 1_100.0),

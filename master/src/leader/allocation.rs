@@ -1,7 +1,7 @@
 //! Makes offers: the pure allocator over a view of the state, proposed in entries of bounded size.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use prost::Message;
@@ -12,6 +12,7 @@ use regency_state::model::{Agent, Capabilities};
 use regency_state::{Command, Outcome, State};
 use regency_types::{AgentId, DurationMs, FrameworkId};
 use regency_wire::v1::DomainInfo;
+use tokio::sync::Notify;
 
 use super::exclusions::Exclusions;
 use super::{Leader, LeaderConfig};
@@ -70,6 +71,32 @@ pub(crate) fn fits(
     regency_allocator::suits(&view, role, resources, &able, &config.options)
 }
 
+/// The wish for an allocation soon.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    notify: Notify,
+    /// When the first one wished that is not fulfilled yet.
+    since: Mutex<Option<Instant>>,
+}
+
+impl Wish {
+    /// Wishes for one.
+    pub(crate) fn notify_one(&self) {
+        self.since().get_or_insert_with(Instant::now);
+        self.notify.notify_one();
+    }
+
+    /// Waits until somebody wishes for one; gives since when.
+    async fn wanted(&self) -> Instant {
+        self.notify.notified().await;
+        self.since().take().unwrap_or_else(Instant::now)
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Until the term ends: allocates when woken, and once per interval.
 pub(crate) async fn run(leader: Arc<Leader>) {
     let mut period = tokio::time::interval(leader.config.allocation_interval);
@@ -77,17 +104,17 @@ pub(crate) async fn run(leader: Arc<Leader>) {
     let mut cycles = 0_u64;
     let mut exclusions = Exclusions::default();
     loop {
-        tokio::select! {
-            () = leader.allocate.notified() => {}
-            _ = period.tick() => {}
-        }
+        let wanted_since = tokio::select! {
+            since = leader.allocate.wanted() => since,
+            due = period.tick() => due.into_std(),
+        };
         cycles = cycles.wrapping_add(1);
-        round(&leader, cycles, &mut exclusions).await;
+        round(&leader, wanted_since, cycles, &mut exclusions).await;
     }
 }
 
 /// One round. The next one starts from a state that contains this one's offers.
-async fn round(leader: &Leader, cycle: u64, exclusions: &mut Exclusions) {
+async fn round(leader: &Leader, wanted_since: Instant, cycle: u64, exclusions: &mut Exclusions) {
     let Some(now) = leader.consensus.cluster_time() else {
         return;
     };
@@ -103,6 +130,7 @@ async fn round(leader: &Leader, cycle: u64, exclusions: &mut Exclusions) {
         return;
     }
     let started = Instant::now();
+    counters::ALLOCATION_RUN_LATENCY.record(started.saturating_duration_since(wanted_since));
     let config = &leader.config;
     let domain = config.domain.as_ref();
     let mut view = view(&state, &attached, &connected, domain);

@@ -30,7 +30,7 @@ use regency_allocator::constraints::PatternLimits;
 use regency_raft_store::{AppliedState, Consensus};
 use regency_runtime::Clock;
 use regency_types::{ClusterId, Term};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 pub(crate) use agents::{Attachments, Signal, ToExecutor};
 pub(crate) use allocation::fits;
@@ -110,7 +110,7 @@ pub(crate) struct Leader {
     pub(crate) streams: Streams,
     pub(crate) attachments: Attachments,
     /// Asks for an allocation soon.
-    pub(crate) allocate: Notify,
+    pub(crate) allocate: allocation::Wish,
     over: watch::Sender<bool>,
 }
 

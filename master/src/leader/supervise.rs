@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regency_raft_store::{Consensus, Leadership};
 use regency_runtime::{Clock, TaskSet};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{Attachments, Leader, LeaderConfig, Streams};
 use super::{allocation, audit, effects, expiry, frameworks, level, liveness, updates, weights};
@@ -63,7 +63,7 @@ async fn lead(
         began_ms: clock.monotonic_ms(),
         streams: Streams::new(departures),
         attachments: Attachments::default(),
-        allocate: Notify::new(),
+        allocate: allocation::Wish::default(),
         over: watch::Sender::new(false),
     });
     let mut tasks = TaskSet::new();
