@@ -1,17 +1,21 @@
 //! Task groups through deaths of the agent and of the leader.
 
 use std::path::Path;
+use std::time::Duration;
 
 use regency_chaos_tests::cluster::{Cluster, Member};
 use regency_chaos_tests::ledger::Ledger;
 use regency_chaos_tests::scheduler::Scheduler;
-use regency_client::TaskBuilder;
+use regency_client::v1::framework_info::capability::Type as Capability;
+use regency_client::v1::offer::Operation;
 use regency_client::v1::task_status::{Reason, Source};
 use regency_client::v1::{
-    ExecutorInfo, Filters, HealthCheck, Offer, TaskId, TaskInfo, TaskState, TaskStatus,
+    ExecutorInfo, Filters, HealthCheck, Offer, Resource, TaskId, TaskInfo, TaskState, TaskStatus,
 };
+use regency_client::{Framework, TaskBuilder};
 use serde_json::{Value, json};
 
+const PRINCIPAL: &str = "chaos-principal";
 const SLEEPS: &str = "exec sleep 1000";
 
 fn task(id: &str, then: &str, ledger: &Path) -> TaskBuilder {
@@ -223,4 +227,65 @@ async fn a_bad_task_is_told_for_its_group_and_a_kill_before_the_launch_drops_all
     }
     world.executor_ends().await;
     assert!(!dir.path().join("ledger").exists(), "nothing ran");
+}
+
+/// Disk of the framework's role as a volume that several tasks may use at once.
+fn shared_volume() -> Value {
+    json!({"name": "disk", "type": "SCALAR", "scalar": {"value": 32.0},
+        "role": "chaos", "reservation": {"principal": PRINCIPAL}, "shared": {},
+        "disk": {"persistence": {"id": "both", "principal": PRINCIPAL},
+                 "volume": {"mode": "RW", "container_path": "kept"}}})
+}
+
+#[tokio::test]
+async fn tasks_of_a_group_share_a_persistent_volume_that_outlives_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ledger = Ledger::new(dir.path());
+    let cluster = Cluster::start(&["--agents", "1"]).await;
+    let builder = Framework::builder("groups")
+        .framework_info(|info| info.principal = Some(PRINCIPAL.to_owned()))
+        .capability(Capability::SharedResources)
+        .failover_timeout(Duration::from_secs(3600));
+    let scheduler = Scheduler::with(builder, &cluster.masters()).await;
+    let data = cluster.info(Member::Agent(1)).dir.clone();
+    let data = data.join("volumes/roles/chaos/both/word");
+    let mut world = World { cluster, scheduler };
+    let offer = world.scheduler.take_offer().await;
+    let volume: Resource = read(shared_volume());
+    let disk: Resource = {
+        let mut disk = shared_volume();
+        let disk = disk.as_object_mut().expect("an object");
+        disk.retain(|key, _| key != "shared" && key != "disk");
+        read(json!(disk))
+    };
+    let member = |id: &str, then: &str| {
+        task(id, then, dir.path())
+            .resource(volume.clone())
+            .on(&offer)
+    };
+    let wait = "while ! [ -e kept/word ]; do sleep 0.05; done; grep -q hello kept/word";
+    let tasks = vec![
+        member("reads", wait),
+        member("writes", "echo hello > kept/new; mv kept/new kept/word"),
+    ];
+    let operations: [Operation; 3] = [
+        read(json!({"type": "RESERVE", "reserve": {"resources": [disk]}})),
+        read(json!({"type": "CREATE", "create": {"volumes": [volume]}})),
+        read(json!({"type": "LAUNCH_GROUP", "launch_group": {
+            "executor": pod(), "task_group": {"tasks": tasks}}})),
+    ];
+    let accepted = world
+        .scheduler
+        .framework
+        .accept([offer.id.clone()], operations, None)
+        .await;
+    accepted.expect("an answer");
+    world.kill_leader().await;
+    world
+        .all_are(TaskState::TaskFinished, &["reads", "writes"])
+        .await;
+    world.executor_ends().await;
+    ledger.assert_ran_once(["reads", "writes"]);
+    let kept = std::fs::read_to_string(&data).expect("the data stays");
+    assert_eq!(kept, "hello\n");
 }
