@@ -153,6 +153,11 @@ fn command(command: rpc::Command) -> Result<Numbered, MessageError> {
             id: launch_id(&kill.framework_id, &kill.task_id, kill.generation)?,
             grace: kill.grace_ms.map(DurationMs),
         },
+        Wire::DrainTask(drain) => Command::DrainTask {
+            id: launch_id(&drain.framework_id, &drain.task_id, drain.generation)?,
+            max_grace: drain.max_grace_ms.map(DurationMs),
+            gone: drain.gone,
+        },
         Wire::Acknowledge(acknowledge) => Command::Acknowledge {
             id: launch_id(
                 &acknowledge.framework_id,
@@ -471,8 +476,8 @@ fn report_of(report: Report, constants: &Constants, agent_id: Option<&AgentId>) 
         true => status(head, &report, constants, agent_id)
             .encode_to_vec()
             .into(),
-        // As its executor made it.
-        false => head.status.clone(),
+        // As its executor made it, unless the agent knows better why.
+        false => by_executor(head),
     });
     rpc::Report {
         report_seq: report.report_seq,
@@ -483,6 +488,24 @@ fn report_of(report: Report, constants: &Constants, agent_id: Option<&AgentId>) 
         task_id: report.id.key.task.to_string(),
         generation: report.id.generation.0,
         task_info: report.task_info,
+    }
+}
+
+/// The status that an executor made, with what the agent has to say to it.
+fn by_executor(head: &Update) -> Bytes {
+    let Some(reason) = head.reason else {
+        return head.status.clone();
+    };
+    match v1::TaskStatus::decode(head.status.clone()) {
+        Ok(status) => v1::TaskStatus {
+            state: head.state.number(),
+            reason: Some(reason_of(reason) as i32),
+            ..status
+        }
+        .encode_to_vec()
+        .into(),
+        // It was read when it came.
+        Err(_) => head.status.clone(),
     }
 }
 
@@ -610,6 +633,7 @@ pub(crate) fn network_info(ip: std::net::IpAddr) -> v1::NetworkInfo {
 fn reason_of(reason: Reason) -> v1::task_status::Reason {
     use v1::task_status::Reason as Wire;
     match reason {
+        Reason::AgentDraining => Wire::AgentDraining,
         Reason::AgentRestarted => Wire::AgentRestarted,
         Reason::ContainerLaunchFailed => Wire::ContainerLaunchFailed,
         Reason::ExecutorRegistrationTimeout => Wire::ExecutorRegistrationTimeout,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regency_client::v1::{Offer, OfferId, OperationStatus, TaskInfo, TaskState, TaskStatus};
+use regency_client::v1::{
+    InverseOffer, Offer, OfferId, OperationStatus, TaskInfo, TaskState, TaskStatus,
+};
 use regency_client::{Acknowledge, Event, Events, Framework, FrameworkBuilder};
 
 use crate::wait::PATIENCE;
@@ -25,6 +27,8 @@ pub struct Scheduler {
     pub operations: BTreeMap<String, Vec<OperationStatus>>,
     /// Executors that ended, with the status that was told.
     pub executors_ended: Vec<(String, Option<i32>)>,
+    /// Inverse offers that it was asked and has not answered, by id.
+    pub inverse_offers: BTreeMap<String, InverseOffer>,
     /// Masters it was subscribed at, in order.
     pub masters: Vec<String>,
 }
@@ -57,6 +61,7 @@ impl Scheduler {
             updates: BTreeMap::new(),
             operations: BTreeMap::new(),
             executors_ended: Vec::new(),
+            inverse_offers: BTreeMap::new(),
             masters: Vec::new(),
         };
         scheduler
@@ -133,6 +138,7 @@ impl Scheduler {
             Event::Subscribed { master, .. } => {
                 // What is not sent again is gone.
                 self.offers.clear();
+                self.inverse_offers.clear();
                 self.masters.push(master);
             }
             Event::Offers(offers) => {
@@ -141,6 +147,13 @@ impl Scheduler {
             }
             Event::Rescinded(id) => {
                 self.offers.remove(&id.value);
+            }
+            Event::InverseOffers(offers) => {
+                self.inverse_offers
+                    .extend(offers.into_iter().map(|o| (o.id.value.clone(), o)));
+            }
+            Event::InverseRescinded(id) => {
+                self.inverse_offers.remove(&id.value);
             }
             Event::Update(status) => {
                 let known = self

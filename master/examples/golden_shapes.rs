@@ -21,13 +21,17 @@ use shape::{Exchange, Request, Shape, headers_that_matter, masked, shape_of};
 const STREAM_ID: &str = "mesos-stream-id";
 
 /// The situations that the tests can bring about. Of `operator` what is about roles.
-const SITUATIONS: [&str; 8] = [
+const SITUATIONS: [&str; 12] = [
     "idle",
     "busy",
     "disconnected",
     "after-teardown",
     "reserved",
     "operator",
+    "maintenance",
+    "deactivated",
+    "drained",
+    "gone",
     "errors",
     "session",
 ];

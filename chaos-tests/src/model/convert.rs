@@ -78,6 +78,16 @@ pub(super) fn command(
             id: launch_id(task, *generation),
             grace: *grace,
         },
+        AgentCommand::DrainTask {
+            task,
+            generation,
+            max_grace,
+            gone,
+        } => agent::Command::DrainTask {
+            id: launch_id(task, *generation),
+            max_grace: *max_grace,
+            gone: *gone,
+        },
         AgentCommand::Acknowledge {
             task,
             generation,

@@ -728,6 +728,9 @@ fn words(message: &MasterMessage) -> String {
                         }
                         C::ShutdownExecutor(id) => format!("shut executor {} down", id.key.task),
                         C::Kill { id, .. } => format!("kill {}#{}", id.key.task, id.generation),
+                        C::DrainTask { id, .. } => {
+                            format!("drain {}#{}", id.key.task, id.generation)
+                        }
                         C::Acknowledge { id, uuid } => {
                             format!("acknowledge {}#{}, {}", id.key.task, id.generation, uuid.0)
                         }

@@ -12,6 +12,7 @@ mod failover;
 mod frozen;
 mod groups;
 mod local;
+mod maintenance;
 mod malformed;
 mod members;
 mod mesos_metrics;

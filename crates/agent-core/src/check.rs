@@ -1,8 +1,10 @@
 //! What checks of a task are to the machine: rules and findings. How one is made is not its
 //! business.
 
-use regency_types::DurationMs;
+use regency_types::{DurationMs, TaskState};
 use serde::{Deserialize, Serialize};
+
+use crate::update::Reason;
 
 /// When failing health checks end a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,4 +47,23 @@ pub enum KillCause {
     TooLong,
     /// Another task of its group ended otherwise than by finishing.
     Group,
+    /// Its agent is drained.
+    Draining {
+        /// Whether its end is told as TASK_GONE_BY_OPERATOR.
+        gone: bool,
+    },
+}
+
+impl KillCause {
+    /// What is told instead of this state of a task that is killed, and why; `None`: as it is.
+    pub(crate) fn told(self, state: TaskState) -> Option<(TaskState, Reason)> {
+        let Self::Draining { gone } = self else {
+            return None;
+        };
+        match state {
+            TaskState::Killed if gone => Some((TaskState::GoneByOperator, Reason::AgentDraining)),
+            TaskState::Killing | TaskState::Killed => Some((state, Reason::AgentDraining)),
+            _ => None,
+        }
+    }
 }

@@ -171,6 +171,15 @@ pub enum Command {
         /// Time between SIGTERM and SIGKILL; absent: the launch's own.
         grace: Option<DurationMs>,
     },
+    /// Kill that launch because this agent is drained.
+    DrainTask {
+        /// Which launch.
+        id: LaunchId,
+        /// The longest time between SIGTERM and SIGKILL; absent: the launch's own.
+        max_grace: Option<DurationMs>,
+        /// Whether its end is told as TASK_GONE_BY_OPERATOR.
+        gone: bool,
+    },
     /// The framework acknowledged an update.
     Acknowledge {
         /// Of which launch.

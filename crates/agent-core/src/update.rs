@@ -18,6 +18,8 @@ pub enum Source {
 /// Why a task is in its state (`mesos.v1.TaskStatus.Reason`); those this agent gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
+    /// REASON_AGENT_DRAINING: killed because its agent is drained.
+    AgentDraining,
     /// REASON_AGENT_RESTARTED: the agent died between noting the launch and starting it.
     AgentRestarted,
     /// REASON_CONTAINER_LAUNCH_FAILED: sandbox or process could not be made.

@@ -29,7 +29,7 @@ pub fn view(
         .filter(|agent| agent.is_registered())
         .map(|agent| {
             let is_there = attached.contains(&agent.id) || on(Mutant::OfferAbsentAgents);
-            let usable = is_there && agent.suspect_since.is_none();
+            let usable = is_there && agent.is_active() && agent.suspect_since.is_none();
             AgentView {
                 id: agent.id.clone(),
                 candidate: usable,

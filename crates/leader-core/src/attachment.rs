@@ -59,7 +59,7 @@ pub enum Reason {
     WrongCluster,
     /// The agent id belongs to another checkpoint directory.
     WrongEpoch,
-    /// The agent was removed for good.
+    /// The agent was removed for good, or its machine is down: it must end everything.
     Gone,
     /// Not now.
     Retry,
@@ -116,6 +116,18 @@ pub fn admit(state: &State, host: Host, attach: &Attach) -> Admission {
         let message = format!("the agent knows of term {}", attach.highest_term);
         return refuse(Reason::NotLeader, message);
     }
+    // That an agent must end everything is told only by a master that certainly leads.
+    let refuse_for_good = |message| Admission {
+        needs_barrier: true,
+        answer: Answer::Refuse(Reason::Gone, message),
+    };
+    if let Some(id) = attach.agent.as_ref().filter(|id| state.is_gone(id)) {
+        return refuse_for_good(format!("agent {id} was marked gone by an operator"));
+    }
+    let machine = state.machine_of(&attach.spec);
+    if let Some((name, _)) = machine.filter(|(_, machine)| machine.down) {
+        return refuse_for_good(format!("machine {name} is down for maintenance"));
+    }
     let admission = |answer| Admission {
         needs_barrier: former.is_some(),
         answer,
@@ -132,14 +144,9 @@ pub fn admit(state: &State, host: Host, attach: &Attach) -> Admission {
             // Registered after the state was saved that this cluster goes on with.
             Some(_) if former.is_some() => admission(register()),
             None => admission(register()),
-            Some(id) => Admission {
-                // That an agent was removed is told only by a master that certainly leads.
-                needs_barrier: true,
-                answer: Answer::Refuse(
-                    Reason::Gone,
-                    format!("agent {id} was removed; give it an empty --work-dir to come back"),
-                ),
-            },
+            Some(id) => refuse_for_good(format!(
+                "agent {id} was removed; give it an empty --work-dir to come back"
+            )),
         };
     };
     if agent.epoch != attach.epoch && !on(Mutant::DropEpochCheck) {

@@ -46,10 +46,12 @@ impl Awaited {
                     framework: framework.id.clone(),
                     stream,
                 }));
-            } else if missed >= offer_grace && !framework.offers.is_empty() {
-                commands.push(Command::RescindOffers(RescindOffers {
-                    offers: framework.offers.iter().copied().collect(),
-                }));
+            } else if missed >= offer_grace {
+                let asked = framework.inverse_offers.iter();
+                let offers: Vec<_> = framework.offers.iter().chain(asked).copied().collect();
+                if !offers.is_empty() {
+                    commands.push(Command::RescindOffers(RescindOffers { offers }));
+                }
             }
         }
         commands

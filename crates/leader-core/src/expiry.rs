@@ -21,14 +21,12 @@ pub fn due(state: &State, now: ClusterTime) -> Vec<Command> {
             }));
         }
     }
-    let offers: Vec<OfferId> = state
-        .offers()
-        .filter(|o| {
-            o.deadline
-                .is_some_and(|d| d <= now || on(Mutant::ExpireOffersEarly))
-        })
-        .map(|o| o.id)
-        .collect();
+    let is_due = |deadline: Option<ClusterTime>| {
+        deadline.is_some_and(|d| d <= now || on(Mutant::ExpireOffersEarly))
+    };
+    let offers = state.offers().filter(|o| is_due(o.deadline)).map(|o| o.id);
+    let inverse = state.inverse_offers().filter(|o| is_due(o.deadline));
+    let offers: Vec<OfferId> = offers.chain(inverse.map(|o| o.id)).collect();
     for offers in offers.chunks(OFFERS_MAX) {
         commands.push(Command::ExpireOffers(ExpireOffers {
             offers: offers.to_vec(),

@@ -12,6 +12,7 @@
 //! * [`awaited`]: frameworks whose stream is missing after a change of leader.
 //! * [`expiry`]: what is due by cluster time.
 //! * [`subscription`]: what a framework is sent when its stream opens.
+//! * [`maintenance`]: who is to be asked to leave, and which draining agents are empty.
 //! * [`retries`]: when an update that nobody acknowledged is sent again.
 
 pub mod allocation;
@@ -19,5 +20,6 @@ pub mod attachment;
 pub mod awaited;
 pub mod expiry;
 pub mod liveness;
+pub mod maintenance;
 pub mod retries;
 pub mod subscription;

@@ -57,7 +57,7 @@ pub fn judge(
             Some(_) | None => {}
         }
         if left && silent >= OFFER_GRACE {
-            offers.extend(agent.offers.iter().copied());
+            offers.extend(agent.offers.iter().chain(&agent.inverse_offers).copied());
         }
     }
     let mut commands = Vec::new();

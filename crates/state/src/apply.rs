@@ -2,8 +2,8 @@
 
 use crate::command::{Command, Proposal};
 use crate::commands::{
-    agent, ancestry, description, executor, framework, hash, inventory, level, offer, operation,
-    report, role, task, term,
+    agent, ancestry, description, drain, executor, framework, hash, inventory, inverse_offer,
+    level, maintenance, offer, operation, report, role, task, term,
 };
 use crate::effect::Effect;
 use crate::outcome::{Outcome, Refusal, Verdict};
@@ -71,6 +71,16 @@ impl State {
             Command::SuspectAgents(c) => agent::suspect(self, c),
             Command::ClearSuspicion(c) => agent::clear_suspicion(self, c),
             Command::MarkAgentUnreachable(c) => agent::mark_unreachable(self, c),
+            Command::UpdateMaintenance(c) => maintenance::update(self, c),
+            Command::StartMaintenance(c) => maintenance::start(self, c),
+            Command::StopMaintenance(c) => maintenance::stop(self, c),
+            Command::IssueInverseOffers(c) => inverse_offer::issue(self, c),
+            Command::AnswerInverseOffers(c) => inverse_offer::answer(self, c),
+            Command::DrainAgent(c) => drain::drain(self, c),
+            Command::AgentDrained(c) => drain::drained(self, c),
+            Command::DeactivateAgent(c) => drain::deactivate(self, c),
+            Command::ReactivateAgent(c) => drain::reactivate(self, c),
+            Command::MarkAgentGone(c) => drain::mark_gone(self, c),
             Command::ApplyReports(c) => report::apply_reports(self, c),
             Command::ResyncAgent(c) => report::resync(self, c),
             Command::SubscribeFramework(c) => framework::subscribe(self, c),

@@ -10,7 +10,7 @@ use regency_types::{
     Term, UpdateUuid, WallTime,
 };
 
-use crate::model::{AgentSpec, ExecutorKey, FrameworkSpec, Quota};
+use crate::model::{AgentSpec, ExecutorKey, FrameworkSpec, MachineId, MaintenanceWindow, Quota};
 
 /// One entry of the log: what is asked, and the leader's clocks when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,16 @@ pub enum Command {
     SuspectAgents(SuspectAgents),
     ClearSuspicion(ClearSuspicion),
     MarkAgentUnreachable(MarkAgentUnreachable),
+    UpdateMaintenance(UpdateMaintenance),
+    StartMaintenance(StartMaintenance),
+    StopMaintenance(StopMaintenance),
+    IssueInverseOffers(IssueInverseOffers),
+    AnswerInverseOffers(AnswerInverseOffers),
+    DrainAgent(DrainAgent),
+    AgentDrained(AgentDrained),
+    DeactivateAgent(DeactivateAgent),
+    ReactivateAgent(ReactivateAgent),
+    MarkAgentGone(MarkAgentGone),
     ApplyReports(ApplyReports),
     ResyncAgent(ResyncAgent),
     SubscribeFramework(SubscribeFramework),
@@ -79,6 +89,16 @@ impl Command {
             Self::SuspectAgents(_) => "suspect_agents",
             Self::ClearSuspicion(_) => "clear_suspicion",
             Self::MarkAgentUnreachable(_) => "mark_agent_unreachable",
+            Self::UpdateMaintenance(_) => "update_maintenance",
+            Self::StartMaintenance(_) => "start_maintenance",
+            Self::StopMaintenance(_) => "stop_maintenance",
+            Self::IssueInverseOffers(_) => "issue_inverse_offers",
+            Self::AnswerInverseOffers(_) => "answer_inverse_offers",
+            Self::DrainAgent(_) => "drain_agent",
+            Self::AgentDrained(_) => "agent_drained",
+            Self::DeactivateAgent(_) => "deactivate_agent",
+            Self::ReactivateAgent(_) => "reactivate_agent",
+            Self::MarkAgentGone(_) => "mark_agent_gone",
             Self::ApplyReports(_) => "apply_reports",
             Self::ResyncAgent(_) => "resync_agent",
             Self::SubscribeFramework(_) => "subscribe_framework",
@@ -118,6 +138,7 @@ impl Command {
             Self::AcceptOffers(c) => Some(&c.framework),
             Self::DeclineOffers(c) => Some(&c.framework),
             Self::UpdateFramework(c) => Some(&c.framework),
+            Self::AnswerInverseOffers(c) => Some(&c.framework),
             Self::ReviveOffers(c) => Some(&c.framework),
             Self::SuppressOffers(c) => Some(&c.framework),
             Self::KillTask(c) => Some(&c.task.framework),
@@ -213,6 +234,88 @@ pub struct ClearSuspicion {
 /// An agent was silent for too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarkAgentUnreachable {
+    /// Which.
+    pub agent: AgentId,
+}
+
+/// Takes the place of the whole maintenance schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateMaintenance {
+    /// All windows that are planned from now on.
+    pub windows: Vec<MaintenanceWindow>,
+}
+
+/// Machines of the schedule go down: agents on them count no more, and what they run has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartMaintenance {
+    /// Which; all or none.
+    pub machines: Vec<MachineId>,
+}
+
+/// Machines that are down are there again, and leave the schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopMaintenance {
+    /// Which; all or none.
+    pub machines: Vec<MachineId>,
+}
+
+/// The leader asks frameworks to leave agents whose machines are going to be unavailable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueInverseOffers {
+    /// Whom to ask to leave which agent; what no longer fits is left out.
+    pub plans: Vec<(FrameworkId, AgentId)>,
+    /// Life of the inverse offers; `None`: until answered or rescinded.
+    pub timeout: Option<DurationMs>,
+}
+
+/// A framework says whether it will leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerInverseOffers {
+    /// Who.
+    pub framework: FrameworkId,
+    /// Which inverse offers; unknown ones are ignored.
+    pub offers: Vec<OfferId>,
+    /// Whether it will.
+    pub accepted: bool,
+    /// How long it shall not be asked again.
+    pub refuse: DurationMs,
+}
+
+/// An operator wants an agent emptied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainAgent {
+    /// Which.
+    pub agent: AgentId,
+    /// The longest grace of a task; `None`: the task's own.
+    pub max_grace: Option<DurationMs>,
+    /// Whether the agent is marked gone once it is empty.
+    pub mark_gone: bool,
+}
+
+/// Nothing is left on an agent that is drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentDrained {
+    /// Which.
+    pub agent: AgentId,
+}
+
+/// An operator wants nothing offered on an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeactivateAgent {
+    /// Which.
+    pub agent: AgentId,
+}
+
+/// An operator gives an agent back to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReactivateAgent {
+    /// Which.
+    pub agent: AgentId,
+}
+
+/// An operator knows that an agent will never come back. It never may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkAgentGone {
     /// Which.
     pub agent: AgentId,
 }

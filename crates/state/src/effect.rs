@@ -35,6 +35,21 @@ pub enum Effect {
         /// Which.
         offer: OfferId,
     },
+    /// Send the inverse offers to the framework's stream. *Again:* a subscription is sent all
+    /// outstanding ones of its framework.
+    SendInverseOffers {
+        /// To whom.
+        framework: FrameworkId,
+        /// Which, in ascending order.
+        offers: Vec<OfferId>,
+    },
+    /// Tell the framework that an inverse offer is no longer valid. *Again:* as with offers.
+    SendRescindInverse {
+        /// To whom.
+        framework: FrameworkId,
+        /// Which.
+        offer: OfferId,
+    },
     /// Send the unacknowledged update at the head of the task's stream. *Again:* the leader sends
     /// every unacknowledged head at a subscription and with a back-off until it is acknowledged.
     SendUpdate {

@@ -6,7 +6,7 @@ use regency_resources::Resources;
 use regency_types::{AgentId, FrameworkId};
 
 use crate::bounds;
-use crate::model::{Agent, AgentCommand, check_weight};
+use crate::model::{Agent, AgentCommand, AgentPhase, DrainProgress, check_weight};
 use crate::state::State;
 
 /// A broken invariant.
@@ -62,6 +62,8 @@ impl State {
         self.check_frameworks()?;
         self.check_tasks()?;
         self.check_offers()?;
+        self.check_inverse_offers()?;
+        self.check_maintenance()?;
         self.check_operations()?;
         self.check_roles()?;
         self.check_bounds()
@@ -128,8 +130,8 @@ impl State {
                 || agent.id.to_string(),
             )?;
             check(
-                agent.is_registered() || agent.offers.is_empty(),
-                "no offers on an agent that was given up",
+                agent.is_active() || (agent.offers.is_empty() && agent.inverse_offers.is_empty()),
+                "no offers on an agent that was given up or is out of use",
                 || agent.id.to_string(),
             )?;
             self.check_outbox(agent)?;
@@ -319,6 +321,110 @@ impl State {
         Ok(())
     }
 
+    /// An inverse offer is one framework's for one agent, and says when that is not there.
+    fn check_inverse_offers(&self) -> Result<(), Violation> {
+        let mut asked = BTreeSet::new();
+        for offer in self.inverse_offers.values() {
+            let what = || format!("inverse offer {}", offer.id.0);
+            check(
+                offer.id.0 < self.counters.offer
+                    && !self.offers.contains_key(&offer.id)
+                    && !self.consumed.contains_key(&offer.id),
+                "I6 ids are below their counter",
+                what,
+            )?;
+            let agent = self.agents.get(&offer.agent).is_some_and(|a| {
+                a.inverse_offers.contains(&offer.id)
+                    && self.unavailability_of(&a.spec) == Some(offer.unavailability)
+            });
+            let framework = self
+                .frameworks
+                .get(&offer.framework)
+                .is_some_and(|f| f.inverse_offers.contains(&offer.id) && f.is_subscribed());
+            check(agent, "an inverse offer tells what is planned", what)?;
+            check(framework, "an inverse offer is its framework's", what)?;
+            check(
+                asked.insert((&offer.framework, &offer.agent)),
+                "a framework is asked once to leave an agent",
+                what,
+            )?;
+        }
+        let n_agents: usize = self.agents.values().map(|a| a.inverse_offers.len()).sum();
+        let frameworks = self.frameworks.values();
+        let n_frameworks: usize = frameworks.map(|f| f.inverse_offers.len()).sum();
+        check(
+            n_agents == asked.len() && n_frameworks == asked.len(),
+            "agents and frameworks list their inverse offers",
+            || format!("{n_agents}, {n_frameworks}, {}", asked.len()),
+        )
+    }
+
+    /// I14: machines are those of the windows, and what operators said of agents holds.
+    fn check_maintenance(&self) -> Result<(), Violation> {
+        let mut named = BTreeSet::new();
+        for window in &self.windows {
+            for name in &window.machines {
+                let machine = self.machines.get(name);
+                check(
+                    machine.is_some_and(|m| m.unavailability == window.unavailability)
+                        && named.insert(name),
+                    "I14 each machine is in one window",
+                    || name.to_string(),
+                )?;
+            }
+        }
+        check(
+            named.len() == self.machines.len() && named.len() <= bounds::MACHINES_MAX,
+            "I14 machines are those of the windows",
+            || format!("{} of {}", named.len(), self.machines.len()),
+        )?;
+        for agent in self.agents.values() {
+            let what = || agent.id.to_string();
+            let machine = self.machine_of(&agent.spec);
+            check(
+                !agent.is_registered() || machine.is_none_or(|(_, machine)| !machine.down),
+                "I14 no agent counts on a machine that is down",
+                what,
+            )?;
+            check(
+                agent.drain.is_none() || agent.deactivated,
+                "I14 an agent that is drained is out of use",
+                what,
+            )?;
+            let drained = agent
+                .drain
+                .is_some_and(|drain| drain.progress == DrainProgress::Drained);
+            check(
+                !drained || agent.tasks.is_empty(),
+                "I14 an agent that was drained is empty",
+                what,
+            )?;
+            check(
+                agent.answers.is_empty()
+                    || (machine.is_some()
+                        && agent
+                            .answers
+                            .keys()
+                            .all(|f| self.frameworks.contains_key(f))),
+                "answers are of frameworks, about the schedule",
+                what,
+            )?;
+            let down = matches!(agent.phase, AgentPhase::Down { .. });
+            let mut tasks = agent.tasks.iter().filter_map(|key| self.tasks.get(key));
+            check(
+                !down || (agent.executors.is_empty() && tasks.all(|t| t.is_terminal())),
+                "nothing lives on a machine that was taken down",
+                what,
+            )?;
+            check(
+                !self.gone.contains_key(&agent.id),
+                "I8 an agent that was marked gone does not come back",
+                what,
+            )?;
+        }
+        Ok(())
+    }
+
     /// Each operation that waits for its acknowledgement has its framework.
     fn check_operations(&self) -> Result<(), Violation> {
         let mut per_framework: BTreeMap<&FrameworkId, usize> = BTreeMap::new();
@@ -362,6 +468,7 @@ impl State {
             && self.hashes.len() <= bounds::STATE_HASHES_MAX
             && self.ancestors.len() <= bounds::ANCESTORS_MAX
             && self.roles.len() <= bounds::ROLES_CONFIGURED_MAX
+            && self.gone.len() <= bounds::GONE_AGENTS_MAX
             && self.completed.len() <= bounds::COMPLETED_FRAMEWORKS_MAX
             && self.frameworks.values().all(|f| {
                 f.completed_tasks.len() <= bounds::COMPLETED_TASKS_PER_FRAMEWORK_MAX

@@ -69,6 +69,24 @@ pub enum Refusal {
     /// The agent was heard since, or is already marked.
     #[error("agent {0} is not overdue")]
     AgentNotOverdue(AgentId),
+    /// The machine the agent is on was taken down for maintenance.
+    #[error("machine {0} is down for maintenance")]
+    MachineDown(String),
+    /// The machines or windows named do not make a schedule, or are not in the mode that is needed.
+    #[error("{0}")]
+    MaintenanceInvalid(String),
+    /// The agent is on a machine that is in a maintenance schedule.
+    #[error("agent {0} is on a machine that is in the maintenance schedule")]
+    AgentScheduled(AgentId),
+    /// The agent is still being drained.
+    #[error("agent {0} is still draining")]
+    AgentDraining(AgentId),
+    /// The agent was not taken out of use.
+    #[error("agent {0} is not deactivated")]
+    AgentNotDeactivated(AgentId),
+    /// The agent is not drained, or something is left on it.
+    #[error("agent {0} is not empty")]
+    AgentNotEmpty(AgentId),
     /// No framework with this id.
     #[error("framework {0} is not known")]
     FrameworkUnknown(FrameworkId),

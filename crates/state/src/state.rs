@@ -13,8 +13,9 @@ use regency_types::{
 use crate::bounds;
 use crate::command::{MasterInfo, ReportStateHash};
 use crate::model::{
-    Agent, Ancestor, CompletedFramework, ConsumedOffer, Consumption, Executor, FinishedOperation,
-    Framework, MasterStatus, Offer, Quota, RefusedOperation, RoleConfig, StatusRecord, Task,
+    Agent, AgentSpec, Ancestor, CompletedFramework, ConsumedOffer, Consumption, Executor,
+    FinishedOperation, Framework, InverseOffer, Machine, MachineId, MaintenanceWindow,
+    MasterStatus, Offer, Quota, RefusedOperation, RoleConfig, StatusRecord, Task, Unavailability,
 };
 
 /// Numbers that are handed out once and never again.
@@ -57,7 +58,13 @@ pub struct State {
     pub(crate) completed: Vector<Arc<CompletedFramework>>,
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
+    pub(crate) inverse_offers: OrdMap<OfferId, Arc<InverseOffer>>,
     pub(crate) consumed: OrdMap<OfferId, ConsumedOffer>,
+    pub(crate) windows: Vector<MaintenanceWindow>,
+    /// The machines of the windows.
+    pub(crate) machines: OrdMap<MachineId, Machine>,
+    /// When each of these agents was marked gone.
+    pub(crate) gone: OrdMap<AgentId, ClusterTime>,
     pub(crate) operations: OrdMap<OperationKey, Arc<FinishedOperation>>,
     /// Roles with a quota or a weight.
     pub(crate) roles: OrdMap<String, Arc<RoleConfig>>,
@@ -190,6 +197,61 @@ impl State {
     /// All outstanding offers, oldest first.
     pub fn offers(&self) -> impl DoubleEndedIterator<Item = &Arc<Offer>> {
         self.offers.values()
+    }
+
+    /// One outstanding inverse offer.
+    #[must_use]
+    pub fn inverse_offer(&self, id: OfferId) -> Option<&Arc<InverseOffer>> {
+        self.inverse_offers.get(&id)
+    }
+
+    /// All outstanding inverse offers, oldest first.
+    pub fn inverse_offers(&self) -> impl DoubleEndedIterator<Item = &Arc<InverseOffer>> {
+        self.inverse_offers.values()
+    }
+
+    /// The maintenance schedule.
+    pub fn maintenance_windows(&self) -> impl DoubleEndedIterator<Item = &MaintenanceWindow> {
+        self.windows.iter()
+    }
+
+    /// All machines in the maintenance schedule.
+    pub fn machines(&self) -> impl DoubleEndedIterator<Item = (&MachineId, &Machine)> {
+        self.machines.iter()
+    }
+
+    /// The machine that an agent of this description is on, if it is in the maintenance schedule.
+    /// Where more than one entry means it, one that is down counts, else the closest.
+    #[must_use]
+    pub fn machine_of(&self, spec: &AgentSpec) -> Option<(&MachineId, &Machine)> {
+        if self.machines.is_empty() {
+            return None;
+        }
+        let names = spec.machines();
+        let mut there: Vec<_> = names
+            .iter()
+            .filter_map(|name| self.machines.get_key_value(name))
+            .collect();
+        there.sort_by_key(|(_, machine)| !machine.down);
+        there.first().copied()
+    }
+
+    /// When the machine of an agent of this description is not there, if that is planned.
+    #[must_use]
+    pub fn unavailability_of(&self, spec: &AgentSpec) -> Option<Unavailability> {
+        let (_, machine) = self.machine_of(spec)?;
+        Some(machine.unavailability)
+    }
+
+    /// Whether an operator marked this agent gone, as far as that is remembered.
+    #[must_use]
+    pub fn is_gone(&self, id: &AgentId) -> bool {
+        self.gone.contains_key(id)
+    }
+
+    /// Agents that were marked gone, and when; bounded.
+    pub fn gone_agents(&self) -> impl DoubleEndedIterator<Item = (&AgentId, ClusterTime)> {
+        self.gone.iter().map(|(id, at)| (id, *at))
     }
 
     /// How an offer ended, as far as that is remembered.
@@ -367,6 +429,66 @@ impl State {
         Some(offer)
     }
 
+    pub(crate) fn insert_inverse_offer(&mut self, offer: InverseOffer) {
+        self.agent_mut(&offer.agent)
+            .expect("an inverse offer is for a known agent")
+            .inverse_offers
+            .insert(offer.id);
+        self.framework_mut(&offer.framework)
+            .expect("an inverse offer is made to a known framework")
+            .inverse_offers
+            .insert(offer.id);
+        self.inverse_offers.insert(offer.id, Arc::new(offer));
+    }
+
+    /// Ends an inverse offer.
+    pub(crate) fn remove_inverse_offer(&mut self, id: OfferId) -> Option<Arc<InverseOffer>> {
+        let offer = self.inverse_offers.remove(&id)?;
+        if let Some(agent) = self.agent_mut(&offer.agent) {
+            agent.inverse_offers.remove(&id);
+        }
+        if let Some(framework) = self.framework_mut(&offer.framework) {
+            framework.inverse_offers.remove(&id);
+        }
+        Some(offer)
+    }
+
+    /// Notes that an agent never comes back. Beyond the bound the one that was noted first is
+    /// forgotten.
+    pub(crate) fn note_gone(&mut self, id: AgentId) {
+        self.gone.insert(id, self.now);
+        if self.gone.len() > bounds::GONE_AGENTS_MAX {
+            let first = self.gone.iter().min_by_key(|(_, at)| **at);
+            if let Some(first) = first.map(|(id, _)| id.clone()) {
+                self.gone.remove(&first);
+            }
+        }
+    }
+
+    /// Takes another schedule, in which these machines are down.
+    pub(crate) fn set_windows(
+        &mut self,
+        windows: Vector<MaintenanceWindow>,
+        is_down: impl Fn(&MachineId) -> bool,
+    ) {
+        self.machines = windows
+            .iter()
+            .flat_map(|window| {
+                let named = window.machines.iter();
+                named.map(|name| (name.clone(), window.unavailability))
+            })
+            .map(|(name, unavailability)| {
+                let down = is_down(&name);
+                let machine = Machine {
+                    unavailability,
+                    down,
+                };
+                (name, machine)
+            })
+            .collect();
+        self.windows = windows;
+    }
+
     pub(crate) fn insert_task(&mut self, task: Task) {
         let agent = self
             .agent_mut(&task.agent)
@@ -507,9 +629,10 @@ pub struct Parts {
     pub term: Option<TermRecord>,
     /// See [`State::counters`].
     pub counters: Counters,
-    /// All agents. `total`, `allocated`, `offered`, `tasks` and `offers` are not read.
+    /// All agents. `total`, `allocated`, `offered`, `tasks`, `offers` and `inverse_offers` are not
+    /// read.
     pub agents: Vec<Agent>,
-    /// All frameworks. `tasks`, `offers` and `n_unacked` are not read.
+    /// All frameworks. `tasks`, `offers`, `inverse_offers` and `n_unacked` are not read.
     pub frameworks: Vec<Framework>,
     /// Frameworks that ended, oldest first.
     pub completed: Vec<CompletedFramework>,
@@ -517,6 +640,14 @@ pub struct Parts {
     pub tasks: Vec<Task>,
     /// All outstanding offers.
     pub offers: Vec<Offer>,
+    /// All outstanding inverse offers.
+    pub inverse_offers: Vec<InverseOffer>,
+    /// The maintenance schedule.
+    pub windows: Vec<MaintenanceWindow>,
+    /// Those of its machines that are down.
+    pub down_machines: Vec<MachineId>,
+    /// Agents marked gone, and when.
+    pub gone: Vec<(AgentId, ClusterTime)>,
     /// Consumed offers that are remembered.
     pub consumed: Vec<(OfferId, ConsumedOffer)>,
     /// Operations that are not acknowledged.
@@ -571,6 +702,7 @@ impl State {
                 .into_iter()
                 .map(|config| (config.role.clone(), Arc::new(config)))
                 .collect(),
+            gone: parts.gone.into_iter().collect(),
             hashes: parts
                 .hashes
                 .into_iter()
@@ -593,12 +725,14 @@ impl State {
             agent.offered = Resources::default();
             agent.tasks = OrdSet::new();
             agent.offers = OrdSet::new();
+            agent.inverse_offers = OrdSet::new();
             state.epochs.insert(agent.epoch, agent.id.clone());
             state.agents.insert(agent.id.clone(), Arc::new(agent));
         }
         for mut framework in parts.frameworks {
             framework.tasks = OrdSet::new();
             framework.offers = OrdSet::new();
+            framework.inverse_offers = OrdSet::new();
             framework.n_unacked = 0;
             state
                 .frameworks
@@ -620,26 +754,42 @@ impl State {
                 .insert(operation.key.clone(), Arc::new(operation));
         }
         for offer in parts.offers {
-            for (missing, known) in [
-                (
-                    offer.agent.to_string(),
-                    state.agents.contains_key(&offer.agent),
-                ),
-                (
-                    offer.framework.to_string(),
-                    state.frameworks.contains_key(&offer.framework),
-                ),
-            ] {
-                if !known {
-                    return Err(PartsError::Dangling {
-                        what: format!("offer {}", offer.id.0),
-                        missing,
-                    });
-                }
-            }
+            state.check_ends(offer.id, &offer.agent, &offer.framework)?;
             state.insert_offer(offer);
         }
+        for offer in parts.inverse_offers {
+            state.check_ends(offer.id, &offer.agent, &offer.framework)?;
+            state.insert_inverse_offer(offer);
+        }
+        let down: OrdSet<MachineId> = parts.down_machines.into_iter().collect();
+        state.set_windows(parts.windows.into(), |name| down.contains(name));
+        if let Some(name) = down.iter().find(|name| !state.machines.contains_key(*name)) {
+            return Err(PartsError::Dangling {
+                what: "the list of machines that are down".to_owned(),
+                missing: format!("machine {name}"),
+            });
+        }
         Ok(state)
+    }
+
+    /// Whether both that an offer is about are there.
+    fn check_ends(
+        &self,
+        offer: OfferId,
+        agent: &AgentId,
+        framework: &FrameworkId,
+    ) -> Result<(), PartsError> {
+        let dangling = |missing: String| PartsError::Dangling {
+            what: format!("offer {}", offer.0),
+            missing,
+        };
+        if !self.agents.contains_key(agent) {
+            return Err(dangling(format!("agent {agent}")));
+        }
+        if !self.frameworks.contains_key(framework) {
+            return Err(dangling(format!("framework {framework}")));
+        }
+        Ok(())
     }
 
     fn index_task(&mut self, task: &Task) -> Result<(), PartsError> {
@@ -688,6 +838,22 @@ impl State {
                 .collect(),
             tasks: self.tasks.values().map(|t| Task::clone(t)).collect(),
             offers: self.offers.values().map(|o| Offer::clone(o)).collect(),
+            inverse_offers: self
+                .inverse_offers
+                .values()
+                .map(|o| InverseOffer::clone(o))
+                .collect(),
+            windows: self.windows.iter().cloned().collect(),
+            down_machines: self
+                .machines
+                .iter()
+                .filter(|(_, machine)| machine.down)
+                .map(|(name, _)| name.clone())
+                .collect(),
+            gone: self
+                .gone_agents()
+                .map(|(id, at)| (id.clone(), at))
+                .collect(),
             consumed: self
                 .consumed
                 .iter()

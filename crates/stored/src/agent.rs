@@ -2,7 +2,7 @@
 
 use imbl::{OrdMap, OrdSet};
 use regency_resources::Resources;
-use regency_state::model::{Agent, AgentCommand, AgentPhase, AgentSpec, ExecutorKey};
+use regency_state::model::{Agent, AgentCommand, AgentPhase, AgentSpec, Drain, ExecutorKey};
 use regency_types::{
     AgentEpoch, BootId, ClusterTime, DurationMs, Generation, TaskKey, UpdateUuid, WallTime,
 };
@@ -10,6 +10,7 @@ use regency_types::{
 use crate::StoredError;
 use crate::executor::load_executors;
 use crate::field::{Stored, chosen, id, load_u128, required, store_u128};
+use crate::maintenance::{load_answers, store_answers};
 use crate::proto;
 
 impl Stored for AgentSpec {
@@ -51,6 +52,9 @@ impl Stored for Agent {
             phase,
             suspect_since,
             inventory_due,
+            deactivated,
+            drain,
+            answers,
             registered,
             reregistered,
             report_seq,
@@ -62,6 +66,7 @@ impl Stored for Agent {
             offered: _,
             tasks: _,
             offers: _,
+            inverse_offers: _,
         } = self;
         proto::Agent {
             id: id.as_str().to_owned(),
@@ -78,6 +83,9 @@ impl Stored for Agent {
                         wall_ms: wall.0,
                     })
                 }
+                AgentPhase::Down { since } => {
+                    proto::agent::Phase::Down(proto::agent::Down { since_ms: since.0 })
+                }
             }),
             suspect_since_ms: suspect_since.map(|t| t.0),
             registered_wall_ms: registered.0,
@@ -90,6 +98,9 @@ impl Stored for Agent {
                 .map(|(seq, command)| store_command(*seq, command))
                 .collect(),
             inventory_due: *inventory_due,
+            deactivated: *deactivated,
+            drain: drain.as_ref().map(Stored::store),
+            answers: store_answers(answers),
             checkpointed: (!checkpointed.is_empty()).then(|| checkpointed.store()),
             executors: executors.values().map(|e| e.store()).collect(),
         }
@@ -101,6 +112,9 @@ impl Stored for Agent {
             proto::agent::Phase::Unreachable(p) => AgentPhase::Unreachable {
                 since: ClusterTime(p.since_ms),
                 wall: WallTime(p.wall_ms),
+            },
+            proto::agent::Phase::Down(p) => AgentPhase::Down {
+                since: ClusterTime(p.since_ms),
             },
         };
         Ok(Self {
@@ -117,6 +131,9 @@ impl Stored for Agent {
             phase,
             suspect_since: message.suspect_since_ms.map(ClusterTime),
             inventory_due: message.inventory_due,
+            deactivated: message.deactivated,
+            drain: message.drain.map(Drain::load).transpose()?,
+            answers: load_answers(message.answers)?,
             registered: WallTime(message.registered_wall_ms),
             reregistered: message.reregistered_wall_ms.map(WallTime),
             report_seq: message.report_seq,
@@ -128,6 +145,7 @@ impl Stored for Agent {
             offered: Resources::default(),
             tasks: OrdSet::new(),
             offers: OrdSet::new(),
+            inverse_offers: OrdSet::new(),
         })
     }
 }
@@ -187,6 +205,17 @@ fn store_command(seq: u64, command: &AgentCommand) -> proto::AgentCommand {
             task: Some(task.store()),
             generation: generation.0,
             grace_ms: grace.map(|g| g.0),
+        }),
+        AgentCommand::DrainTask {
+            task,
+            generation,
+            max_grace,
+            gone,
+        } => stored::Command::DrainTask(stored::DrainTask {
+            task: Some(task.store()),
+            generation: generation.0,
+            max_grace_ms: max_grace.map(|g| g.0),
+            gone: *gone,
         }),
         AgentCommand::Acknowledge {
             task,
@@ -261,6 +290,12 @@ fn load_command(message: proto::AgentCommand) -> Result<(u64, AgentCommand), Sto
             task: TaskKey::load(required(m.task, "AgentCommand.Kill.task")?)?,
             generation: Generation(m.generation),
             grace: m.grace_ms.map(DurationMs),
+        },
+        stored::Command::DrainTask(m) => AgentCommand::DrainTask {
+            task: TaskKey::load(required(m.task, "AgentCommand.DrainTask.task")?)?,
+            generation: Generation(m.generation),
+            max_grace: m.max_grace_ms.map(DurationMs),
+            gone: m.gone,
         },
         stored::Command::Acknowledge(m) => AgentCommand::Acknowledge {
             task: TaskKey::load(required(m.task, "AgentCommand.Acknowledge.task")?)?,

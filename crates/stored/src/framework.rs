@@ -147,6 +147,7 @@ impl Stored for Framework {
             reregistered,
             tasks: _,
             offers: _,
+            inverse_offers: _,
             filters,
             n_unacked: _,
             completed_tasks,
@@ -223,6 +224,7 @@ impl Stored for Framework {
             reregistered: message.reregistered_wall_ms.map(WallTime),
             tasks: OrdSet::new(),
             offers: OrdSet::new(),
+            inverse_offers: OrdSet::new(),
             filters: load_filters(message.filters)?,
             n_unacked: 0,
             completed_tasks: message

@@ -15,6 +15,7 @@ mod error;
 mod executor;
 mod field;
 mod framework;
+mod maintenance;
 mod offer;
 mod operation;
 mod proposal;

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::StoredError;
 use crate::field::{Stored, load_all, load_u128, required, store_u128};
+use crate::maintenance::{load_gone, store_gone};
 use crate::offer::{load_consumed, store_consumed};
 use crate::proposal::check_version;
 use crate::proto;
@@ -45,6 +46,10 @@ mod tag {
     pub(super) const ANCESTORS: u32 = 15;
     pub(super) const OPERATIONS: u32 = 20;
     pub(super) const ROLES: u32 = 35;
+    pub(super) const WINDOWS: u32 = 40;
+    pub(super) const DOWN_MACHINES: u32 = 41;
+    pub(super) const GONE: u32 = 42;
+    pub(super) const INVERSE_OFFERS: u32 = 43;
 }
 
 /// The stored form of the state. Equal states give equal bytes.
@@ -171,6 +176,18 @@ pub fn write_state(state: &State, mut sink: impl FnMut(&[u8])) {
     for config in state.role_configs() {
         record(tag::ROLES, &config.store());
     }
+    for window in state.maintenance_windows() {
+        record(tag::WINDOWS, &window.store());
+    }
+    for (name, _) in state.machines().filter(|(_, machine)| machine.down) {
+        record(tag::DOWN_MACHINES, &name.store());
+    }
+    for (agent, at) in state.gone_agents() {
+        record(tag::GONE, &store_gone(agent, at));
+    }
+    for offer in state.inverse_offers() {
+        record(tag::INVERSE_OFFERS, &offer.store());
+    }
 }
 
 /// A message that can be appended to another one as one of its fields.
@@ -216,6 +233,14 @@ fn load_parts(message: proto::State) -> Result<Parts, StoredError> {
         consumed,
         operations: load_all(message.operations)?,
         roles: load_all(message.roles)?,
+        windows: load_all(message.windows)?,
+        down_machines: load_all(message.down_machines)?,
+        gone: message
+            .gone
+            .into_iter()
+            .map(load_gone)
+            .collect::<Result<_, _>>()?,
+        inverse_offers: load_all(message.inverse_offers)?,
         hashes: load_all(message.hashes)?,
         feature_level: message.feature_level.max(FEATURE_LEVEL_FIRST),
         ancestors: load_all(message.ancestors)?,
@@ -272,6 +297,11 @@ fn check_order(parts: &Parts) -> Result<(), StoredError> {
     )?;
     ascending("State.operations", parts.operations.iter().map(|o| &o.key))?;
     ascending("State.roles", parts.roles.iter().map(|c| &c.role))?;
+    let gone = parts.gone.iter();
+    ascending("State.gone", gone.map(|(agent, _)| agent))?;
+    ascending("State.down_machines", parts.down_machines.iter())?;
+    let inverse = parts.inverse_offers.iter();
+    ascending("State.inverse_offers", inverse.map(|o| o.id))?;
     ascending(
         "State.hashes",
         parts.hashes.iter().map(|h| (h.index, h.schema, h.node)),

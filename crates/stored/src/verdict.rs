@@ -94,6 +94,14 @@ impl Stored for Refusal {
             Self::AgentEpochDiffers(agent) => Choice::AgentEpochDiffers(agent.as_str().to_owned()),
             Self::TotalBelowUsed(what) => Choice::TotalBelowUsed(what.clone()),
             Self::AgentNotOverdue(agent) => Choice::AgentNotOverdue(agent.as_str().to_owned()),
+            Self::MachineDown(machine) => Choice::MachineDown(machine.clone()),
+            Self::MaintenanceInvalid(why) => Choice::MaintenanceInvalid(why.clone()),
+            Self::AgentScheduled(agent) => Choice::AgentScheduled(agent.as_str().to_owned()),
+            Self::AgentDraining(agent) => Choice::AgentDraining(agent.as_str().to_owned()),
+            Self::AgentNotDeactivated(agent) => {
+                Choice::AgentNotDeactivated(agent.as_str().to_owned())
+            }
+            Self::AgentNotEmpty(agent) => Choice::AgentNotEmpty(agent.as_str().to_owned()),
             Self::FrameworkUnknown(framework) => {
                 Choice::FrameworkUnknown(framework.as_str().to_owned())
             }
@@ -131,6 +139,20 @@ impl Stored for Refusal {
             Choice::TotalBelowUsed(what) => Self::TotalBelowUsed(what),
             Choice::AgentNotOverdue(agent) => {
                 Self::AgentNotOverdue(id(agent, "Refusal.agent_not_overdue")?)
+            }
+            Choice::MachineDown(machine) => Self::MachineDown(machine),
+            Choice::MaintenanceInvalid(why) => Self::MaintenanceInvalid(why),
+            Choice::AgentScheduled(agent) => {
+                Self::AgentScheduled(id(agent, "Refusal.agent_scheduled")?)
+            }
+            Choice::AgentDraining(agent) => {
+                Self::AgentDraining(id(agent, "Refusal.agent_draining")?)
+            }
+            Choice::AgentNotDeactivated(agent) => {
+                Self::AgentNotDeactivated(id(agent, "Refusal.agent_not_deactivated")?)
+            }
+            Choice::AgentNotEmpty(agent) => {
+                Self::AgentNotEmpty(id(agent, "Refusal.agent_not_empty")?)
             }
             Choice::FrameworkUnknown(framework) => {
                 Self::FrameworkUnknown(id(framework, "Refusal.framework_unknown")?)

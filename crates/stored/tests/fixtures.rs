@@ -67,6 +67,10 @@ fn states_of_version_1_are_read() {
         Ok(samples::described())
     );
     assert_eq!(
+        decode_state(&read("state-under_maintenance.bin")),
+        Ok(samples::under_maintenance())
+    );
+    assert_eq!(
         decode_state(&read("state-executing.bin")),
         Ok(samples::executing())
     );

@@ -13,6 +13,15 @@ use regency_testkit::malformed::{Malformed, Valid, calls};
 
 use super::testing::{BODY_BYTES_MAX, Master};
 
+/// The endpoints of Mesos before v1 that take JSON.
+const ENDPOINTS_OF_JSON: &[&str] = &[
+    "/machine/down",
+    "/machine/up",
+    "/maintenance/schedule",
+    "/quota",
+    "/weights",
+];
+
 /// Requests that each call of each endpoint is sent.
 const REQUESTS: u64 = 1_000;
 
@@ -73,7 +82,7 @@ async fn a_thousand_malformed_requests_per_call_are_refused_and_change_nothing()
     all_are_refused(&mut master, &calls::scheduler(&ids)).await;
     all_are_refused(&mut master, &calls::operator(&ids)).await;
     all_are_refused(&mut master, &calls::legacy(&ids)).await;
-    all_are_refused(&mut master, &calls::legacy_json(&["/quota", "/weights"])).await;
+    all_are_refused(&mut master, &calls::legacy_json(ENDPOINTS_OF_JSON)).await;
     all_are_refused(&mut master, &calls::own_of_master()).await;
 }
 
@@ -85,9 +94,10 @@ async fn the_calls_that_are_made_wrong_are_right_before() {
     let ids = master.ids.clone();
     let all = [
         calls::scheduler(&ids),
-        calls::operator(&ids),
         calls::legacy(&ids),
         calls::own_of_master(),
+        // The last of these marks the agent gone that the others name.
+        calls::operator(&ids),
     ];
     for valid in all.into_iter().flatten() {
         // What ends the framework, and with it what the others name.

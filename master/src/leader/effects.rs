@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use regency_raft_store::{EffectReceiver, EffectsLost};
+use regency_state::model::AgentPhase;
 use regency_state::{CloseReason, Effect, State};
 use regency_wire::v1;
 use regency_wire::v1::scheduler::Event;
@@ -44,6 +45,16 @@ fn execute(leader: &Leader, state: &State, effect: &Effect) {
         Effect::SendRescind { framework, offer } => {
             if let Some(stream) = leader.streams.get(framework) {
                 stream.rescind(*offer);
+            }
+        }
+        Effect::SendInverseOffers { framework, offers } => {
+            if let Some(stream) = leader.streams.get(framework) {
+                stream.send_inverse_offers(state, offers);
+            }
+        }
+        Effect::SendRescindInverse { framework, offer } => {
+            if let Some(stream) = leader.streams.get(framework) {
+                stream.rescind_inverse(*offer);
             }
         }
         Effect::SendUpdate { task } => {
@@ -117,6 +128,8 @@ fn sweep(leader: &Leader) {
         };
         let offers: Vec<_> = framework.offers.iter().copied().collect();
         stream.send_offers(&applied.state, &offers);
+        let inverse: Vec<_> = framework.inverse_offers.iter().copied().collect();
+        stream.send_inverse_offers(&applied.state, &inverse);
         for task in applied
             .state
             .tasks_of(framework)
@@ -126,6 +139,12 @@ fn sweep(leader: &Leader) {
         }
         for operation in applied.state.operations_of(&framework.id) {
             stream.send_operation(&applied.state, &operation.key);
+        }
+    }
+    for agent in leader.attachments.attached() {
+        let known = applied.state.agent(&agent);
+        if known.is_none_or(|agent| matches!(agent.phase, AgentPhase::Down { .. })) {
+            leader.attachments.remove(&agent);
         }
     }
     leader.attachments.sync_all();

@@ -14,6 +14,7 @@ mod expiry;
 mod frameworks;
 mod level;
 mod liveness;
+mod maintenance;
 mod stream;
 mod streams;
 mod supervise;

@@ -39,7 +39,7 @@ pub(crate) struct FrameworkStream {
 struct Inner {
     /// Absent once the stream is closed.
     events: Option<mpsc::UnboundedSender<Bytes>>,
-    /// Offers sent and not known to have ended.
+    /// Offers and inverse offers sent and not known to have ended.
     offers: BTreeSet<OfferId>,
 }
 
@@ -101,6 +101,8 @@ impl FrameworkStream {
         };
         let offers: Vec<OfferId> = framework.offers.iter().copied().collect();
         self.put_offers(&mut inner, &state, &offers);
+        let inverse: Vec<OfferId> = framework.inverse_offers.iter().copied().collect();
+        self.put_inverse_offers(&mut inner, &state, &inverse);
         for task in state.tasks_of(&framework) {
             if task.unacked.is_some() {
                 self.put_update(&mut inner, &state, &task.key);
@@ -129,6 +131,21 @@ impl FrameworkStream {
     /// Sends those of the offers that are outstanding and were not sent on this stream.
     pub(crate) fn send_offers(&self, state: &State, offers: &[OfferId]) {
         self.put_offers(&mut self.lock(), state, offers);
+    }
+
+    /// Sends those of the inverse offers that are outstanding and were not sent on this stream.
+    pub(crate) fn send_inverse_offers(&self, state: &State, offers: &[OfferId]) {
+        self.put_inverse_offers(&mut self.lock(), state, offers);
+    }
+
+    /// Tells the end of an inverse offer, if it was sent on this stream.
+    pub(crate) fn rescind_inverse(&self, offer: OfferId) {
+        let mut inner = self.lock();
+        if inner.offers.remove(&offer) {
+            let value = self.cluster.offer_id(offer);
+            let id = regency_wire::v1::OfferId { value };
+            self.put(&mut inner, &Event::rescind_inverse_offer(id));
+        }
     }
 
     /// Tells the end of an offer, if it was sent on this stream.
@@ -192,6 +209,24 @@ impl FrameworkStream {
         }
     }
 
+    fn put_inverse_offers(&self, inner: &mut Inner, state: &State, offers: &[OfferId]) {
+        let mut fresh = Vec::new();
+        for id in offers {
+            let offer = state.inverse_offer(*id);
+            let Some(offer) = offer.filter(|o| o.framework == self.framework) else {
+                continue;
+            };
+            if inner.offers.insert(*id)
+                && let Some(offer) = query::maintenance::inverse_offer(state, offer)
+            {
+                fresh.push(offer);
+            }
+        }
+        if !fresh.is_empty() {
+            self.put(inner, &Event::inverse_offers(fresh));
+        }
+    }
+
     fn put_update(&self, inner: &mut Inner, state: &State, task: &TaskKey) {
         let Some(framework) = state.framework(&self.framework) else {
             return;
@@ -231,6 +266,8 @@ fn name(event: &Event) -> &'static str {
         Type::Heartbeat => "heartbeat",
         Type::Offers => "offers",
         Type::Rescind => "rescind",
+        Type::InverseOffers => "inverse_offers",
+        Type::RescindInverseOffer => "rescind_inverse_offer",
         Type::Update => "update",
         Type::UpdateOperationStatus => "update_operation_status",
         Type::Failure => "failure",

@@ -7,7 +7,9 @@ use regency_runtime::{Clock, TaskSet};
 use tokio::sync::{mpsc, watch};
 
 use super::{Attachments, Leader, LeaderConfig, Streams};
-use super::{allocation, audit, effects, expiry, frameworks, level, liveness, updates, weights};
+use super::{
+    allocation, audit, effects, expiry, frameworks, level, liveness, maintenance, updates, weights,
+};
 use crate::metrics;
 
 /// The leader at this master, while there is one.
@@ -79,6 +81,7 @@ async fn lead(
     );
     tasks.spawn_endless("heartbeats", frameworks::heartbeats(Arc::clone(&leader)));
     tasks.spawn_endless("liveness", liveness::run(Arc::clone(&leader)));
+    tasks.spawn_endless("maintenance", maintenance::run(Arc::clone(&leader)));
     tasks.spawn_endless("audit", audit::run(Arc::clone(&leader)));
     tasks.spawn_endless("feature-level", level::run(Arc::clone(&leader)));
     tasks.spawn_endless("initial-weights", weights::run(Arc::clone(&leader)));

@@ -12,7 +12,7 @@ use super::offer::split_address;
 use super::{Identity, MESOS_VERSION, View};
 
 /// What this master can do, in the words of `MasterInfo.Capability`.
-pub(crate) const CAPABILITIES: [Type; 1] = [Type::AgentUpdate];
+pub(crate) const CAPABILITIES: [Type; 2] = [Type::AgentUpdate, Type::AgentDraining];
 
 /// The leader of the newest term, as messages name it.
 ///

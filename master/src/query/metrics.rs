@@ -66,13 +66,16 @@ pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
         set(key, tasks.get(&state).copied().unwrap_or(0) as f64);
     }
 
-    let mut agents = [0_u64; 3];
+    let mut agents = [0_u64; 4];
     let mut total = Sum::default();
     for agent in view.state.agents() {
         match agent.phase {
             AgentPhase::Unreachable { .. } => agents[2] += 1,
+            // As if it were removed.
+            AgentPhase::Down { .. } => {}
             AgentPhase::Registered => {
                 agents[usize::from(!view.is_attached(agent))] += 1;
+                agents[3] += u64::from(view.is_active(agent));
                 total.add(&agent.total);
                 for executor in agent.executors.values() {
                     used.add(&executor.resources);
@@ -81,9 +84,9 @@ pub fn snapshot(view: &View<'_>) -> BTreeMap<String, f64> {
         }
     }
     for (key, n) in [
-        ("master/slaves_active", agents[0]),
+        ("master/slaves_active", agents[3]),
         ("master/slaves_connected", agents[0]),
-        ("master/slaves_inactive", agents[1]),
+        ("master/slaves_inactive", agents[0] + agents[1] - agents[3]),
         ("master/slaves_disconnected", agents[1]),
         ("master/slaves_unreachable", agents[2]),
     ] {

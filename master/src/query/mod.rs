@@ -5,10 +5,11 @@
 //! holds an O(1) snapshot and nobody else waits for it.
 //!
 //! The conversions that the scheduler edge shares with the read models come first: [`status`],
-//! [`offer`], [`operation`] and [`reconcile`]. Then the two families of
+//! [`offer`], [`maintenance`], [`operation`] and [`reconcile`]. Then the two families of
 //! answers to operators: [`legacy`] JSON, whose keys are older than any schema, and the messages
 //! of [`v1`]; [`master`] and [`metrics`] serve both.
 
+pub mod maintenance;
 pub mod offer;
 pub mod operation;
 pub mod reconcile;
@@ -93,6 +94,12 @@ impl View<'_> {
     #[must_use]
     pub fn is_attached(&self, agent: &Agent) -> bool {
         agent.is_registered() && (!self.live.leader || self.live.attached.contains(&agent.id))
+    }
+
+    /// Whether an agent counts as active: it is connected, and no operator took it out of use.
+    #[must_use]
+    pub fn is_active(&self, agent: &Agent) -> bool {
+        self.is_attached(agent) && !agent.deactivated
     }
 
     /// Whether a framework counts as connected; on a follower, whoever is subscribed does.

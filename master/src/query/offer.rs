@@ -8,6 +8,7 @@ use regency_state::model::{Agent, Framework, Offer};
 use regency_wire::resources::{ResourceFormat, to_wire};
 use regency_wire::v1::{self, Address, AgentInfo, OfferId, Url};
 
+use super::maintenance::unavailability;
 use super::resource::allocation;
 
 /// Path of the agent's API on its machine; part of its name in Mesos.
@@ -50,7 +51,7 @@ pub fn encode(state: &State, offer: &Offer) -> Option<v1::Offer> {
             .filter(|key| key.framework == offer.framework)
             .map(|key| (&key.executor).into())
             .collect(),
-        unavailability: None,
+        unavailability: state.unavailability_of(&agent.spec).map(unavailability),
         allocation_info: role.map(|role| allocation(role)),
     })
 }
@@ -65,7 +66,7 @@ pub fn format_for(framework: &Framework) -> ResourceFormat {
     }
 }
 
-fn url(agent: &Agent) -> Url {
+pub(super) fn url(agent: &Agent) -> Url {
     let (host, port) = split_address(&agent.spec.address);
     Url {
         scheme: "http".to_owned(),

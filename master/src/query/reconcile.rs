@@ -102,6 +102,10 @@ fn of_stranger(
     let known = agent
         .and_then(|text| AgentId::new(text).ok())
         .map(|id| (state.agent(&id), was_registered(state, &id)));
+    let is_gone = || {
+        let id = agent.and_then(|text| AgentId::new(text).ok());
+        id.is_some_and(|id| state.is_gone(&id))
+    };
     let (verdict, message, unreachable) = match known {
         Some((Some(agent), _)) => match &agent.phase {
             AgentPhase::Registered => (
@@ -114,7 +118,17 @@ fn of_stranger(
                 "Reconciliation: the agent is unreachable",
                 Some(time(*wall)),
             ),
+            AgentPhase::Down { .. } => (
+                TaskState::Gone,
+                "Reconciliation: the agent's machine was taken down",
+                None,
+            ),
         },
+        Some((None, _)) if is_gone() => (
+            TaskState::GoneByOperator,
+            "Reconciliation: the agent was marked gone",
+            None,
+        ),
         // An agent is removed only when nothing of it runs any more.
         Some((None, true)) => (
             TaskState::Gone,

@@ -39,7 +39,7 @@ pub fn of_master(status: &MasterStatus, capabilities: &Capabilities, at: WallTim
         },
         status.agent.as_ref().map(Into::into),
         told(status.state, capabilities),
-        reason(status.reason),
+        reason_for(status.reason, capabilities),
         status.message.clone(),
         at.as_secs_f64(),
     );
@@ -57,6 +57,7 @@ pub fn of_decision(
 ) -> TaskStatus {
     let message = why.map(|why| match why {
         StatusReason::AgentRemoved => format!("Agent {} is unreachable", task.agent),
+        StatusReason::AgentRemovedByOperator => format!("Agent {} was marked gone", task.agent),
         StatusReason::AgentReregistered => format!("Agent {} is back", task.agent),
         StatusReason::FrameworkRemoved => format!("Framework {} removed", task.key.framework),
         other => reason(other).as_str_name().to_owned(),
@@ -80,6 +81,17 @@ pub fn told(state: TaskState, capabilities: &Capabilities) -> TaskState {
     regency_wire::status::state_for(state, capabilities.partition_aware)
 }
 
+/// The reason that a framework with these capabilities is told: to whom an agent is lost, nobody
+/// removed it.
+fn reason_for(why: StatusReason, capabilities: &Capabilities) -> Reason {
+    match why {
+        StatusReason::AgentRemovedByOperator if !capabilities.partition_aware => {
+            Reason::AgentRemoved
+        }
+        why => reason(why),
+    }
+}
+
 /// A time as messages carry it.
 #[must_use]
 pub fn time(wall: WallTime) -> TimeInfo {
@@ -95,6 +107,7 @@ fn reason(reason: StatusReason) -> Reason {
         StatusReason::TaskInvalid => Reason::TaskInvalid,
         StatusReason::TaskGroupInvalid => Reason::TaskGroupInvalid,
         StatusReason::AgentRemoved => Reason::AgentRemoved,
+        StatusReason::AgentRemovedByOperator => Reason::AgentRemovedByOperator,
         StatusReason::AgentReregistered => Reason::AgentReregistered,
         StatusReason::FrameworkRemoved => Reason::FrameworkRemoved,
         StatusReason::Reconciliation => Reason::Reconciliation,

@@ -11,6 +11,7 @@ use regency_rpc::proto::regency::agent::v1::agent_attachment_server::AgentAttach
 use regency_rpc::proto::regency::agent::v1::agent_message::Message as FromAgent;
 use regency_rpc::proto::regency::agent::v1::master_message::Message as ToAgent;
 use regency_rpc::proto::regency::agent::v1::refused::Reason;
+use regency_state::model::AgentPhase;
 use regency_state::{
     ApplyReports, Command, EndExecutors, Outcome, Refusal, ResyncAgent, ResyncExecutors, State,
     TakeInventory, TaskReport,
@@ -215,6 +216,12 @@ impl Session<'_> {
         let Some(record) = state.state.agent(&agent).cloned() else {
             return Ok(());
         };
+        if matches!(record.phase, AgentPhase::Down { .. }) {
+            // Its machine was taken down since it was let in.
+            let message = "the agent's machine is down for maintenance";
+            self.outbox.refuse(Reason::Retry, message, None).await;
+            return Ok(());
+        }
         self.outbox
             .send(ToAgent::Attached(wire::Attached {
                 agent_id: agent.to_string(),

@@ -223,6 +223,18 @@ pub(crate) fn command(
             generation: generation.0,
             grace_ms: grace.map(|g| g.0),
         }),
+        AgentCommand::DrainTask {
+            task,
+            generation,
+            max_grace,
+            gone,
+        } => Command::DrainTask(wire::DrainTask {
+            framework_id: task.framework.to_string(),
+            task_id: task.task.to_string(),
+            generation: generation.0,
+            max_grace_ms: max_grace.map(|g| g.0),
+            gone: *gone,
+        }),
         AgentCommand::Acknowledge {
             task,
             generation,

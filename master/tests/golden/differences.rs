@@ -39,14 +39,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         reason: "builds are reproducible and do not know where and by whom they were made",
     },
     Difference {
-        cases: &[
-            "errors/46-maintenance-schedule-bad",
-            "errors/47-machine-down-unknown",
-        ],
-        paths: &["status", "body"],
-        reason: "what is not there yet is answered with 501 before its body is looked at",
-    },
-    Difference {
         cases: &["*/GET_metrics_snapshot"],
         paths: &[
             "$.allocator/event_queue_dispatches",
@@ -81,30 +73,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
 ];
 
 /// The same for the calls of frameworks and what they are told.
-pub(crate) const OF_FRAMEWORKS: &[Difference] = &[
-    Difference {
-        cases: &["session/39-update-framework-user"],
-        paths: &["body"],
-        reason: "the refusal names the field, and not its two values",
-    },
-    Difference {
-        cases: &["session/47-accept-inverse-offers"],
-        paths: &["status", "headers", "body"],
-        reason: "maintenance is not there yet, and calls about it are answered with 501",
-    },
-    Difference {
-        cases: &[
-            "framework-stream/INVERSE_OFFERS",
-            "framework-stream/OFFERS",
-            "framework-stream/RESCIND_INVERSE_OFFER",
-        ],
-        paths: &[
-            "$",
-            "$.inverse_offers*",
-            "$.offers.offers[].unavailability*",
-            "$.rescind_inverse_offer*",
-            "$.type",
-        ],
-        reason: "maintenance is not there yet",
-    },
-];
+pub(crate) const OF_FRAMEWORKS: &[Difference] = &[Difference {
+    cases: &["session/39-update-framework-user"],
+    paths: &["body"],
+    reason: "the refusal names the field, and not its two values",
+}];

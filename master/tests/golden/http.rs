@@ -269,15 +269,8 @@ async fn both_encodings_say_the_same() {
 #[tokio::test]
 async fn calls_that_are_not_there_yet_are_not_taken() {
     let fake = Fake::leading(&idle());
-    let agent = fake.view.state.agents().next().expect("two").id.to_string();
-    let gone = format!(
-        r#"{{"type":"MARK_AGENT_GONE","mark_agent_gone":{{"agent_id":{{"value":"{agent}"}}}}}}"#
-    );
-    for call in [gone.as_str(), r#"{"type":"UNKNOWN"}"#] {
-        let response = post(&fake, "/api/v1", "application/json", call).await;
-        assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED, "{call}");
-    }
-    let response = post(&fake, "/machine/down", "application/json", "[]").await;
+    let call = r#"{"type":"UNKNOWN"}"#;
+    let response = post(&fake, "/api/v1", "application/json", call).await;
     assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
     let metrics = get(&fake, "/metrics", &[]).await;
     assert_eq!(body_text(metrics).await, "regency_test 1\n");

@@ -11,6 +11,7 @@ mod document;
 mod events;
 mod http;
 mod judge;
+mod maintenance;
 mod operations;
 mod roles;
 mod shape;
@@ -96,6 +97,10 @@ async fn answers_have_the_shape_of_mesos_but_for_the_listed_differences() {
         ("after-teardown", world::after_teardown()),
         ("reserved", world::reserved()),
         ("operator", world::operator()),
+        ("maintenance", world::maintenance()),
+        ("deactivated", world::deactivated()),
+        ("drained", world::drained()),
+        ("gone", world::gone()),
         ("errors", world::idle()),
     ];
     let mut all = Vec::new();

@@ -18,12 +18,13 @@ use regency_resources::{
     DiskInfo, Milli, Persistence, Quantities, Reservation, ResourceKey, Resources, Value, Volume,
     VolumeMode,
 };
-use regency_state::model::{Capabilities, Quota};
+use regency_state::model::{Capabilities, MachineId, MaintenanceWindow, Quota, Unavailability};
 use regency_state::{
-    ApplyOperation, Command, FrameworkDisconnected, IssueOffers, OfferPlan, QuotaConfig,
-    ResourceOperation, TeardownFramework, UpdateQuota, UpdateWeights, Verdict,
+    AgentDrained, AnswerInverseOffers, ApplyOperation, Command, DeactivateAgent, DrainAgent,
+    FrameworkDisconnected, IssueInverseOffers, IssueOffers, MarkAgentGone, OfferPlan, QuotaConfig,
+    ResourceOperation, TeardownFramework, UpdateMaintenance, UpdateQuota, UpdateWeights, Verdict,
 };
-use regency_types::{AgentId, FrameworkId, TaskState, WallTime};
+use regency_types::{AgentId, DurationMs, FrameworkId, TaskState, WallTime};
 use regency_wire::v1::discovery_info::Visibility;
 use regency_wire::v1::{DiscoveryInfo, ExecutorId, ExecutorInfo, Label, Labels, Port, Ports};
 use tower::ServiceExt;
@@ -93,6 +94,10 @@ impl OperatorCx for Fake {
     }
 
     async fn propose(&self, command: Command) -> Result<Verdict, ProposeError> {
+        if self.barrier.is_err() {
+            // Who cannot confirm a read cannot commit anything either.
+            return Err(ProposeError::NotLeader { leader: None });
+        }
         let mut state = self.view.state.clone();
         let applied = state.apply(&regency_state::Proposal {
             proposed_at: state.now(),
@@ -390,5 +395,89 @@ pub(crate) fn operator() -> Cluster {
 pub(crate) fn after_teardown() -> Cluster {
     let (mut cluster, framework) = came_back();
     cluster.ok(Command::TeardownFramework(TeardownFramework { framework }));
+    cluster
+}
+
+/// Machine `n` of the fixture's agents.
+pub(crate) fn machine(n: u64) -> MachineId {
+    MachineId {
+        hostname: Some(format!("agent{n}.example")),
+        ip: Some(format!("10.0.0.{n}")),
+    }
+}
+
+/// The machine of the second agent is going to be unavailable; its framework says that it leaves.
+pub(crate) fn maintenance() -> Cluster {
+    let (mut cluster, framework) = came_back();
+    let agent = second(&cluster);
+    cluster.ok(Command::UpdateMaintenance(UpdateMaintenance {
+        windows: vec![MaintenanceWindow {
+            machines: vec![machine(2)],
+            unavailability: Unavailability {
+                start_ns: 1_795_159_765_677_113_344,
+                duration_ns: Some(3_600_000_000_000),
+            },
+        }],
+    }));
+    cluster.offer(&framework, ROLE, &agent, "cpus:1;mem:64");
+    cluster.ok(Command::IssueInverseOffers(IssueInverseOffers {
+        plans: vec![(framework.clone(), agent)],
+        timeout: None,
+    }));
+    let asked = cluster.state.inverse_offers().map(|offer| offer.id);
+    cluster.ok(Command::AnswerInverseOffers(AnswerInverseOffers {
+        framework,
+        offers: asked.collect(),
+        accepted: true,
+        refuse: DurationMs(5_000),
+    }));
+    cluster
+}
+
+fn second(cluster: &Cluster) -> AgentId {
+    let agent = cluster.state.agents().nth(1).expect("there are two");
+    agent.id.clone()
+}
+
+/// The second agent is out of use.
+pub(crate) fn deactivated() -> Cluster {
+    let (mut cluster, _) = came_back();
+    let agent = second(&cluster);
+    cluster.ok(Command::DeactivateAgent(DeactivateAgent { agent }));
+    cluster
+}
+
+/// As after the end of the framework; the second agent was drained of the task of another one.
+pub(crate) fn drained() -> Cluster {
+    drained_of().0
+}
+
+fn drained_of() -> (Cluster, FrameworkId) {
+    let mut cluster = after_teardown();
+    let agent = second(&cluster);
+    let legacy = cluster.subscribe("legacy", Capabilities::default());
+    let task = (Cluster::task_info("drained"), "cpus:1;mem:64");
+    cluster.launch(&legacy, "legacy", &agent, vec![task]);
+    let task = Cluster::key(&legacy, "drained");
+    cluster.run_through(&task, &[TaskState::Starting, TaskState::Running]);
+    cluster.ok(Command::DrainAgent(DrainAgent {
+        agent: agent.clone(),
+        max_grace: Some(DurationMs(2_000)),
+        mark_gone: false,
+    }));
+    cluster.report(&task, 3, TaskState::Killed);
+    cluster.acknowledge(&task, 3);
+    cluster.ok(Command::AgentDrained(AgentDrained { agent }));
+    (cluster, legacy)
+}
+
+/// As drained; then the second agent was marked gone, and the first is offered to the framework.
+pub(crate) fn gone() -> Cluster {
+    let (mut cluster, legacy) = drained_of();
+    let agent = second(&cluster);
+    cluster.ok(Command::MarkAgentGone(MarkAgentGone { agent }));
+    let first = cluster.state.agents().next().expect("one").id.clone();
+    let rest = "cpus:7;mem:16384;disk:65536;ports:[31000-32000]";
+    cluster.offer(&legacy, "legacy", &first, rest);
     cluster
 }

@@ -66,6 +66,11 @@ fn follow_one(core: &mut Core, command: Command, cx: &mut Cx<'_>) {
             members,
         } => groups::launch(core, &executor, &framework_info, killing_state, members, cx),
         Command::Kill { id, grace } => kill(core, &id, grace, cx),
+        Command::DrainTask {
+            id,
+            max_grace,
+            gone,
+        } => drain(core, &id, max_grace, KillCause::Draining { gone }, cx),
         Command::Acknowledge { id, uuid } => acknowledge(core, &id, uuid, cx),
         Command::ShutdownFramework(framework) => shutdown_framework(core, &framework, cx),
         Command::DestroyVolume(volume) => cx.step.destroy(volume),
@@ -227,6 +232,41 @@ pub(super) fn during_launch() -> News {
         Reason::TaskKilledDuringLaunch,
         "Killed before delivery to the executor",
     )
+}
+
+/// As [`kill`], with at most this grace; what is told of the task says why.
+fn drain(
+    core: &mut Core,
+    id: &LaunchId,
+    max_grace: Option<DurationMs>,
+    cause: KillCause,
+    cx: &mut Cx<'_>,
+) {
+    let Some(task) = core.durable.tasks.get(id) else {
+        let mut news = News::agent(
+            TaskState::Killed,
+            Reason::AgentDraining,
+            "Killed before delivery to the executor",
+        );
+        news.drained(cause);
+        return bury(core, id.clone(), news, cx);
+    };
+    if task.phase == Phase::Ended {
+        return;
+    }
+    let own = task.launch.kill_grace;
+    let grace = max_grace.map_or(own, |max| max.min(own));
+    // What it is killed for already is what its framework has to know.
+    let first = task.kill.is_none() || task.kill_cause == KillCause::Asked;
+    if first && !task.is_started() {
+        core.record(Record::KillDecided(id.clone(), grace, cause), cx);
+    }
+    match core.durable.tasks.get(id).map(|task| task.phase) {
+        Some(Phase::Started(_)) if first => {
+            processes::kill_started(core, id, grace, cause, cx);
+        }
+        _ => kill(core, id, Some(grace), cx),
+    }
 }
 
 fn acknowledge(core: &mut Core, id: &LaunchId, uuid: UpdateUuid, cx: &mut Cx<'_>) {

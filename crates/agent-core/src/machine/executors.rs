@@ -361,14 +361,18 @@ pub(super) fn update(
     let wanted = newest.filter(|(_, task)| {
         !task.silent && task.phase != Phase::Ended && !task.seen.contains(&update.uuid)
     });
-    let wanted = wanted.map(|(id, task)| (id.clone(), task.n_updates + 1));
-    if let Some((id, task_seq)) = wanted {
+    let wanted = wanted.map(|(id, task)| {
+        let told = task.kill.and(task.kill_cause.told(update.state));
+        (id.clone(), task.n_updates + 1, told)
+    });
+    if let Some((id, task_seq, told)) = wanted {
+        let (state, reason) = told.unzip();
         let made = Update {
             uuid: update.uuid,
             task_seq,
-            state: update.state,
+            state: state.unwrap_or(update.state),
             source: Source::Executor,
-            reason: None,
+            reason,
             message: None,
             healthy: None,
             check_status: None,

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use regency_mutants::{Mutant, on};
 use regency_types::{BootId, DurationMs, TaskState};
 
-use crate::check::{CheckStatus, Finding};
+use crate::check::{CheckStatus, Finding, KillCause};
 use crate::durable::{Durable, ProcessRef, Record};
 use crate::executor::{ExecutorUpdate, InstanceId, Subscription};
 use crate::exit::Exit;
@@ -241,12 +241,15 @@ impl Core {
     }
 
     /// Adds an update to a launch's stream, to be reported.
-    fn update(&mut self, id: &LaunchId, news: News, cx: &mut Cx<'_>) {
+    fn update(&mut self, id: &LaunchId, mut news: News, cx: &mut Cx<'_>) {
         let Some(task) = self.durable.tasks.get(id) else {
             return;
         };
         if task.silent {
             return;
+        }
+        if task.kill.is_some() {
+            news.drained(task.kill_cause);
         }
         if news.state.is_terminal() && task.launch.parent.is_some() {
             self.ended.push(id.clone());
@@ -339,6 +342,14 @@ impl News {
             message: None,
             healthy: None,
             check_status: None,
+        }
+    }
+
+    /// Says why the task is killed, when that is because its agent is drained.
+    fn drained(&mut self, cause: KillCause) {
+        if let Some((state, reason)) = cause.told(self.state) {
+            self.state = state;
+            self.reason = Some(reason);
         }
     }
 

@@ -123,10 +123,7 @@ pub(super) fn end_news(exit: Exit, killed: Option<KillCause>) -> News {
         ),
         Exit::NotStarted => News::agent(TaskState::Dropped, Reason::AgentRestarted, exit.message()),
         Exit::Lost => News::agent(
-            if matches!(
-                killed,
-                Some(KillCause::Asked | KillCause::Unhealthy | KillCause::Group)
-            ) {
+            if killed.is_some_and(|cause| cause != KillCause::TooLong) {
                 TaskState::Killed
             } else {
                 TaskState::Failed
@@ -168,9 +165,10 @@ pub(super) fn kill_started(
     let tell = first && task.launch.killing_state;
     let record = match cause {
         KillCause::Asked => Record::KillRequested(id.clone(), grace),
-        KillCause::Unhealthy | KillCause::TooLong | KillCause::Group => {
-            Record::KillDecided(id.clone(), grace, cause)
-        }
+        KillCause::Unhealthy
+        | KillCause::TooLong
+        | KillCause::Group
+        | KillCause::Draining { .. } => Record::KillDecided(id.clone(), grace, cause),
     };
     core.record(record, cx);
     if tell {

@@ -11,9 +11,10 @@ use crate::apply::Applied;
 use crate::command::{
     ClearSuspicion, MarkAgentUnreachable, RegisterAgent, ReregisterAgent, SuspectAgents,
 };
+use crate::commands::inverse_offer::take_back as take_back_inverse;
 use crate::effect::Effect;
 use crate::model::{
-    Agent, AgentCommand, AgentPhase, Consumption, MasterStatus, StatusReason, Task,
+    Agent, AgentCommand, AgentPhase, AgentSpec, Consumption, MasterStatus, StatusReason, Task,
 };
 use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
@@ -32,6 +33,9 @@ pub(crate) fn register(state: &mut State, command: &RegisterAgent) -> Applied {
     let Some(cluster) = state.cluster else {
         return Refusal::WrongCluster.into();
     };
+    if let Some(refusal) = machine_down(state, &command.spec) {
+        return refusal.into();
+    }
     let mut effects = Vec::new();
     let superseded: Vec<AgentId> = state
         .agents
@@ -40,7 +44,9 @@ pub(crate) fn register(state: &mut State, command: &RegisterAgent) -> Applied {
         .map(|a| a.id.clone())
         .collect();
     for id in superseded {
-        remove(state, &id, &mut effects);
+        let (end, reason) = (TaskState::Gone, StatusReason::AgentRemoved);
+        let message = "The agent lost its checkpoints and registered anew";
+        remove(state, &id, end, reason, message, &mut effects);
     }
     let id = cluster.agent_id(state.counters.agent);
     state.counters.agent += 1;
@@ -58,6 +64,9 @@ pub(crate) fn register(state: &mut State, command: &RegisterAgent) -> Applied {
             suspect_since: None,
             // It may be an agent of a former cluster that this state never knew.
             inventory_due: !state.ancestors.is_empty(),
+            deactivated: false,
+            drain: None,
+            answers: OrdMap::new(),
             registered: state.wall,
             reregistered: None,
             report_seq: 0,
@@ -69,26 +78,35 @@ pub(crate) fn register(state: &mut State, command: &RegisterAgent) -> Applied {
             offered: Resources::default(),
             tasks: OrdSet::new(),
             offers: OrdSet::new(),
+            inverse_offers: OrdSet::new(),
         }),
     );
     effects.push(Effect::WakeAllocator);
     Applied::ok(Outcome::AgentRegistered { agent: id }, effects)
 }
 
-/// An agent whose checkpoints are gone will never report its tasks again: they ended with it.
-fn remove(state: &mut State, id: &AgentId, effects: &mut Vec<Effect>) {
+/// Why an agent of this description may not register now.
+fn machine_down(state: &State, spec: &AgentSpec) -> Option<Refusal> {
+    let (name, machine) = state.machine_of(spec)?;
+    machine.down.then(|| Refusal::MachineDown(name.to_string()))
+}
+
+/// An agent that never comes back under this id will not report its tasks any more: they ended
+/// with it, as `end`.
+pub(crate) fn remove(
+    state: &mut State,
+    id: &AgentId,
+    end: TaskState,
+    reason: StatusReason,
+    message: &str,
+    effects: &mut Vec<Effect>,
+) {
     rescind_all(state, id, effects);
     let Some(agent) = state.agents.get(id).cloned() else {
         return;
     };
     for key in &agent.tasks {
-        lose(
-            state,
-            key,
-            StatusReason::AgentRemoved,
-            "The agent lost its checkpoints and registered anew",
-            effects,
-        );
+        lose_as(state, key, end, reason, message, effects);
     }
     state.epochs.remove(&agent.epoch);
     state.agents.remove(id);
@@ -105,7 +123,19 @@ pub(crate) fn lose(
     message: &str,
     effects: &mut Vec<Effect>,
 ) {
-    state.set_task_state(key, TaskState::Gone);
+    lose_as(state, key, TaskState::Gone, reason, message, effects);
+}
+
+/// As [`lose`], for a task that counts as ended like this.
+pub(crate) fn lose_as(
+    state: &mut State,
+    key: &TaskKey,
+    end: TaskState,
+    reason: StatusReason,
+    message: &str,
+    effects: &mut Vec<Effect>,
+) {
+    state.set_task_state(key, end);
     let Some(task) = state.tasks.get(key).cloned() else {
         return;
     };
@@ -136,6 +166,9 @@ pub(crate) fn reregister(state: &mut State, command: &ReregisterAgent) -> Applie
         Ok(agent) => agent,
         Err(refusal) => return refusal.into(),
     };
+    if let Some(refusal) = machine_down(state, &command.spec) {
+        return refusal.into();
+    }
     // What operations made belongs to it, whatever it says of itself now.
     let total = command.spec.total.with_checkpointed(&agent.checkpointed);
     let fits = |total: Resources| total.without_used(&agent.allocated).map(|_| total);
@@ -144,7 +177,8 @@ pub(crate) fn reregister(state: &mut State, command: &ReregisterAgent) -> Applie
         Err(shortage) => return Refusal::TotalBelowUsed(shortage.to_string()).into(),
     };
     let mut effects = Vec::new();
-    if agent.spec.total != command.spec.total || agent.spec.info != command.spec.info {
+    let moved = state.unavailability_of(&agent.spec) != state.unavailability_of(&command.spec);
+    if moved || agent.spec.total != command.spec.total || agent.spec.info != command.spec.info {
         rescind_all(state, &command.agent, &mut effects);
     }
     // Programs before level 2 keep them.
@@ -155,6 +189,10 @@ pub(crate) fn reregister(state: &mut State, command: &ReregisterAgent) -> Applie
     let Some(agent) = state.agent_mut(&command.agent) else {
         return Refusal::AgentUnknown(command.agent.clone()).into();
     };
+    if moved {
+        // They were about another machine.
+        agent.answers = OrdMap::new();
+    }
     agent.spec = command.spec.clone();
     agent.total = total;
     agent.boot = command.boot;
@@ -296,6 +334,7 @@ pub(crate) fn withdraw_launches(agent: &mut Agent, which: impl Fn(&TaskKey) -> b
     }
 }
 
+/// Takes back all offers on an agent, and the inverse offers for it.
 pub(crate) fn rescind_all(state: &mut State, id: &AgentId, effects: &mut Vec<Effect>) {
     let Some(agent) = state.agents.get(id).cloned() else {
         return;
@@ -307,6 +346,9 @@ pub(crate) fn rescind_all(state: &mut State, id: &AgentId, effects: &mut Vec<Eff
                 offer: offer.id,
             });
         }
+    }
+    for offer in &agent.inverse_offers {
+        take_back_inverse(state, *offer, effects);
     }
 }
 

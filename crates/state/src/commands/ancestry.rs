@@ -25,6 +25,10 @@ pub(crate) fn change_cluster(state: &mut State, command: ChangeCluster) -> Appli
     for offer in offers {
         state.consume_offer(offer, Consumption::Rescinded);
     }
+    let inverse_offers: Vec<_> = state.inverse_offers.keys().copied().collect();
+    for offer in inverse_offers {
+        state.remove_inverse_offer(offer);
+    }
     state.consumed.clear();
     state.hashes.clear();
     let agents: Vec<_> = state.agents.keys().cloned().collect();

@@ -13,7 +13,7 @@ use crate::command::{EndExecutors, ReportedExecutor, ResyncExecutors, ShutdownEx
 use crate::commands::agent::known;
 use crate::commands::offer::AcceptCx;
 use crate::effect::Effect;
-use crate::model::{Agent, AgentCommand, Executor, ExecutorKey, TaskExecutor};
+use crate::model::{Agent, AgentCommand, AgentPhase, Executor, ExecutorKey, TaskExecutor};
 use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
 
@@ -138,6 +138,27 @@ fn remove(
     Some(executor)
 }
 
+/// Takes an executor off an agent that does not count any more. Should the agent come back, the
+/// executor is shut down.
+pub(crate) fn forget(
+    state: &mut State,
+    agent: &AgentId,
+    key: &ExecutorKey,
+    instance: Generation,
+    effects: &mut Vec<Effect>,
+) {
+    if remove(state, agent, key, instance).is_none() {
+        return;
+    }
+    if let Some(agent) = state.agent_mut(agent) {
+        agent.push(AgentCommand::ShutdownExecutor {
+            executor: key.clone(),
+            instance,
+        });
+    }
+    gone(agent, key, None, effects);
+}
+
 /// Takes all executors of a framework off their agents; gives those agents.
 pub(crate) fn remove_all_of(state: &mut State, framework: &FrameworkId) -> BTreeSet<AgentId> {
     let all: Vec<_> = state
@@ -252,6 +273,7 @@ fn take_over(state: &mut State, agent: &AgentId, reported: &ReportedExecutor) ->
         .without_used(&record.allocated)
         .is_ok_and(|rest| rest.contains(&spec.resources));
     if !fits
+        || matches!(record.phase, AgentPhase::Down { .. })
         || spec.executor != reported.key.executor
         || record.executors.contains_key(&reported.key)
         || reported.instance.0 > state.counters.generation

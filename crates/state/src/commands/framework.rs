@@ -14,6 +14,7 @@ use crate::command::{
     TeardownFramework,
 };
 use crate::commands::agent::withdraw_launches;
+use crate::commands::inverse_offer;
 use crate::commands::{description, executor};
 use crate::effect::{CloseReason, Effect};
 use crate::model::{AgentCommand, CompletedFramework, Consumption, Framework, FrameworkPhase};
@@ -84,6 +85,7 @@ fn add(
         reregistered: None,
         tasks: OrdSet::new(),
         offers: OrdSet::new(),
+        inverse_offers: OrdSet::new(),
         filters: OrdMap::new(),
         n_unacked: 0,
         completed_tasks: Vector::new(),
@@ -179,6 +181,7 @@ pub(crate) fn disconnected(state: &mut State, command: &FrameworkDisconnected) -
     for offer in &framework.offers {
         state.consume_offer(*offer, Consumption::Rescinded);
     }
+    inverse_offer::leave(state, &command.framework);
     let now = state.now;
     if let Some(framework) = state.framework_mut(&command.framework) {
         framework.filters = OrdMap::new();
@@ -248,6 +251,7 @@ fn remove(state: &mut State, id: &FrameworkId) -> Vec<Effect> {
     for offer in &framework.offers {
         state.consume_offer(*offer, Consumption::Rescinded);
     }
+    inverse_offer::forget_framework(state, id);
     let mut agents = BTreeSet::new();
     for task in &framework.tasks {
         let key = TaskKey {
@@ -314,6 +318,7 @@ pub(crate) fn revive(state: &mut State, command: &ReviveOffers) -> Applied {
         }
     }
     framework.filters = kept;
+    inverse_offer::ask_again(state, &command.framework);
     Applied::done(vec![Effect::WakeAllocator])
 }
 

@@ -9,11 +9,13 @@ use regency_types::{AgentId, TaskState};
 use crate::apply::Applied;
 use crate::command::{InventoryTask, TakeInventory, TaskReport, TaskSpec};
 use crate::commands::agent::{known, lose};
+use crate::commands::drain;
 use crate::commands::operation::make_room;
 use crate::commands::report::{acknowledge_stale, apply_one};
 use crate::effect::Effect;
 use crate::model::{
-    Agent, AgentCommand, ExecutorKey, Framework, StatusReason, StatusRecord, Task, TaskExecutor,
+    Agent, AgentCommand, AgentPhase, ExecutorKey, Framework, StatusReason, StatusRecord, Task,
+    TaskExecutor,
 };
 use crate::outcome::Outcome;
 use crate::state::State;
@@ -66,6 +68,7 @@ pub(crate) fn take(state: &mut State, command: &TakeInventory) -> Applied {
                 });
             }
         }
+        drain::go_on(state, &command.agent, &mut effects);
         effects.push(Effect::SyncAgent {
             agent: command.agent.clone(),
         });
@@ -110,6 +113,7 @@ fn add(state: &mut State, agent: &AgentId, task: &InventoryTask) -> bool {
     };
     let ended = |t: &Arc<Task>| t.key == report.task && t.generation == report.generation;
     if framework.completed_tasks.iter().any(ended)
+        || matches!(record.phase, AgentPhase::Down { .. })
         || spec.task != report.task.task
         || state.tasks.contains_key(&report.task)
         || report.generation.0 > state.counters.generation

@@ -3,12 +3,15 @@
 pub(crate) mod agent;
 pub(crate) mod ancestry;
 pub(crate) mod description;
+pub(crate) mod drain;
 pub(crate) mod executor;
 pub(crate) mod framework;
 pub(crate) mod group;
 pub(crate) mod hash;
 pub(crate) mod inventory;
+pub(crate) mod inverse_offer;
 pub(crate) mod level;
+pub(crate) mod maintenance;
 pub(crate) mod offer;
 pub(crate) mod operation;
 pub(crate) mod report;

@@ -7,7 +7,7 @@ use imbl::OrdMap;
 use regency_mutants::{Mutant, on};
 use regency_resources::{Resource, Resources};
 use regency_types::{
-    AgentId, DurationMs, FrameworkId, Generation, OfferId, TaskId, TaskKey, TaskState,
+    AgentId, ClusterTime, DurationMs, FrameworkId, Generation, OfferId, TaskId, TaskKey, TaskState,
 };
 
 use crate::apply::Applied;
@@ -19,6 +19,7 @@ use crate::command::{
 use crate::commands::agent::launch_command;
 use crate::commands::executor;
 use crate::commands::group;
+use crate::commands::inverse_offer;
 use crate::commands::operation;
 use crate::consumed_quota::LimitsLeft;
 use crate::effect::Effect;
@@ -81,7 +82,7 @@ fn fits(state: &State, plan: &OfferPlan) -> bool {
     });
     let agent = state.agents.get(&plan.agent).is_some_and(|a| {
         let fits = a.available().contains(&plan.resources) || on(Mutant::OfferTwice);
-        a.is_registered() && fits
+        a.is_active() && fits
     });
     let usable = |entry: &Resource| entry.key.is_allocatable_to(&plan.role);
     framework
@@ -577,25 +578,32 @@ fn add_filter(
     framework.filters.insert(agent.clone(), filters);
 }
 
-/// The leader takes offers back.
+/// The leader takes offers and inverse offers back.
 pub(crate) fn rescind(state: &mut State, command: &RescindOffers) -> Applied {
     take_back(state, &command.offers, |_| true)
 }
 
-/// Offers whose deadline came are taken back.
+/// Offers and inverse offers whose deadline came are taken back.
 pub(crate) fn expire(state: &mut State, command: &ExpireOffers) -> Applied {
     let now = state.now;
-    take_back(state, &command.offers, |offer| {
-        offer
-            .deadline
-            .is_some_and(|d| d <= now || on(Mutant::ExpireOffersEarly))
+    take_back(state, &command.offers, |deadline| {
+        deadline.is_some_and(|d| d <= now || on(Mutant::ExpireOffersEarly))
     })
 }
 
-fn take_back(state: &mut State, offers: &[OfferId], which: impl Fn(&Offer) -> bool) -> Applied {
+/// Takes those back whose deadline is one of `which`.
+fn take_back(
+    state: &mut State,
+    offers: &[OfferId],
+    which: impl Fn(Option<ClusterTime>) -> bool,
+) -> Applied {
     let mut effects = Vec::new();
     for id in offers {
-        if !state.offers.get(id).is_some_and(|o| which(o)) {
+        let inverse = state.inverse_offers.get(id);
+        if inverse.is_some_and(|o| which(o.deadline)) {
+            inverse_offer::take_back(state, *id, &mut effects);
+        }
+        if !state.offers.get(id).is_some_and(|o| which(o.deadline)) {
             continue;
         }
         if let Some(offer) = state.consume_offer(*id, Consumption::Rescinded) {

@@ -134,7 +134,7 @@ pub(crate) fn renumber(state: &mut State, id: &AgentId, noted: u64) {
                     Arc::make_mut(executor).launch_seq = noted;
                 }
             }
-            AgentCommand::Kill { task, .. } => {
+            AgentCommand::Kill { task, .. } | AgentCommand::DrainTask { task, .. } => {
                 let key = task.clone();
                 let seq = state.agent_mut(id).map(|agent| agent.push(command));
                 let pending = state.task_mut(&key).and_then(|task| task.kill.as_mut());

@@ -1,13 +1,13 @@
 //! Kills and acknowledgements.
 
 use regency_mutants::{Mutant, on};
-use regency_types::{Generation, TaskKey};
+use regency_types::{DurationMs, Generation, TaskKey};
 
 use crate::apply::Applied;
 use crate::bounds;
 use crate::command::{AcknowledgeUpdate, KillTask};
 use crate::effect::Effect;
-use crate::model::{AgentCommand, PendingKill};
+use crate::model::{AgentCommand, PendingKill, Task};
 use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
 
@@ -26,18 +26,34 @@ pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
     if elsewhere || repeated || task.is_terminal() {
         return Applied::done(Vec::new());
     }
-    let Some(agent) = state.agent_mut(&task.agent) else {
-        return Applied::done(Vec::new());
-    };
     let order = AgentCommand::Kill {
         task: command.task.clone(),
         generation: task.generation,
         grace: command.grace,
     };
+    if !order_kill(state, &task, order, command.grace) {
+        return Applied::done(Vec::new());
+    }
+    Applied::done(vec![Effect::SyncAgent {
+        agent: task.agent.clone(),
+    }])
+}
+
+/// Puts a kill of a task into the stream of its agent, if that is there. Only so many of one task
+/// wait; a further one takes the place of the last.
+pub(crate) fn order_kill(
+    state: &mut State,
+    task: &Task,
+    order: AgentCommand,
+    grace: Option<DurationMs>,
+) -> bool {
+    let Some(agent) = state.agent_mut(&task.agent) else {
+        return false;
+    };
     let waiting: Vec<u64> = agent
         .outbox
         .iter()
-        .filter(|(_, waits)| is_kill_of(waits, &command.task, task.generation))
+        .filter(|(_, waits)| is_kill_of(waits, &task.key, task.generation))
         .map(|(seq, _)| *seq)
         .collect();
     let command_seq = match waiting.last() {
@@ -49,22 +65,19 @@ pub(crate) fn kill(state: &mut State, command: &KillTask) -> Applied {
         _ if on(Mutant::DropKillForAbsent) && !agent.is_registered() => agent.command_seq,
         _ => agent.push(order),
     };
-    if let Some(task) = state.task_mut(&command.task) {
-        task.kill = Some(PendingKill {
-            grace: command.grace,
-            command_seq,
-        });
+    if let Some(task) = state.task_mut(&task.key) {
+        task.kill = Some(PendingKill { grace, command_seq });
     }
-    Applied::done(vec![Effect::SyncAgent {
-        agent: task.agent.clone(),
-    }])
+    true
 }
 
 /// Only of that launch: the agent may have noted the kills of earlier ones under these numbers.
 fn is_kill_of(command: &AgentCommand, key: &TaskKey, launch: Generation) -> bool {
     matches!(
         command,
-        AgentCommand::Kill { task, generation, .. } if task == key && *generation == launch
+        AgentCommand::Kill { task, generation, .. }
+        | AgentCommand::DrainTask { task, generation, .. }
+            if task == key && *generation == launch
     )
 }
 

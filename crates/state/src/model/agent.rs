@@ -11,6 +11,7 @@ use regency_types::{
 };
 
 use super::executor::{Executor, ExecutorKey};
+use super::maintenance::{InverseAnswer, MachineId};
 
 /// How an agent describes itself: what a registration carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,24 @@ pub struct AgentSpec {
     pub version: String,
 }
 
+impl AgentSpec {
+    /// The names under which its machine may be in a maintenance schedule, the closest one first.
+    #[must_use]
+    pub fn machines(&self) -> [MachineId; 3] {
+        let hostname = Some(self.hostname.to_lowercase());
+        let host = self.address.rsplit_once(':').map(|(host, _)| host);
+        let ip = host.map(|host| host.trim_matches(['[', ']']).to_owned());
+        [
+            MachineId {
+                hostname: hostname.clone(),
+                ip: ip.clone(),
+            },
+            MachineId { hostname, ip: None },
+            MachineId { hostname: None, ip },
+        ]
+    }
+}
+
 /// Whether an agent counts.
 ///
 /// That an agent is attached or not is memory of the leader, not part of this.
@@ -41,6 +60,34 @@ pub enum AgentPhase {
         /// The same on the leader's wall clock, which frameworks are shown.
         wall: WallTime,
     },
+    /// Its machine was taken down for maintenance: what it ran has ended. It may come back when the
+    /// machine does, with what is reserved and kept on it.
+    Down {
+        /// When that was decided.
+        since: ClusterTime,
+    },
+}
+
+/// How far the draining of an agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainProgress {
+    /// Its tasks are being killed, or their ends are not acknowledged yet.
+    Draining,
+    /// Nothing of any framework is left on it.
+    Drained,
+}
+
+/// That an agent is emptied because an operator said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How far it is.
+    pub progress: DrainProgress,
+    /// The longest grace of a task that is killed for it; `None`: the task's own.
+    pub max_grace: Option<DurationMs>,
+    /// Whether the agent is marked gone once it is empty.
+    pub mark_gone: bool,
+    /// When it was asked for, for display.
+    pub since: WallTime,
 }
 
 /// One instruction in an agent's command stream. Its number is the key it is stored under.
@@ -78,6 +125,17 @@ pub enum AgentCommand {
         generation: Generation,
         /// Grace between the polite and the final signal; absent: the task's own policy.
         grace: Option<DurationMs>,
+    },
+    /// Kill that launch of the task because its agent is drained.
+    DrainTask {
+        /// Which task.
+        task: TaskKey,
+        /// Which launch of it.
+        generation: Generation,
+        /// The longest grace between the polite and the final signal; absent: the task's own.
+        max_grace: Option<DurationMs>,
+        /// Whether its end is told as TASK_GONE_BY_OPERATOR.
+        gone: bool,
     },
     /// The framework acknowledged this update: send the next one.
     Acknowledge {
@@ -164,6 +222,12 @@ pub struct Agent {
     /// It has not told yet what it runs since the state became that of another cluster. Until it
     /// does, nothing is offered on it and its reports wait.
     pub inventory_due: bool,
+    /// Whether an operator took it out of use: nothing is offered on it.
+    pub deactivated: bool,
+    /// Set while it is drained, and since it was; then it is deactivated, too.
+    pub drain: Option<Drain>,
+    /// What frameworks answered to inverse offers for it since its unavailability is what it is.
+    pub answers: OrdMap<FrameworkId, InverseAnswer>,
     /// When it registered, for display.
     pub registered: WallTime,
     /// When it last re-registered, for display.
@@ -186,10 +250,25 @@ pub struct Agent {
     pub tasks: OrdSet<TaskKey>,
     /// Offers outstanding on it.
     pub offers: OrdSet<OfferId>,
+    /// Inverse offers outstanding for it.
+    pub inverse_offers: OrdSet<OfferId>,
 }
 
 impl Agent {
     /// Whether offers may be made on it as far as the replicated state knows.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.is_registered() && !self.deactivated
+    }
+
+    /// Whether it is being emptied and is not empty yet.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        let drain = self.drain.as_ref();
+        drain.is_some_and(|drain| drain.progress == DrainProgress::Draining)
+    }
+
+    /// Whether it counts.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         matches!(self.phase, AgentPhase::Registered)

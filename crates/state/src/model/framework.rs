@@ -116,6 +116,8 @@ pub struct Framework {
     pub tasks: OrdSet<TaskId>,
     /// Its outstanding offers.
     pub offers: OrdSet<OfferId>,
+    /// Inverse offers that it has not answered.
+    pub inverse_offers: OrdSet<OfferId>,
     /// Its decline filters, oldest first within an agent.
     pub filters: OrdMap<AgentId, Vec<Filter>>,
     /// How many of its tasks have an unacknowledged update.

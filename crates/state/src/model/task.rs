@@ -101,6 +101,8 @@ pub enum StatusReason {
     TaskGroupInvalid,
     /// REASON_AGENT_REMOVED.
     AgentRemoved,
+    /// REASON_AGENT_REMOVED_BY_OPERATOR; REASON_AGENT_REMOVED for who is told that it is lost.
+    AgentRemovedByOperator,
     /// REASON_AGENT_REREGISTERED.
     AgentReregistered,
     /// REASON_FRAMEWORK_REMOVED.

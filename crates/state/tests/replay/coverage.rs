@@ -26,6 +26,12 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::AgentEpochDiffers(_) => "AgentEpochDiffers",
         Refusal::TotalBelowUsed(_) => "TotalBelowUsed",
         Refusal::AgentNotOverdue(_) => "AgentNotOverdue",
+        Refusal::MachineDown(_) => "MachineDown",
+        Refusal::MaintenanceInvalid(_) => "MaintenanceInvalid",
+        Refusal::AgentScheduled(_) => "AgentScheduled",
+        Refusal::AgentDraining(_) => "AgentDraining",
+        Refusal::AgentNotDeactivated(_) => "AgentNotDeactivated",
+        Refusal::AgentNotEmpty(_) => "AgentNotEmpty",
         Refusal::FrameworkUnknown(_) => "FrameworkUnknown",
         Refusal::FrameworkRemoved => "FrameworkRemoved",
         Refusal::PrincipalChanged => "PrincipalChanged",
@@ -50,6 +56,8 @@ fn effect_name(effect: &Effect) -> &'static str {
     match effect {
         Effect::SendOffers { .. } => "SendOffers",
         Effect::SendRescind { .. } => "SendRescind",
+        Effect::SendInverseOffers { .. } => "SendInverseOffers",
+        Effect::SendRescindInverse { .. } => "SendRescindInverse",
         Effect::SendUpdate { .. } => "SendUpdate",
         Effect::SendStatus { .. } => "SendStatus",
         Effect::SendFailure { .. } => "SendFailure",
@@ -110,9 +118,9 @@ fn histories_meet_every_command_refusal_effect_and_state() {
     }
     assert_eq!(met.accepted.len(), regency_testkit::arbitrary::N_COMMANDS);
     // All but Internal, which no history may meet.
-    assert_eq!(met.refused.len(), 22, "{:?}", met.refused);
+    assert_eq!(met.refused.len(), 28, "{:?}", met.refused);
     assert!(!met.refused.contains("Internal"));
-    assert_eq!(met.effects.len(), 12, "{:?}", met.effects);
+    assert_eq!(met.effects.len(), 14, "{:?}", met.effects);
     assert!(met.groups.0 > 20 && met.groups.1 > 20, "{:?}", met.groups);
     for state in [
         TaskState::Staging,
@@ -125,6 +133,8 @@ fn histories_meet_every_command_refusal_effect_and_state() {
         TaskState::Killed,
         TaskState::Dropped,
         TaskState::Gone,
+        TaskState::GoneByOperator,
+        TaskState::Lost,
     ] {
         assert!(met.states.contains(&state), "{}", state.name());
     }

@@ -4,6 +4,7 @@
 //! fate of everything that was launched.
 
 mod coverage;
+mod maintenance;
 
 use regency_state::{Applied, Proposal, State};
 use regency_stored::{decode_proposal, decode_state, encode_proposal, encode_state};
@@ -26,6 +27,7 @@ struct Rules {
     launches: rules::Launches,
     fates: rules::Fates,
     offers: rules::Offers,
+    maintenance: maintenance::Maintenance,
 }
 
 impl Rules {
@@ -38,7 +40,8 @@ impl Rules {
         self.ids.follow(step)?;
         self.launches.follow(step)?;
         self.fates.follow(step)?;
-        self.offers.follow(step)
+        self.offers.follow(step)?;
+        self.maintenance.follow(step)
     }
 }
 
@@ -89,6 +92,7 @@ fn run(seed: u64) -> Result<(), String> {
     log.rules
         .fates
         .check_all_told(&log.state, workload.started(), is_running, &of_what_ran)?;
+    maintenance::check_all_emptied(&log.state)?;
     check_replicas(&log, seed)
 }
 

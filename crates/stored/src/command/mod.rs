@@ -2,11 +2,13 @@
 
 mod agent;
 mod ancestry;
+mod drain;
 mod executor;
 mod framework;
 mod hash;
 mod inventory;
 mod level;
+mod maintenance;
 mod offer;
 mod operation;
 mod report;
@@ -14,13 +16,15 @@ mod role;
 mod task;
 
 use regency_state::{
-    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, ApplyOperation, ApplyReports, BeginTerm,
-    ChangeCluster, ClearSuspicion, Command, DeclineOffers, EndExecutors, ExpireFilters,
-    ExpireFramework, ExpireOffers, FrameworkDisconnected, IssueOffers, KillTask,
-    MarkAgentUnreachable, RaiseFeatureLevel, RegisterAgent, RemoveQuota, ReportStateHash,
-    ReregisterAgent, RescindOffers, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota,
-    ShutdownExecutor, SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory,
-    TeardownFramework, UpdateFramework, UpdateQuota, UpdateWeights,
+    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, AgentDrained, AnswerInverseOffers,
+    ApplyOperation, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion, Command,
+    DeactivateAgent, DeclineOffers, DrainAgent, EndExecutors, ExpireFilters, ExpireFramework,
+    ExpireOffers, FrameworkDisconnected, IssueInverseOffers, IssueOffers, KillTask, MarkAgentGone,
+    MarkAgentUnreachable, RaiseFeatureLevel, ReactivateAgent, RegisterAgent, RemoveQuota,
+    ReportStateHash, ReregisterAgent, RescindOffers, ResyncAgent, ResyncExecutors, ReviveOffers,
+    SetQuota, ShutdownExecutor, StartMaintenance, StopMaintenance, SubscribeFramework,
+    SuppressOffers, SuspectAgents, TakeInventory, TeardownFramework, UpdateFramework,
+    UpdateMaintenance, UpdateQuota, UpdateWeights,
 };
 
 use crate::StoredError;
@@ -36,6 +40,16 @@ pub(crate) fn store(command: &Command) -> Choice {
         Command::SuspectAgents(c) => Choice::SuspectAgents(c.store()),
         Command::ClearSuspicion(c) => Choice::ClearSuspicion(c.store()),
         Command::MarkAgentUnreachable(c) => Choice::MarkAgentUnreachable(c.store()),
+        Command::UpdateMaintenance(c) => Choice::UpdateMaintenance(c.store()),
+        Command::StartMaintenance(c) => Choice::StartMaintenance(c.store()),
+        Command::StopMaintenance(c) => Choice::StopMaintenance(c.store()),
+        Command::IssueInverseOffers(c) => Choice::IssueInverseOffers(c.store()),
+        Command::AnswerInverseOffers(c) => Choice::AnswerInverseOffers(c.store()),
+        Command::DrainAgent(c) => Choice::DrainAgent(c.store()),
+        Command::AgentDrained(c) => Choice::AgentDrained(c.store()),
+        Command::DeactivateAgent(c) => Choice::DeactivateAgent(c.store()),
+        Command::ReactivateAgent(c) => Choice::ReactivateAgent(c.store()),
+        Command::MarkAgentGone(c) => Choice::MarkAgentGone(c.store()),
         Command::ApplyReports(c) => Choice::ApplyReports(c.store()),
         Command::ResyncAgent(c) => Choice::ResyncAgent(c.store()),
         Command::SubscribeFramework(c) => Choice::SubscribeFramework(c.store()),
@@ -79,6 +93,18 @@ pub(crate) fn load(command: Choice) -> Result<Command, StoredError> {
         Choice::MarkAgentUnreachable(m) => {
             Command::MarkAgentUnreachable(MarkAgentUnreachable::load(m)?)
         }
+        Choice::UpdateMaintenance(m) => Command::UpdateMaintenance(UpdateMaintenance::load(m)?),
+        Choice::StartMaintenance(m) => Command::StartMaintenance(StartMaintenance::load(m)?),
+        Choice::StopMaintenance(m) => Command::StopMaintenance(StopMaintenance::load(m)?),
+        Choice::IssueInverseOffers(m) => Command::IssueInverseOffers(IssueInverseOffers::load(m)?),
+        Choice::AnswerInverseOffers(m) => {
+            Command::AnswerInverseOffers(AnswerInverseOffers::load(m)?)
+        }
+        Choice::DrainAgent(m) => Command::DrainAgent(DrainAgent::load(m)?),
+        Choice::AgentDrained(m) => Command::AgentDrained(AgentDrained::load(m)?),
+        Choice::DeactivateAgent(m) => Command::DeactivateAgent(DeactivateAgent::load(m)?),
+        Choice::ReactivateAgent(m) => Command::ReactivateAgent(ReactivateAgent::load(m)?),
+        Choice::MarkAgentGone(m) => Command::MarkAgentGone(MarkAgentGone::load(m)?),
         Choice::ApplyReports(m) => Command::ApplyReports(ApplyReports::load(m)?),
         Choice::ResyncAgent(m) => Command::ResyncAgent(ResyncAgent::load(m)?),
         Choice::SubscribeFramework(m) => Command::SubscribeFramework(SubscribeFramework::load(m)?),

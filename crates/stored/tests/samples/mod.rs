@@ -345,6 +345,40 @@ pub(crate) fn commands() -> Vec<Command> {
             suppressed: vec!["eng".into()],
             kept: vec![OfferId(3), OfferId(4)],
         }),
+        Command::UpdateMaintenance(UpdateMaintenance { windows: windows() }),
+        Command::StartMaintenance(StartMaintenance {
+            machines: vec![machine(1)],
+        }),
+        Command::StopMaintenance(StopMaintenance {
+            machines: vec![machine(1), machine(2)],
+        }),
+        Command::IssueInverseOffers(IssueInverseOffers {
+            plans: vec![(CLUSTER.framework_id(1), CLUSTER.agent_id(0))],
+            timeout: Some(DurationMs(60_000)),
+        }),
+        Command::AnswerInverseOffers(AnswerInverseOffers {
+            framework: CLUSTER.framework_id(1),
+            offers: vec![OfferId(8), OfferId(300)],
+            accepted: true,
+            refuse: DurationMs(5_000),
+        }),
+        Command::DrainAgent(DrainAgent {
+            agent: CLUSTER.agent_id(0),
+            max_grace: Some(DurationMs(2_000)),
+            mark_gone: true,
+        }),
+        Command::AgentDrained(AgentDrained {
+            agent: CLUSTER.agent_id(0),
+        }),
+        Command::DeactivateAgent(DeactivateAgent {
+            agent: CLUSTER.agent_id(0),
+        }),
+        Command::ReactivateAgent(ReactivateAgent {
+            agent: CLUSTER.agent_id(0),
+        }),
+        Command::MarkAgentGone(MarkAgentGone {
+            agent: CLUSTER.agent_id(0),
+        }),
     ]
 }
 
@@ -607,6 +641,10 @@ fn agent(n: u64) -> Agent {
         phase: AgentPhase::Registered,
         suspect_since: Some(ClusterTime(77)),
         inventory_due: false,
+        // As in `under_maintenance`, from here on.
+        deactivated: false,
+        drain: None,
+        answers: OrdMap::new(),
         registered: WallTime(3),
         reregistered: Some(WallTime(4)),
         report_seq: 42,
@@ -618,6 +656,7 @@ fn agent(n: u64) -> Agent {
         offered: Resources::new(),
         tasks: OrdSet::new(),
         offers: OrdSet::new(),
+        inverse_offers: OrdSet::new(),
     }
 }
 
@@ -648,6 +687,7 @@ fn framework(n: u64) -> Framework {
         reregistered: Some(WallTime(7)),
         tasks: OrdSet::new(),
         offers: OrdSet::new(),
+        inverse_offers: OrdSet::new(),
         filters: OrdMap::unit(CLUSTER.agent_id(0), vec![filter]),
         n_unacked: 0,
         completed_tasks: Vector::unit(Arc::new(task(key(n, "t-0"), 1, TaskState::Failed))),
@@ -752,6 +792,10 @@ pub(crate) fn state() -> State {
         operations: Vec::new(),
         // There were none when the fixture was made; `governed` has some.
         roles: Vec::new(),
+        inverse_offers: Vec::new(),
+        windows: Vec::new(),
+        down_machines: Vec::new(),
+        gone: Vec::new(),
         // There were none when the fixture was made; `hashed` has some.
         hashes: Vec::new(),
         feature_level: 1,
@@ -923,6 +967,92 @@ pub(crate) fn grouped() -> State {
     State::from_parts(parts).expect("the sample's records fit together")
 }
 
+fn machine(n: u64) -> MachineId {
+    MachineId {
+        hostname: Some(format!("a{n}.example")),
+        ip: Some(format!("10.0.0.{n}")),
+    }
+}
+
+fn windows() -> Vec<MaintenanceWindow> {
+    let unavailability = Unavailability {
+        start_ns: 1_795_159_765_677_113_344,
+        duration_ns: Some(3_600_000_000_000),
+    };
+    let by_name = MachineId {
+        hostname: Some("a3.example".into()),
+        ip: None,
+    };
+    vec![
+        MaintenanceWindow {
+            machines: vec![machine(1), machine(2)],
+            unavailability,
+        },
+        MaintenanceWindow {
+            machines: vec![by_name],
+            unavailability: Unavailability {
+                duration_ns: None,
+                ..unavailability
+            },
+        },
+    ]
+}
+
+/// A state with a schedule, machines that are down, agents out of use, and inverse offers.
+pub(crate) fn under_maintenance() -> State {
+    let mut parts = raised().to_parts();
+    parts.windows = windows();
+    parts.down_machines = vec![machine(2)];
+    parts.gone = vec![(CLUSTER.agent_id(7), ClusterTime(40))];
+    parts.inverse_offers = vec![InverseOffer {
+        id: OfferId(8),
+        framework: CLUSTER.framework_id(1),
+        agent: CLUSTER.agent_id(0),
+        unavailability: parts.windows[0].unavailability,
+        deadline: Some(ClusterTime(150)),
+        made: WallTime(98),
+    }];
+    parts.agents[0].answers = OrdMap::unit(
+        CLUSTER.framework_id(2),
+        InverseAnswer {
+            accepted: true,
+            wall: WallTime(97),
+            until: ClusterTime(120),
+        },
+    );
+    let draining = &mut parts.agents[1];
+    draining.deactivated = true;
+    draining.drain = Some(Drain {
+        progress: DrainProgress::Draining,
+        max_grace: Some(DurationMs(2_000)),
+        mark_gone: true,
+        since: WallTime(96),
+    });
+    draining.command_seq += 1;
+    let kill = AgentCommand::DrainTask {
+        task: key(2, "t-3"),
+        generation: Generation(6),
+        max_grace: Some(DurationMs(2_000)),
+        gone: true,
+    };
+    draining.outbox.insert(draining.command_seq, kill);
+    let mut down = agent(2);
+    down.phase = AgentPhase::Down {
+        since: ClusterTime(60),
+    };
+    down.outbox = OrdMap::new();
+    down.confirmed_seq = down.command_seq;
+    down.deactivated = true;
+    down.drain = Some(Drain {
+        progress: DrainProgress::Drained,
+        max_grace: None,
+        mark_gone: false,
+        since: WallTime(95),
+    });
+    parts.agents.push(down);
+    State::from_parts(parts).expect("the sample's records fit together")
+}
+
 /// Everything a version of the format has a fixture of: file name and content.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = commands()
@@ -963,6 +1093,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push((
         "state-grouped.bin".to_owned(),
         regency_stored::encode_state(&grouped()),
+    ));
+    all.push((
+        "state-under_maintenance.bin".to_owned(),
+        regency_stored::encode_state(&under_maintenance()),
     ));
     all.push((
         "state-raised.bin".to_owned(),

@@ -2,19 +2,23 @@
 
 use regency_resources::Milli;
 use regency_state::{
-    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, ApplyOperation, ApplyReports, BeginTerm,
-    ChangeCluster, ClearSuspicion, Command, ConversionSpec, DeclineOffers, EndExecutors,
-    ExecutorExit, ExecutorSpec, ExpireFilters, ExpireFramework, ExpireOffers, Feedback,
-    FrameworkDisconnected, InventoryTask, IssueOffers, KillTask, LaunchSpec, MarkAgentUnreachable,
-    OfferPlan, Operation, QuotaConfig, RaiseFeatureLevel, RegisterAgent, RemoveQuota,
-    ReportStateHash, ReportedExecutor, ReportedUpdate, ReregisterAgent, RescindOffers,
-    ResourceOperation, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota, ShutdownExecutor,
-    SubscribeFramework, SuppressOffers, SuspectAgents, TakeInventory, TaskReport, TaskSpec,
-    TeardownFramework, UpdateFramework, UpdateQuota, UpdateWeights,
+    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, AgentDrained, AnswerInverseOffers,
+    ApplyOperation, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion, Command,
+    ConversionSpec, DeactivateAgent, DeclineOffers, DrainAgent, EndExecutors, ExecutorExit,
+    ExecutorSpec, ExpireFilters, ExpireFramework, ExpireOffers, Feedback, FrameworkDisconnected,
+    InventoryTask, IssueInverseOffers, IssueOffers, KillTask, LaunchSpec, MarkAgentGone,
+    MarkAgentUnreachable, OfferPlan, Operation, QuotaConfig, RaiseFeatureLevel, ReactivateAgent,
+    RegisterAgent, RemoveQuota, ReportStateHash, ReportedExecutor, ReportedUpdate, ReregisterAgent,
+    RescindOffers, ResourceOperation, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota,
+    ShutdownExecutor, StartMaintenance, StopMaintenance, SubscribeFramework, SuppressOffers,
+    SuspectAgents, TakeInventory, TaskReport, TaskSpec, TeardownFramework, UpdateFramework,
+    UpdateMaintenance, UpdateQuota, UpdateWeights,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
-use super::record::{agent_spec, executor_key, framework_spec, master_info, quota};
+use super::record::{
+    agent_spec, executor_key, framework_spec, machine_id, maintenance_window, master_info, quota,
+};
 use super::{
     agent_id, bytes, duration, framework_id, generation, operation_key, resources, task_id,
     task_key, task_state, text, time, uuid,
@@ -22,7 +26,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 36;
+pub const N_COMMANDS: usize = 46;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -64,6 +68,16 @@ pub const fn place_of(command: &Command) -> usize {
         Command::RemoveQuota(_) => 33,
         Command::UpdateWeights(_) => 34,
         Command::UpdateFramework(_) => 35,
+        Command::UpdateMaintenance(_) => 36,
+        Command::StartMaintenance(_) => 37,
+        Command::StopMaintenance(_) => 38,
+        Command::IssueInverseOffers(_) => 39,
+        Command::AnswerInverseOffers(_) => 40,
+        Command::DrainAgent(_) => 41,
+        Command::AgentDrained(_) => 42,
+        Command::DeactivateAgent(_) => 43,
+        Command::ReactivateAgent(_) => 44,
+        Command::MarkAgentGone(_) => 45,
     }
 }
 
@@ -153,6 +167,8 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
         }),
         28..=30 => of_executor(rng, place),
         31..=34 => of_role(rng, place),
+        36..=40 => of_maintenance(rng, place),
+        41..=45 => of_operator(rng, place),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
     }
 }
@@ -208,6 +224,45 @@ fn of_role(rng: &mut Rng, place: usize) -> Command {
             weights: rng.several(3, |rng| (text(rng), Milli(rng.any_size().cast_signed()))),
             initial: rng.chance(50),
         }),
+    }
+}
+
+fn of_maintenance(rng: &mut Rng, place: usize) -> Command {
+    match place {
+        36 => Command::UpdateMaintenance(UpdateMaintenance {
+            windows: rng.several(3, maintenance_window),
+        }),
+        37 => Command::StartMaintenance(StartMaintenance {
+            machines: rng.several(3, machine_id),
+        }),
+        38 => Command::StopMaintenance(StopMaintenance {
+            machines: rng.several(3, machine_id),
+        }),
+        39 => Command::IssueInverseOffers(IssueInverseOffers {
+            plans: rng.several(3, |rng| (framework_id(rng), agent_id(rng))),
+            timeout: rng.maybe(duration),
+        }),
+        _ => Command::AnswerInverseOffers(AnswerInverseOffers {
+            framework: framework_id(rng),
+            offers: rng.several(3, |rng| OfferId(rng.any_size())),
+            accepted: rng.chance(50),
+            refuse: duration(rng),
+        }),
+    }
+}
+
+fn of_operator(rng: &mut Rng, place: usize) -> Command {
+    let agent = agent_id(rng);
+    match place {
+        41 => Command::DrainAgent(DrainAgent {
+            agent,
+            max_grace: rng.maybe(duration),
+            mark_gone: rng.chance(50),
+        }),
+        42 => Command::AgentDrained(AgentDrained { agent }),
+        43 => Command::DeactivateAgent(DeactivateAgent { agent }),
+        44 => Command::ReactivateAgent(ReactivateAgent { agent }),
+        _ => Command::MarkAgentGone(MarkAgentGone { agent }),
     }
 }
 

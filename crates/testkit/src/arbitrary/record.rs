@@ -8,16 +8,17 @@ use imbl::{OrdMap, OrdSet};
 use regency_resources::{Milli, Resources};
 use regency_state::model::{
     Agent, AgentCommand, AgentPhase, AgentSpec, Ancestor, Capabilities, CompletedFramework,
-    ConsumedOffer, Consumption, Executor, ExecutorKey, Filter, FinishedOperation, Framework,
-    FrameworkPhase, FrameworkSpec, MasterStatus, Offer, PendingKill, Quota, RefusedOperation,
-    RoleConfig, StatusReason, StatusRecord, Task, TaskExecutor, UnackedUpdate,
+    ConsumedOffer, Consumption, Drain, DrainProgress, Executor, ExecutorKey, Filter,
+    FinishedOperation, Framework, FrameworkPhase, FrameworkSpec, InverseAnswer, InverseOffer,
+    MachineId, MaintenanceWindow, MasterStatus, Offer, PendingKill, Quota, RefusedOperation,
+    RoleConfig, StatusReason, StatusRecord, Task, TaskExecutor, UnackedUpdate, Unavailability,
 };
 use regency_state::{
     Counters, MasterInfo, Outcome, Parts, Refusal, ReportStateHash, TermRecord, Verdict,
 };
 use regency_types::{
-    AgentEpoch, AgentId, BootId, ClusterId, ExecutorId, FrameworkId, Incarnation, NodeId, OfferId,
-    OperationKey, StreamId, TaskKey, Term,
+    AgentEpoch, AgentId, BootId, ClusterId, ClusterTime, ExecutorId, FrameworkId, Incarnation,
+    NodeId, OfferId, OperationKey, StreamId, TaskKey, Term,
 };
 
 use super::{
@@ -51,6 +52,23 @@ pub fn parts(rng: &mut Rng) -> Parts {
         .into_iter()
         .flatten()
         .map(|o| (o.id, o))
+        .collect();
+    let inverse_offers: BTreeMap<OfferId, InverseOffer> = rng
+        .several(4, |rng| {
+            placed_inverse_offer(rng, &agent_ids, &framework_ids)
+        })
+        .into_iter()
+        .flatten()
+        .map(|o| (o.id, o))
+        .collect();
+    let windows = distinct(rng.several(3, maintenance_window));
+    let machines: BTreeSet<MachineId> = windows
+        .iter()
+        .flat_map(|window| window.machines.iter().cloned())
+        .collect();
+    let gone: BTreeMap<AgentId, ClusterTime> = rng
+        .several(3, |rng| (agent_id(rng), time(rng)))
+        .into_iter()
         .collect();
     let consumed: BTreeMap<OfferId, ConsumedOffer> = rng
         .several(6, |rng| (OfferId(rng.any_size()), consumed(rng)))
@@ -100,6 +118,10 @@ pub fn parts(rng: &mut Rng) -> Parts {
         }),
         tasks: tasks.into_values().collect(),
         offers: offers.into_values().collect(),
+        inverse_offers: inverse_offers.into_values().collect(),
+        windows,
+        down_machines: machines.into_iter().filter(|_| rng.chance(50)).collect(),
+        gone: gone.into_iter().collect(),
         consumed: consumed.into_iter().collect(),
         operations: operations.into_values().collect(),
         roles: roles.into_values().collect(),
@@ -119,6 +141,73 @@ pub fn quota(rng: &mut Rng) -> Quota {
     Quota {
         guarantees: amounts(rng).into(),
         limits: amounts(rng),
+    }
+}
+
+/// The windows with each machine in the first one that names it.
+fn distinct(windows: Vec<MaintenanceWindow>) -> Vec<MaintenanceWindow> {
+    let mut named = BTreeSet::new();
+    let first_only = |mut window: MaintenanceWindow| {
+        window.machines.retain(|name| named.insert(name.clone()));
+        window
+    };
+    windows.into_iter().map(first_only).collect()
+}
+
+pub(super) fn machine_id(rng: &mut Rng) -> MachineId {
+    MachineId {
+        hostname: rng.maybe(text),
+        ip: rng.maybe(text),
+    }
+}
+
+fn unavailability(rng: &mut Rng) -> Unavailability {
+    Unavailability {
+        start_ns: rng.any_size().cast_signed(),
+        duration_ns: rng.maybe(|rng| rng.any_size().cast_signed()),
+    }
+}
+
+pub(super) fn maintenance_window(rng: &mut Rng) -> MaintenanceWindow {
+    MaintenanceWindow {
+        machines: rng.several(3, machine_id),
+        unavailability: unavailability(rng),
+    }
+}
+
+fn placed_inverse_offer(
+    rng: &mut Rng,
+    agents: &[AgentId],
+    frameworks: &[FrameworkId],
+) -> Option<InverseOffer> {
+    Some(InverseOffer {
+        id: OfferId(rng.any_size()),
+        framework: rng.pick(frameworks)?.clone(),
+        agent: rng.pick(agents)?.clone(),
+        unavailability: unavailability(rng),
+        deadline: rng.maybe(time),
+        made: wall(rng),
+    })
+}
+
+fn drain(rng: &mut Rng) -> Drain {
+    Drain {
+        progress: if rng.chance(50) {
+            DrainProgress::Draining
+        } else {
+            DrainProgress::Drained
+        },
+        max_grace: rng.maybe(duration),
+        mark_gone: rng.chance(50),
+        since: wall(rng),
+    }
+}
+
+fn inverse_answer(rng: &mut Rng) -> InverseAnswer {
+    InverseAnswer {
+        accepted: rng.chance(50),
+        wall: wall(rng),
+        until: time(rng),
     }
 }
 
@@ -203,16 +292,22 @@ fn agent(rng: &mut Rng) -> Agent {
         spec,
         checkpointed,
         total: Resources::new(),
-        phase: if rng.chance(50) {
-            AgentPhase::Registered
-        } else {
-            AgentPhase::Unreachable {
+        phase: match rng.below(3) {
+            0 => AgentPhase::Registered,
+            1 => AgentPhase::Down { since: time(rng) },
+            _ => AgentPhase::Unreachable {
                 since: time(rng),
                 wall: wall(rng),
-            }
+            },
         },
         suspect_since: rng.maybe(time),
         inventory_due: rng.chance(20),
+        deactivated: rng.chance(50),
+        drain: rng.maybe(drain),
+        answers: rng
+            .several(3, |rng| (framework_id(rng), inverse_answer(rng)))
+            .into_iter()
+            .collect(),
         registered: wall(rng),
         reregistered: rng.maybe(wall),
         report_seq: rng.any_size(),
@@ -228,6 +323,7 @@ fn agent(rng: &mut Rng) -> Agent {
         offered: Resources::new(),
         tasks: OrdSet::new(),
         offers: OrdSet::new(),
+        inverse_offers: OrdSet::new(),
     }
 }
 
@@ -254,9 +350,15 @@ fn executor(rng: &mut Rng) -> Executor {
 fn agent_command(rng: &mut Rng) -> AgentCommand {
     let (task, generation) = (task_key(rng), generation(rng));
     let group = |rng: &mut Rng| rng.several(3, |rng| (task_key(rng), self::generation(rng)));
-    match rng.below(10) {
+    match rng.below(11) {
         7 => AgentCommand::LaunchGroup { tasks: group(rng) },
         8 => AgentCommand::DropGroup { tasks: group(rng) },
+        9 => AgentCommand::DrainTask {
+            task,
+            generation,
+            max_grace: rng.maybe(duration),
+            gone: rng.chance(50),
+        },
         0 => AgentCommand::DestroyVolume {
             volume: resources(rng),
         },
@@ -331,6 +433,7 @@ fn framework(rng: &mut Rng) -> Framework {
         reregistered: rng.maybe(wall),
         tasks: OrdSet::new(),
         offers: OrdSet::new(),
+        inverse_offers: OrdSet::new(),
         filters: rng
             .several(3, |rng| (agent_id(rng), rng.several(3, filter)))
             .into_iter()
@@ -408,6 +511,7 @@ fn master_status(rng: &mut Rng) -> MasterStatus {
         StatusReason::TaskInvalid,
         StatusReason::TaskGroupInvalid,
         StatusReason::AgentRemoved,
+        StatusReason::AgentRemovedByOperator,
         StatusReason::AgentReregistered,
         StatusReason::FrameworkRemoved,
         StatusReason::Reconciliation,
@@ -441,7 +545,7 @@ pub fn verdict(rng: &mut Rng) -> Verdict {
     if rng.chance(50) {
         return Ok(outcome(rng));
     }
-    Err(match rng.below(22) {
+    Err(match rng.below(28) {
         0 => Refusal::WrongCluster,
         1 => Refusal::TermOver(rng.any_size()),
         2 => Refusal::AgentUnknown(agent_id(rng)),
@@ -463,6 +567,12 @@ pub fn verdict(rng: &mut Rng) -> Verdict {
         18 => Refusal::QuotaExceeded(text(rng)),
         19 => Refusal::QuotaExists(text(rng)),
         20 => Refusal::QuotaUnknown(text(rng)),
+        21 => Refusal::MachineDown(text(rng)),
+        22 => Refusal::MaintenanceInvalid(text(rng)),
+        23 => Refusal::AgentScheduled(agent_id(rng)),
+        24 => Refusal::AgentDraining(agent_id(rng)),
+        25 => Refusal::AgentNotDeactivated(agent_id(rng)),
+        26 => Refusal::AgentNotEmpty(agent_id(rng)),
         _ => Refusal::Internal(text(rng)),
     })
 }

@@ -301,10 +301,6 @@ pub fn operator(ids: &Ids) -> Vec<Valid> {
         ),
         ("START_MAINTENANCE", machines.to_owned()),
         ("STOP_MAINTENANCE", machines.to_owned()),
-        (
-            "DRAIN_AGENT",
-            format!(r#"{{{agent},"max_grace_period":{{"seconds":9}},"mark_gone":false}}"#),
-        ),
         ("DEACTIVATE_AGENT", format!("{{{agent}}}")),
         ("REACTIVATE_AGENT", format!("{{{agent}}}")),
         (
@@ -318,6 +314,11 @@ pub fn operator(ids: &Ids) -> Vec<Valid> {
         (
             "TEARDOWN",
             format!(r#"{{"framework_id":{{"value":"{}"}}}}"#, ids.framework),
+        ),
+        // An agent that is draining is not reactivated: it comes after that.
+        (
+            "DRAIN_AGENT",
+            format!(r#"{{{agent},"max_grace_period":{{"seconds":9}},"mark_gone":false}}"#),
         ),
         ("MARK_AGENT_GONE", format!("{{{agent}}}")),
     ];

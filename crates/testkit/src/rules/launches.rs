@@ -116,19 +116,16 @@ fn one_executor(state: &State, command: &AgentCommand) -> Result<(), String> {
 
 /// Of the kills of a task that wait, the last one may be replaced by another.
 fn replaced(old: &AgentCommand, new: &AgentCommand) -> bool {
-    match (old, new) {
-        (
-            AgentCommand::Kill {
-                task, generation, ..
-            },
-            AgentCommand::Kill {
-                task: again,
-                generation: of,
-                ..
-            },
-        ) => task == again && generation == of,
-        _ => false,
-    }
+    let killed = |command: &AgentCommand| match command {
+        AgentCommand::Kill {
+            task, generation, ..
+        }
+        | AgentCommand::DrainTask {
+            task, generation, ..
+        } => Some((task.clone(), *generation)),
+        _ => None,
+    };
+    killed(old).is_some() && killed(old) == killed(new)
 }
 
 fn withdrawn(old: &AgentCommand, new: &AgentCommand) -> bool {

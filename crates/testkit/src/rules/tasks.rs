@@ -58,6 +58,11 @@ fn moved(step: &Step<'_>, old: &Task, to: TaskState) -> Result<(), String> {
             c.agent == old.agent
                 && (says(&mut reports, old, to) || missing && to == TaskState::Gone)
         }
+        (Command::StartMaintenance(_), TaskState::Lost) => {
+            let agent = step.after.agent(&old.agent);
+            agent.is_some_and(|agent| !agent.is_registered())
+        }
+        (Command::MarkAgentGone(c), TaskState::GoneByOperator) => c.agent == old.agent,
         (
             Command::RegisterAgent(_) | Command::TeardownFramework(_) | Command::ExpireFramework(_),
             to,

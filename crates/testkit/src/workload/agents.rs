@@ -195,6 +195,10 @@ impl Workload {
             return Some(self.agents[at].register());
         };
         let Some(known) = state.agent(&id).cloned() else {
+            if state.is_gone(&id) {
+                // It was told to end everything, and is set up anew.
+                return Some(self.lose_checkpoints(at));
+            }
             return Some(self.agents[at].register());
         };
         match self.rng.below(100) {
@@ -343,14 +347,20 @@ impl Workload {
             AgentCommand::Kill {
                 task, generation, ..
             } => {
-                let key = (task, generation);
-                let runs = self.agents[at].launches.get(&key).map(|l| l.runs);
-                match runs {
-                    None => self.bury(at, key, TaskState::Killed),
-                    Some(true) if self.rng.chance(50) => self.tell(at, &key, TaskState::Killing),
-                    Some(true) => self.tell(at, &key, TaskState::Killed),
-                    Some(false) => {}
-                }
+                self.follow_kill(at, (task, generation), TaskState::Killed);
+            }
+            AgentCommand::DrainTask {
+                task,
+                generation,
+                gone,
+                ..
+            } => {
+                let end = if gone {
+                    TaskState::GoneByOperator
+                } else {
+                    TaskState::Killed
+                };
+                self.follow_kill(at, (task, generation), end);
             }
             AgentCommand::Acknowledge {
                 task,
@@ -407,6 +417,16 @@ impl Workload {
         };
         self.agents[at].launches.insert(key.clone(), launch);
         self.tell(at, &key, TaskState::Starting);
+    }
+
+    fn follow_kill(&mut self, at: usize, key: LaunchKey, end: TaskState) {
+        let runs = self.agents[at].launches.get(&key).map(|l| l.runs);
+        match runs {
+            None => self.bury(at, key, end),
+            Some(true) if self.rng.chance(50) => self.tell(at, &key, TaskState::Killing),
+            Some(true) => self.tell(at, &key, end),
+            Some(false) => {}
+        }
     }
 
     /// Leaves a tombstone for a launch that never came.
@@ -524,6 +544,13 @@ impl Workload {
         for at in 0..self.agents.len() {
             let known = self.agents[at].id.as_ref().and_then(|id| state.agent(id));
             let Some(known) = known.cloned() else {
+                if self.agents[at]
+                    .id
+                    .as_ref()
+                    .is_some_and(|id| state.is_gone(id))
+                {
+                    return Some(self.lose_checkpoints(at));
+                }
                 return Some(self.agents[at].register());
             };
             if !known.is_registered() {

@@ -135,9 +135,12 @@ impl Workload {
     /// Suspicions, deadlines and broken streams; some of them too early or no longer true.
     pub(super) fn leader_tidies(&mut self, state: &State) -> Option<Command> {
         let agents: Vec<AgentId> = state.agents().map(|a| a.id.clone()).collect();
-        let offers: Vec<OfferId> = state.offers().map(|o| o.id).collect();
+        let offers = state.offers().map(|o| o.id);
+        let offers: Vec<OfferId> = offers.chain(state.inverse_offers().map(|o| o.id)).collect();
         let frameworks: Vec<FrameworkId> = state.frameworks().map(|f| f.id.clone()).collect();
-        match self.rng.below(10) {
+        match self.rng.below(13) {
+            10 => self.leader_finds_empty(state),
+            11..=12 => self.leader_asks(state),
             0..=1 => {
                 let since = ClusterTime(self.now.0.saturating_sub(self.rng.below(5_000)));
                 let agent = self.rng.pick(&agents)?.clone();
@@ -154,6 +157,12 @@ impl Workload {
                 let agent = self.rng.pick(&suspected).or(agents.first())?.clone();
                 Some(Command::MarkAgentUnreachable(MarkAgentUnreachable {
                     agent,
+                }))
+            }
+            4 if self.rng.chance(30) => {
+                let asked: Vec<OfferId> = state.inverse_offers().map(|o| o.id).collect();
+                Some(Command::RescindOffers(RescindOffers {
+                    offers: vec![*self.rng.pick(&asked)?],
                 }))
             }
             4 => Some(Command::RescindOffers(RescindOffers {

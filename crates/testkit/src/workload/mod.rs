@@ -6,6 +6,7 @@
 
 mod agents;
 mod leader;
+mod maintenance;
 mod nonsense;
 mod operations;
 mod roles;
@@ -105,11 +106,13 @@ impl Workload {
             0..=1 => Some(self.begin_term(state)),
             2..=29 => self.agent_acts(state),
             30..=47 => self.leader_offers(state),
-            48..=49 => self.operator_acts(state),
-            50..=57 => self.leader_tidies(state),
-            58..=93 => self.scheduler_acts(state),
+            48 => self.operator_acts(state),
+            49 if self.rng.chance(50) => self.operator_acts(state),
+            49..=51 => self.operator_takes_out(state),
+            52..=59 => self.leader_tidies(state),
+            60..=93 => self.scheduler_acts(state),
             94 if self.rng.chance(10) => Some(self.raise_feature_level()),
-            94..=96 => self.repeat(),
+            94..=96 => self.repeat(state),
             97 if self.rng.chance(30) => Some(self.report_state_hash()),
             97 => Some(self.operator_decides(state)),
             _ => {
@@ -120,11 +123,13 @@ impl Workload {
         }
     }
 
-    fn repeat(&mut self) -> Option<Command> {
+    fn repeat(&mut self, state: &State) -> Option<Command> {
         let command = self.rng.pick(&self.past)?.clone();
         match &command {
             // A log holds no registration of an agent after that of the one that took its place.
             Command::RegisterAgent(c) if self.agents.iter().all(|a| a.epoch != c.epoch) => None,
+            // Nor that of one that has its id, after it was marked gone.
+            Command::RegisterAgent(c) if state.agent_of_epoch(c.epoch).is_none() => None,
             _ => Some(command),
         }
     }
@@ -182,7 +187,8 @@ impl Workload {
     /// Each round first lets the agents follow their commands.
     pub fn heal(&mut self, state: &State) -> Option<Proposal> {
         let command = self
-            .heal_agents(state)
+            .heal_maintenance(state)
+            .or_else(|| self.heal_agents(state))
             .or_else(|| self.acknowledge_any(state))?;
         Some(self.propose(command))
     }

@@ -117,6 +117,11 @@ fn garble(rng: &mut Rng, command: &mut Command, state: &State) {
                 weight.0 = rng.any_size().cast_signed();
             }
         }
+        Command::AnswerInverseOffers(c) => {
+            c.refuse = DurationMs(rng.any_size());
+            c.offers.push(OfferId(rng.any_size()));
+        }
+        Command::DrainAgent(c) => c.max_grace = rng.maybe(|rng| DurationMs(rng.any_size())),
         Command::DeclineOffers(c) => {
             c.refuse = DurationMs(rng.any_size());
             let twice = c.offers.clone();

@@ -87,7 +87,8 @@ impl Workload {
                 framework: id,
             })),
             5..=44 => self.accept(at, id, &offers, state),
-            45..=52 => Some(self.decline(id, &offers)),
+            45..=50 => Some(self.decline(id, &offers)),
+            51..=52 => self.answer_inverse(&id, state),
             53..=56 => Some(Command::ReviveOffers(ReviveOffers {
                 framework: id,
                 roles: self.some_roles(),

@@ -10,7 +10,6 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{Method, Response};
 use axum::routing::any;
-use regency_types::AgentId;
 use regency_wire::v1::master::Call;
 use regency_wire::v1::master::call::Type;
 use regency_wire::{ContentType, decode, encode, validate};
@@ -18,7 +17,10 @@ use regency_wire::{ContentType, decode, encode, validate};
 use super::consistency::{parameters, view};
 use super::refused::Refused;
 use super::reply::{at_leisure, body, with_index};
-use super::{OperatorCx, events, files, logging, operations, quota, reads, teardown, weights};
+use super::{
+    OperatorCx, agents, events, files, logging, maintenance, operations, quota, reads, teardown,
+    weights,
+};
 use crate::query::v1;
 
 /// Mesos takes the longest prefix that is a route, so more than one path arrives here.
@@ -85,7 +87,12 @@ async fn call<C: OperatorCx>(
         Type::SetLoggingLevel => logging::set_level(call.set_logging_level.as_ref()),
         Type::ListFiles => files::list(&cx, call.list_files, accepted).await,
         Type::ReadFile => files::read_file(&cx, call.read_file, accepted).await,
-        Type::MarkAgentGone | Type::DrainAgent => about_agent(&cx, &parts, &call, call_type).await,
+        Type::DrainAgent | Type::DeactivateAgent | Type::ReactivateAgent | Type::MarkAgentGone => {
+            Ok(agents::carry_out(&cx, &parts.uri, &call, call_type).await)
+        }
+        Type::UpdateMaintenanceSchedule | Type::StartMaintenance | Type::StopMaintenance => {
+            Ok(maintenance::carry_out(&cx, &parts.uri, &call, call_type).await)
+        }
         _ => read(&cx, &parts, call_type, accepted).await,
     }
 }
@@ -110,31 +117,4 @@ async fn read<C: OperatorCx>(
         with_index(body(accepted.media_type(), bytes), view.index)
     };
     Ok(at_leisure(answer).await)
-}
-
-/// A write about an agent. An agent that is not known is refused as in Mesos, and only by the
-/// leader after a read barrier: a master that is behind must not say that somebody is not there.
-async fn about_agent<C: OperatorCx>(
-    cx: &C,
-    parts: &Parts,
-    call: &Call,
-    call_type: Type,
-) -> Result<Response<Body>, Refused> {
-    if let Some(elsewhere) = teardown::elsewhere(cx, &parts.uri) {
-        return Ok(elsewhere);
-    }
-    cx.barrier().await?;
-    let state = cx.view().state;
-    let known = |id: &str| AgentId::new(id).is_ok_and(|id| state.agent(&id).is_some());
-    if let Some(part) = &call.mark_agent_gone
-        && !known(&part.agent_id.value)
-    {
-        return Err(Refused::NoSuchAgent(part.agent_id.value.clone()));
-    }
-    if let Some(part) = &call.drain_agent
-        && !known(&part.agent_id.value)
-    {
-        return Err(Refused::UnknownAgent);
-    }
-    Err(Refused::NotImplemented(call_type.as_str_name().to_owned()))
 }

@@ -7,11 +7,11 @@
 //! | … its SUBSCRIBE | what happens, as it happens | [`events`] |
 //! | `/teardown` | ends a framework | `teardown` |
 //! | `/reserve` `/unreserve` `/create-volumes` `/destroy-volumes` | change an agent's resources | `operations` |
+//! | `/maintenance/schedule` `/maintenance/status` `/machine/down` `/machine/up` | what is planned for machines | `maintenance` |
 //! | `/health` `/livez` `/readyz` `/redirect` `/metrics` | of this master alone | `health` |
 //! | `/quota` `/weights` | what operators decide about roles | `quota`, `weights` |
 //! | `/files/…` | the log of this master, where it has one in a file | [`files`] |
 //! | `/logging/toggle` `/system/stats.json` | how much it logs; its machine | `logging`, `machine` |
-//! | `/machine/down` … | not there yet: 501 | `absent` |
 //!
 //! Every master answers reads from what it has applied; [`consistency`] tells how a client asks
 //! for more than that. Only what must be written goes to the leader.
@@ -19,7 +19,7 @@
 //! Nothing here knows consensus: [`OperatorCx`] is all that these handlers reach, so they run in
 //! tests over a state made by hand.
 
-mod absent;
+mod agents;
 mod calls;
 pub mod consistency;
 pub mod events;
@@ -29,6 +29,7 @@ mod here;
 mod jsonp;
 mod logging;
 mod machine;
+mod maintenance;
 mod operations;
 mod quota;
 mod reads;
@@ -175,7 +176,7 @@ pub fn routes<C: OperatorCx>() -> Router<C> {
     let router = files::routes(router);
     let router = logging::routes(router);
     let router = machine::routes(router);
-    let router = absent::routes(router);
+    let router = maintenance::routes(router);
     let compressed = SizeAbove::new(COMPRESSED_BYTES_MIN).and(events::ends);
     router.layer(CompressionLayer::new().compress_when(compressed))
 }

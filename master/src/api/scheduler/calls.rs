@@ -8,8 +8,9 @@ use prost::Message;
 use regency_runtime::IdMint;
 use regency_state::model::ExecutorKey;
 use regency_state::{
-    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, Command, DeclineOffers, KillTask,
-    Outcome, ReviveOffers, ShutdownExecutor, State, SuppressOffers, TeardownFramework, bounds,
+    AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, AnswerInverseOffers, Command,
+    DeclineOffers, KillTask, Outcome, ReviveOffers, ShutdownExecutor, State, SuppressOffers,
+    TeardownFramework, bounds,
 };
 use regency_types::{
     AgentId, DurationMs, ExecutorId, FrameworkId, OfferId, OperationId, OperationKey, TaskId,
@@ -81,6 +82,7 @@ async fn propose(
     let used: Vec<OfferId> = match &command {
         Command::AcceptOffers(c) => c.offers.iter().flatten().copied().collect(),
         Command::DeclineOffers(c) => c.offers.clone(),
+        Command::AnswerInverseOffers(c) => c.offers.clone(),
         _ => Vec::new(),
     };
     let killed = match &command {
@@ -178,6 +180,26 @@ fn decide(
         }
         Type::Accept => accept(state, ids, framework, call.accept.unwrap_or_default()),
         Type::Decline => decline(state, framework, call.decline.unwrap_or_default()),
+        Type::AcceptInverseOffers => {
+            let call = call.accept_inverse_offers.unwrap_or_default();
+            answer_inverse(
+                state,
+                framework,
+                true,
+                &call.inverse_offer_ids,
+                call.filters,
+            )
+        }
+        Type::DeclineInverseOffers => {
+            let call = call.decline_inverse_offers.unwrap_or_default();
+            answer_inverse(
+                state,
+                framework,
+                false,
+                &call.inverse_offer_ids,
+                call.filters,
+            )
+        }
         Type::Revive => {
             let roles = call.revive.map(|c| c.roles).unwrap_or_default();
             Decision::Propose(Command::ReviveOffers(ReviveOffers { framework, roles }))
@@ -254,6 +276,21 @@ fn decline(state: &State, framework: FrameworkId, decline: call::Decline) -> Dec
             .filter_map(|id| offer_id(state, id))
             .collect(),
         refuse: refuse(decline.filters.as_ref()),
+    }))
+}
+
+fn answer_inverse(
+    state: &State,
+    framework: FrameworkId,
+    accepted: bool,
+    ids: &[v1::OfferId],
+    filters: Option<Filters>,
+) -> Decision {
+    Decision::Propose(Command::AnswerInverseOffers(AnswerInverseOffers {
+        framework,
+        offers: ids.iter().filter_map(|id| offer_id(state, id)).collect(),
+        accepted,
+        refuse: refuse(filters.as_ref()),
     }))
 }
 

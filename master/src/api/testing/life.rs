@@ -3,10 +3,10 @@
 use regency_resources::{
     DiskInfo, Persistence, Reservation, ResourceKey, Value, Volume, VolumeMode,
 };
-use regency_state::model::ExecutorKey;
+use regency_state::model::{ExecutorKey, MachineId, MaintenanceWindow, Unavailability};
 use regency_state::{
-    AcknowledgeUpdate, ApplyOperation, Command, EndExecutors, ExecutorExit, MarkAgentUnreachable,
-    RescindOffers, ResourceOperation, SuspectAgents,
+    AcknowledgeUpdate, ApplyOperation, Command, EndExecutors, ExecutorExit, IssueInverseOffers,
+    MarkAgentUnreachable, RescindOffers, ResourceOperation, SuspectAgents, UpdateMaintenance,
 };
 use regency_types::{AgentId, ExecutorId, FrameworkId, TaskId, TaskKey, TaskState, UpdateUuid};
 
@@ -33,6 +33,35 @@ impl Master {
         );
         let (status, text) = self.send(&scheduler_call(subscribe, None)).await;
         assert!(status == 200 && text.contains("SUBSCRIBED"), "{text}");
+    }
+
+    /// The machine of an agent is going to be unavailable, of which its framework is told, and then it
+    /// is not.
+    async fn plan_maintenance(&self, framework: &FrameworkId, agent: &AgentId) {
+        let propose = |command| propose(&self.consensus, command);
+        let state = self.consensus.state().get().state.clone();
+        let record = state.agent(agent).expect("there");
+        let hostname = Some(record.spec.hostname.to_lowercase());
+        propose(Command::UpdateMaintenance(UpdateMaintenance {
+            windows: vec![MaintenanceWindow {
+                machines: vec![MachineId { hostname, ip: None }],
+                unavailability: Unavailability {
+                    start_ns: 1_795_159_765_677_113_344,
+                    duration_ns: Some(3_600_000_000_000),
+                },
+            }],
+        }))
+        .await;
+        let state = self.consensus.state().get().state.clone();
+        let rest = state.agent(agent).expect("there").available();
+        offer(&self.consensus, framework, agent, rest).await;
+        propose(Command::IssueInverseOffers(IssueInverseOffers {
+            plans: vec![(framework.clone(), agent.clone())],
+            timeout: None,
+        }))
+        .await;
+        let windows = Vec::new();
+        propose(Command::UpdateMaintenance(UpdateMaintenance { windows })).await;
     }
 
     /// Brings about one of each kind of event but ERROR; the last one is that the agent is lost.
@@ -120,6 +149,7 @@ impl Master {
         );
         self.call("RECONCILE_OPERATIONS", &operations).await;
         self.call("RECONCILE", r#","reconcile":{"tasks":[]}"#).await;
+        self.plan_maintenance(&framework, &agent).await;
         let state = self.consensus.state().get().state.clone();
         let record = state.agent(&agent).expect("there");
         let executor = ExecutorKey {

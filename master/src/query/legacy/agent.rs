@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use regency_resources::Resources;
-use regency_state::model::Agent;
+use regency_state::model::{Agent, AgentPhase};
 use regency_wire::v1::{self, AgentInfo, DomainInfo};
 use serde::Serialize;
 
 use super::List;
 use super::resources::{Attributes, Model};
+use crate::query::maintenance;
 use crate::query::offer::split_address;
 use crate::query::resource;
 use crate::query::usage::{ByRole, Usage};
@@ -39,6 +40,10 @@ pub(super) struct AgentJson<'a> {
     /// Version of the agent's program.
     regency_version: &'a str,
     capabilities: [&'static str; AGENT_CAPABILITIES.len()],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_info: Option<v1::DrainInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_drain_start_time_seconds: Option<f64>,
 }
 
 impl<'a> AgentJson<'a> {
@@ -62,11 +67,16 @@ impl<'a> AgentJson<'a> {
                 .map(|(role, resources)| (role, Model(resources)))
                 .collect(),
             unreserved_resources: Model(unreserved(total)),
-            active: view.is_attached(agent),
-            deactivated: false,
+            active: view.is_active(agent),
+            deactivated: agent.deactivated,
             version: MESOS_VERSION,
             regency_version: &agent.spec.version,
             capabilities: AGENT_CAPABILITIES.map(|capability| capability.as_str_name()),
+            drain_info: agent.drain.as_ref().map(maintenance::drain_info),
+            estimated_drain_start_time_seconds: agent
+                .drain
+                .as_ref()
+                .map(|drain| drain.since.as_secs_f64()),
         }
     }
 }
@@ -130,6 +140,11 @@ pub fn slaves<'a>(view: &'a View<'a>, slave_id: Option<&'a str>) -> impl Seriali
         }),
         recovered_slaves: [],
     }
+}
+
+/// Whether an agent was given up because it was not heard.
+pub(super) fn is_unreachable(agent: &Agent) -> bool {
+    matches!(agent.phase, AgentPhase::Unreachable { .. })
 }
 
 /// The agents that count: unreachable ones are not shown, only counted.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::List;
-use super::agent::{AgentJson, registered};
+use super::agent::{AgentJson, is_unreachable, registered};
 use super::framework::{completed, present};
 use crate::query::master::{CAPABILITIES, elected, leader, own_pid};
 use crate::query::{MESOS_VERSION, View};
@@ -55,10 +55,11 @@ struct StateJson<'a, S, F, C> {
 /// tools find out by comparing them whom they asked.
 pub fn state<'a>(view: &'a View<'a>) -> impl Serialize + 'a {
     let identity = view.identity;
-    let n_all = view.state.agents().count();
+    let n_unreachable = view.state.agents().filter(|agent| is_unreachable(agent));
+    let n_unreachable = n_unreachable.count();
     let n_registered = registered(view).count();
     let n_active = registered(view)
-        .filter(|agent| view.is_attached(agent))
+        .filter(|agent| view.is_active(agent))
         .count();
     let leader = leader(view).map(|info| LeaderJson {
         id: info.id,
@@ -77,7 +78,7 @@ pub fn state<'a>(view: &'a View<'a>) -> impl Serialize + 'a {
         capabilities: CAPABILITIES.map(|capability| capability.as_str_name()),
         activated_slaves: n_active as f64,
         deactivated_slaves: (n_registered - n_active) as f64,
-        unreachable_slaves: (n_all - n_registered) as f64,
+        unreachable_slaves: n_unreachable as f64,
         leader: leader.as_ref().map(|leader| leader.pid.clone()),
         leader_info: leader,
         cluster: identity.cluster.as_deref(),

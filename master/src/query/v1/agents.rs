@@ -8,6 +8,7 @@ use regency_wire::v1::agent_info::Capability;
 use regency_wire::v1::master::response::{GetAgents, get_agents};
 
 use super::AGENT_CAPABILITIES;
+use crate::query::maintenance;
 use crate::query::offer::split_address;
 use crate::query::resource;
 use crate::query::status::time;
@@ -41,8 +42,8 @@ pub(super) fn encode(view: &View<'_>, agent: &Agent) -> get_agents::Agent {
             checkpoint: Some(true),
             ..said
         },
-        active: view.is_attached(agent),
-        deactivated: Some(false),
+        active: view.is_active(agent),
+        deactivated: Some(agent.deactivated),
         version: MESOS_VERSION.to_owned(),
         pid: Some(agent_pid(agent)),
         registered_time: Some(time(agent.registered)),
@@ -57,7 +58,7 @@ pub(super) fn encode(view: &View<'_>, agent: &Agent) -> get_agents::Agent {
             })
             .collect(),
         resource_providers: Vec::new(),
-        drain_info: None,
-        estimated_drain_start_time: None,
+        drain_info: agent.drain.as_ref().map(maintenance::drain_info),
+        estimated_drain_start_time: agent.drain.as_ref().map(|drain| time(drain.since)),
     }
 }

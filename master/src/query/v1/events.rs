@@ -183,7 +183,8 @@ fn news(old: &Task, new: &Task, after: &State) -> Option<News> {
     let reason = match new.state {
         TaskState::Unreachable => Some(StatusReason::AgentRemoved),
         TaskState::Killed if framework.is_none() => Some(StatusReason::FrameworkRemoved),
-        TaskState::Lost | TaskState::Gone | TaskState::GoneByOperator | TaskState::Unknown => None,
+        TaskState::GoneByOperator if new.lost => Some(StatusReason::AgentRemovedByOperator),
+        TaskState::Lost | TaskState::Gone | TaskState::Unknown => None,
         _ if old.state == TaskState::Unreachable => Some(StatusReason::AgentReregistered),
         // The agent is ahead of its updates.
         TaskState::Staging
@@ -192,6 +193,7 @@ fn news(old: &Task, new: &Task, after: &State) -> Option<News> {
         | TaskState::Killing
         | TaskState::Finished
         | TaskState::Failed
+        | TaskState::GoneByOperator
         | TaskState::Killed => return None,
         _ if new.unacked.is_some() => return None,
         _ => None,

@@ -9,7 +9,7 @@ use regency_wire::v1::scheduler::OfferConstraints;
 
 use crate::query::status::time;
 use crate::query::usage::Usage;
-use crate::query::{View, offer, resource};
+use crate::query::{View, maintenance, offer, resource};
 
 /// All frameworks, and those that ended as far as they are kept.
 pub(super) fn get(view: &View<'_>) -> GetFrameworks {
@@ -42,7 +42,11 @@ fn encode(
             .iter()
             .filter_map(|id| offer::encode(view.state, view.state.offer(*id)?))
             .collect(),
-        inverse_offers: Vec::new(),
+        inverse_offers: framework
+            .inverse_offers
+            .iter()
+            .filter_map(|id| maintenance::inverse_offer(view.state, view.state.inverse_offer(*id)?))
+            .collect(),
         allocated_resources: resource::encode_by_role(&usage.used),
         offered_resources: resource::encode_by_role(&usage.offered),
         offer_constraints: Some(offer_constraints(framework)),

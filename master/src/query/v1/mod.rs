@@ -12,17 +12,16 @@ mod tasks;
 pub(in crate::query) use frameworks::offer_constraints;
 
 use regency_wire::v1::agent_info::capability::Type as AgentCapability;
-use regency_wire::v1::maintenance;
 use regency_wire::v1::master::call::Type as CallType;
 use regency_wire::v1::master::response::{self, Type};
 use regency_wire::v1::master::{Response, response::GetState};
 
 pub use quota::status as quota_status;
 
-use super::{View, operation};
+use super::{View, maintenance, operation};
 
 /// What our agents can do, in the words of `AgentInfo.Capability`.
-pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 6] = [
+pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
@@ -30,6 +29,7 @@ pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 6] = [
     AgentCapability::ResourceProvider,
     AgentCapability::ResizeVolume,
     AgentCapability::AgentOperationFeedback,
+    AgentCapability::AgentDraining,
 ];
 
 /// What answers a call that only reads; `None` for any other call.
@@ -115,12 +115,12 @@ pub fn answer(view: &View<'_>, what: Type) -> Response {
         Type::GetMaster => answer.get_master = Some(master::get(view)),
         Type::GetMaintenanceStatus => {
             answer.get_maintenance_status = Some(response::GetMaintenanceStatus {
-                status: maintenance::ClusterStatus::default(),
+                status: maintenance::status(view.state),
             });
         }
         Type::GetMaintenanceSchedule => {
             answer.get_maintenance_schedule = Some(response::GetMaintenanceSchedule {
-                schedule: maintenance::Schedule::default(),
+                schedule: maintenance::schedule(view.state),
             });
         }
         Type::GetQuota => {

@@ -398,3 +398,26 @@ fn messages_pass_in_both_directions_while_there_is_somebody_to_hear_them() {
     };
     assert_eq!(bench.take_sent(), [passed]);
 }
+
+#[test]
+fn a_drain_is_passed_on_and_what_the_executor_says_of_it_gets_its_reason() {
+    let (mut bench, instance, task) = Bench::subscribed();
+    bench.command(Command::DrainTask {
+        id: task.clone(),
+        max_grace: Some(DurationMs(700)),
+        gone: true,
+    });
+    let asked = ExecutorEvent::Kill(task.clone(), Some(DurationMs(700)));
+    assert_eq!(bench.take_told(&instance), [asked]);
+    for (uuid, state) in [(91, TaskState::Killing), (92, TaskState::Killed)] {
+        let update = news("t", uuid, state);
+        bench.input(Input::ExecutorUpdated(instance.clone(), update));
+    }
+    assert_eq!(
+        bench.states(&task),
+        ["TASK_KILLING", "TASK_GONE_BY_OPERATOR"]
+    );
+    let updates = &bench.core.durable().tasks[&task].updates;
+    let why = Some(crate::Reason::AgentDraining);
+    assert!(updates.iter().all(|update| update.reason == why));
+}

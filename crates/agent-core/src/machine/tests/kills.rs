@@ -3,7 +3,7 @@
 use regency_types::DurationMs;
 
 use super::{Bench, framework, launch, launch_id};
-use crate::{Action, Command, Exit, Input};
+use crate::{Action, Command, Exit, Input, LaunchId, Reason};
 
 fn kill(id: &crate::LaunchId, grace_ms: Option<u64>) -> Command {
     Command::Kill {
@@ -139,4 +139,78 @@ fn a_framework_that_does_not_know_killing_is_not_told_it() {
     bench.input(Input::Ended(id.clone(), Exit::Signaled(15)));
     let states = ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLED"];
     assert_eq!(bench.states(&id), states);
+}
+
+fn drain(id: &LaunchId, max_grace_ms: Option<u64>, gone: bool) -> Command {
+    Command::DrainTask {
+        id: id.clone(),
+        max_grace: max_grace_ms.map(DurationMs),
+        gone,
+    }
+}
+
+impl Bench {
+    /// Reasons of the waiting updates of a launch, oldest first.
+    fn whys(&self, id: &LaunchId) -> Vec<Option<Reason>> {
+        let task = self.core.durable().tasks.get(id);
+        let updates = task.into_iter().flat_map(|task| &task.updates);
+        updates.map(|update| update.reason).collect()
+    }
+}
+
+#[test]
+fn a_drain_kills_with_the_shorter_grace_and_says_why() {
+    for (max_grace, wait) in [(Some(500), 500), (Some(9_000), 2_000), (None, 2_000)] {
+        let mut bench = Bench::attached();
+        let id = bench.running("t");
+        bench.command(drain(&id, max_grace, false));
+        assert_eq!(bench.take_deeds(), [Action::Terminate(id.clone())]);
+        bench.wait(wait - 1);
+        assert_eq!(bench.take_deeds(), []);
+        bench.wait(1);
+        assert_eq!(bench.take_deeds(), [Action::Destroy(id.clone())]);
+        bench.input(Input::Ended(id.clone(), Exit::Signaled(9)));
+        let states = bench.states(&id);
+        assert_eq!(states[2..], ["TASK_KILLING", "TASK_KILLED"]);
+        let why = Some(Reason::AgentDraining);
+        assert_eq!(bench.whys(&id)[2..], [why, why]);
+    }
+}
+
+#[test]
+fn a_drain_of_an_agent_that_is_to_be_gone_tells_so() {
+    let mut bench = Bench::attached();
+    let id = bench.running("t");
+    bench.command(drain(&id, None, true));
+    bench.input(Input::Ended(id.clone(), Exit::Signaled(15)));
+    assert_eq!(
+        bench.states(&id)[2..],
+        ["TASK_KILLING", "TASK_GONE_BY_OPERATOR"]
+    );
+    let (waits, unseen) = (launch_id("waits", 7), launch_id("unseen", 8));
+    bench.command(launch(&waits));
+    bench.command(drain(&waits, None, true));
+    bench.command(drain(&unseen, None, true));
+    bench.command(launch(&unseen));
+    for id in [waits, unseen] {
+        assert_eq!(bench.states(&id), ["TASK_GONE_BY_OPERATOR"]);
+        assert_eq!(bench.whys(&id), [Some(Reason::AgentDraining)]);
+    }
+}
+
+#[test]
+fn a_drain_of_a_task_that_is_killed_already_shortens_its_wait() {
+    let mut bench = Bench::attached();
+    let id = bench.running("t");
+    bench.command(kill(&id, Some(5_000)));
+    bench.command(drain(&id, Some(100), false));
+    bench.take_deeds();
+    bench.wait(100);
+    assert_eq!(bench.take_deeds(), [Action::Destroy(id.clone())]);
+    // One that ends by itself in time has not been killed.
+    let other = bench.running("u");
+    bench.input(Input::Ended(other.clone(), Exit::Exited(0)));
+    bench.command(drain(&other, None, false));
+    assert_eq!(bench.take_deeds(), []);
+    assert_eq!(bench.states(&other).last(), Some(&"TASK_FINISHED"));
 }
