@@ -59,6 +59,8 @@ enum Command {
     Quota(commands::roles::quota::Flags),
     /// Show or change how much of the cluster roles get beside each other.
     Weights(commands::roles::weights::Flags),
+    /// Show the agents of a running cluster, or take one out of use.
+    Agents(commands::agents::Flags),
     /// Look into the data directory of a master that does not run.
     #[command(subcommand)]
     Raft(commands::raft::Raft),
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Members(flags) => commands::members::run(flags),
         Command::Quota(flags) => commands::roles::quota::run(flags),
         Command::Weights(flags) => commands::roles::weights::run(flags),
+        Command::Agents(flags) => commands::agents::run(flags),
         Command::Raft(command) => commands::raft::run(command),
         Command::Recover(flags) => commands::recover::run(&flags),
         Command::Chaos(command) => commands::chaos::run(command, &program.logs),

@@ -1,6 +1,7 @@
 //! Commands: those that run one component, and those that talk to a cluster or read its files.
 
 pub(crate) mod agent;
+pub(crate) mod agents;
 pub(crate) mod chaos;
 pub(crate) mod master;
 pub(crate) mod members;
