@@ -78,7 +78,7 @@ mod task;
 pub use builder::{Acknowledge, BuildError, FrameworkBuilder};
 pub use calls::{CallError, Framework};
 pub use event::{Event, Events};
-pub use http::{Http, RequestError};
+pub use http::{Answer, Http, RequestError};
 pub use regency_wire::{ContentType, v1};
 pub use resources::{OfferExt, create, destroy, ports, reserve, reserved, unreserve, volume};
 pub use scheduler::{RunError, Scheduler, run};

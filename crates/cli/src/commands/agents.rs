@@ -2,22 +2,17 @@
 //!
 //! Everything is a call of the v1 operator API, which any other tool could make as well.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use clap::Subcommand;
 use comfy_table::{ContentArrangement, Table, presets};
-use regency_client::Http;
 use serde_json::{Value, json};
 
-/// Reads wait for everything that was done before, whoever answers them.
-const PATH: &str = "/api/v1?consistent=true";
-/// How long a master may take for a call: a change waits for its commit.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long somebody who answers is looked for.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::Common;
+use super::ask::{Failure, Operator, block_on, print};
+
+/// Pause before an agent that is not empty yet is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Flags of the command.
@@ -25,20 +20,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) struct Flags {
     #[command(subcommand)]
     action: Action,
-}
-
-/// What every action takes.
-#[derive(Debug, Clone, clap::Args)]
-struct Common {
-    /// Masters to ask, `HOST:HTTP_PORT` separated by commas; one that lives is enough.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        required = true,
-        env = "REGENCY_MASTERS"
-    )]
-    masters: Vec<String>,
 }
 
 /// One agent.
@@ -55,9 +36,6 @@ struct One {
 enum Action {
     /// Show the agents that count.
     List {
-        /// Print the answer of GET_AGENTS instead of a table.
-        #[arg(long)]
-        json: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -94,27 +72,18 @@ enum Action {
 
 /// Carries out what is asked for. A refusal is an error.
 pub(crate) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(act(flags.action))?;
-    Ok(ExitCode::SUCCESS)
+    block_on(act(flags.action))
 }
 
 async fn act(action: Action) -> anyhow::Result<()> {
     match action {
-        Action::List { json, common } => {
-            let answer = Masters::new(&common)
-                .call(&json!({"type": "GET_AGENTS"}))
-                .await?;
-            let mut out = std::io::stdout().lock();
-            if json {
-                writeln!(out, "{answer}")?;
+        Action::List { common } => {
+            let answer = all(&Operator::new(&common.masters)).await?;
+            if common.json {
+                print(&answer)
             } else {
-                writeln!(out, "{}", table(&answer))?;
+                print(table(&answer))
             }
-            Ok(())
         }
         Action::Drain {
             max_grace,
@@ -122,132 +91,88 @@ async fn act(action: Action) -> anyhow::Result<()> {
             wait,
             one,
         } => {
-            let masters = Masters::new(&one.common);
-            let mut call = about("DRAIN_AGENT", &one.agent);
+            let operator = one.operator();
+            let mut call = one.call("DRAIN_AGENT");
             call["drain_agent"]["mark_gone"] = json!(mark_gone);
             if let Some(grace) = max_grace {
                 call["drain_agent"]["max_grace_period"] =
                     json!({"seconds": grace.as_secs(), "nanos": grace.subsec_nanos()});
             }
-            masters.call(&call).await?;
+            operator.write(&call).await?;
             if wait {
-                masters.drained(&one.agent).await?;
-                say(&format!("agent {} is empty", one.agent))
+                one.until_empty(&operator).await?;
+                one.tell(&operator, "is empty").await
             } else {
-                say(&format!(
-                    "agent {} is being drained; look at 'regency agents list'",
-                    one.agent
-                ))
+                let done = "is being drained; look at 'regency agents list'";
+                one.tell(&operator, done).await
             }
         }
-        Action::Deactivate { one } => tell("DEACTIVATE_AGENT", &one, "is deactivated").await,
-        Action::Reactivate { one } => tell("REACTIVATE_AGENT", &one, "is in use").await,
-        Action::Gone { one } => tell("MARK_AGENT_GONE", &one, "is gone for good").await,
+        Action::Deactivate { one } => one.change("DEACTIVATE_AGENT", "is deactivated").await,
+        Action::Reactivate { one } => one.change("REACTIVATE_AGENT", "is in use").await,
+        Action::Gone { one } => one.change("MARK_AGENT_GONE", "is gone for good").await,
     }
 }
 
-async fn tell(call: &str, one: &One, done: &str) -> anyhow::Result<()> {
-    let masters = Masters::new(&one.common);
-    masters.call(&about(call, &one.agent)).await?;
-    say(&format!("agent {} {done}", one.agent))
+/// The answer to GET_AGENTS.
+async fn all(operator: &Operator) -> Result<Value, Failure> {
+    operator.ask(&json!({"type": "GET_AGENTS"})).await
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout().lock(), "{line}")?;
-    Ok(())
-}
+impl One {
+    fn operator(&self) -> Operator {
+        Operator::new(&self.common.masters)
+    }
 
-fn about(call: &str, agent: &str) -> Value {
-    json!({"type": call, call.to_lowercase(): {"agent_id": {"value": agent}}})
-}
+    /// A call about this agent.
+    fn call(&self, name: &str) -> Value {
+        let id = json!({"value": self.agent});
+        json!({"type": name, name.to_lowercase(): {"agent_id": id}})
+    }
 
-/// The masters that are asked.
-struct Masters {
-    addresses: Vec<String>,
-    http: Http,
-}
-
-impl Masters {
-    fn new(common: &Common) -> Self {
-        let named = common.masters.iter().map(|master| master.trim().to_owned());
-        Self {
-            addresses: named.filter(|master| !master.is_empty()).collect(),
-            http: Http::default(),
+    async fn change(&self, name: &str, done: &str) -> anyhow::Result<()> {
+        let operator = self.operator();
+        match operator.write(&self.call(name)).await {
+            // All but this one may be repeated. It was done by an attempt whose answer was lost.
+            Err(Failure::Refused {
+                may_be_done: true, ..
+            }) if name == "REACTIVATE_AGENT" && self.is_in_use(&operator).await? => {}
+            other => other?,
         }
+        self.tell(&operator, done).await
     }
 
-    /// Makes a call at whoever can answer it. All calls may be repeated.
-    async fn call(&self, call: &Value) -> anyhow::Result<Value> {
-        let headers = [("content-type", "application/json")];
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut why = "no master was named".to_owned();
-        let mut may_be_done = false;
+    /// What is known of it; `None` when it does not count.
+    async fn show(&self, operator: &Operator) -> Result<Option<Value>, Failure> {
+        let answer = all(operator).await?;
+        let mut agents = agents(&answer).iter();
+        let agent = agents.find(|agent| agent["agent_info"]["id"]["value"] == *self.agent);
+        Ok(agent.cloned())
+    }
+
+    async fn is_in_use(&self, operator: &Operator) -> Result<bool, Failure> {
+        let agent = self.show(operator).await?;
+        Ok(agent.is_some_and(|agent| agent["deactivated"] != true))
+    }
+
+    /// Waits until it is empty, or gone.
+    async fn until_empty(&self, operator: &Operator) -> Result<(), Failure> {
         loop {
-            for first in &self.addresses {
-                let mut address = first.clone();
-                // To the leader, and to the next one if it changed meanwhile.
-                for _ in 0..2 {
-                    let body = call.to_string().into();
-                    let sent = self.http.post(&address, PATH, &headers, body, CALL_TIMEOUT);
-                    let answer = match sent.await {
-                        Ok(answer) => answer,
-                        Err(error) => {
-                            may_be_done |= !error.was_not_sent();
-                            why = error.to_string();
-                            break;
-                        }
-                    };
-                    match answer.status.as_u16() {
-                        200 => {
-                            return Ok(serde_json::from_slice(&answer.body).unwrap_or_default());
-                        }
-                        307 => {
-                            let location = answer.headers.get("location");
-                            let location = location.and_then(|at| authority(at.to_str().ok()?));
-                            let Some(elsewhere) = location else { break };
-                            address = elsewhere;
-                        }
-                        503 => {
-                            why = answer.text();
-                            break;
-                        }
-                        // It was done by an attempt whose answer was lost.
-                        400 if may_be_done && call["type"] == "REACTIVATE_AGENT" => {
-                            return Ok(Value::Null);
-                        }
-                        status => bail!("{} (status {status})", answer.text()),
-                    }
-                }
-            }
-            if tokio::time::Instant::now() >= deadline {
-                bail!(
-                    "nobody among {} answers: {why}; name masters that run with --masters, and \
-                     repeat it",
-                    self.addresses.join(",")
-                );
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    /// Waits until an agent that is drained is empty, or gone.
-    async fn drained(&self, id: &str) -> anyhow::Result<()> {
-        loop {
-            let answer = self.call(&json!({"type": "GET_AGENTS"})).await?;
-            let mut agents = agents(&answer).iter();
-            let agent = agents.find(|agent| agent["agent_info"]["id"]["value"] == id);
+            let agent = self.show(operator).await?;
             if agent.is_none_or(|agent| agent["drain_info"]["state"] != "DRAINING") {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
-}
 
-/// The `host:port` of a redirect: `//host:port/path`.
-fn authority(location: &str) -> Option<String> {
-    let authority = location.split_once("//")?.1.split('/').next()?;
-    (!authority.is_empty()).then(|| authority.to_owned())
+    /// Says what was done, or shows the agent as it is now to a program.
+    async fn tell(&self, operator: &Operator, done: &str) -> anyhow::Result<()> {
+        if self.common.json {
+            print(self.show(operator).await?.unwrap_or_default())
+        } else {
+            print(format_args!("agent {} {done}", self.agent))
+        }
+    }
 }
 
 fn agents(answer: &Value) -> &[Value] {
@@ -317,11 +242,5 @@ mod tests {
             ["active", "not connected", "deactivated", "draining"],
             "{table}"
         );
-    }
-
-    #[test]
-    fn a_redirect_names_a_master() {
-        assert_eq!(authority("//h:5050/api/v1"), Some("h:5050".into()));
-        assert_eq!(authority("/api/v1"), None);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod agents;
+mod ask;
 pub(crate) mod chaos;
 pub(crate) mod master;
 pub(crate) mod members;

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::commands::ask::{elsewhere, named};
+
 const PATH: &str = "/regency/members";
 /// How long a master may take to say who leads.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -158,9 +160,8 @@ enum Attempt {
 
 impl Cluster {
     pub(super) fn new(masters: Vec<String>) -> Self {
-        let masters = masters.iter().map(|master| master.trim().to_owned());
         Self {
-            masters: masters.filter(|master| !master.is_empty()).collect(),
+            masters: named(&masters),
             http: Http::default(),
         }
     }
@@ -294,9 +295,7 @@ impl Cluster {
             Err(error) => return Ok(Attempt::NotDone(error.to_string())),
         };
         if answer.status.as_u16() == 307 {
-            let location = answer.headers.get("location");
-            let elsewhere = location.and_then(|at| authority(at.to_str().ok()?));
-            return Ok(match elsewhere {
+            return Ok(match elsewhere(&answer) {
                 Some(elsewhere) => Attempt::Elsewhere(elsewhere),
                 None => Attempt::NotDone(format!("{address} names no leader")),
             });
@@ -344,12 +343,6 @@ impl Cluster {
             why,
         }
     }
-}
-
-/// The `host:port` of a redirect: `//host:port/path`.
-pub(in crate::commands) fn authority(location: &str) -> Option<String> {
-    let authority = location.split_once("//")?.1.split('/').next()?;
-    (!authority.is_empty()).then(|| authority.to_owned())
 }
 
 /// The body of a good answer, or what a bad one says.
@@ -404,12 +397,5 @@ mod tests {
         let text = failure.to_string();
         assert!(text.contains("m1:5050") && text.contains("404"), "{text}");
         assert!(!failure.may_pass());
-    }
-
-    #[test]
-    fn a_redirect_names_a_master() {
-        assert_eq!(authority("//h:5050/regency/members"), Some("h:5050".into()));
-        assert_eq!(authority("http://h:5050"), Some("h:5050".into()));
-        assert_eq!(authority("/regency/members"), None);
     }
 }

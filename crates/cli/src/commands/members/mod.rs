@@ -18,8 +18,6 @@ use serde_json::{Value, json};
 use self::api::{Cluster, Failure, Health, Members};
 use super::Common;
 
-pub(super) use self::api::authority;
-
 /// How long a master to add is awaited when it does not answer: it may just have been started.
 const START_WAIT: Duration = Duration::from_secs(5);
 /// Pause before a master that has not caught up is looked at again.

@@ -2,35 +2,16 @@
 //!
 //! Both are spoken to a master as any operator of Mesos would, through `/api/v1` and the older reads.
 
-mod ask;
 pub(crate) mod quota;
 pub(crate) mod weights;
 
-use std::io::Write;
-use std::process::ExitCode;
-
-use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::Common;
+use super::ask::{Operator, block_on, print};
 
 /// Columns of a terminal that everything fits in.
 const WIDTH: u16 = 100;
-
-/// Runs what an action asks of masters.
-fn block_on(action: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(action)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}")?;
-    Ok(())
-}
 
 fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();

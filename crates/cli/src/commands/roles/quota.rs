@@ -7,8 +7,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ask::Operator;
-use super::{Common, block_on, pair, print, table};
+use super::{Common, Operator, block_on, pair, print, table};
 
 /// Flags of the command.
 #[derive(Debug, Clone, clap::Args)]
