@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use regency_master::api::operator::{LeaderAt, Unavailable};
 
-use crate::world::{Fake, body_text, busy, idle};
+use crate::world::{Fake, body_text, busy, idle, many_machines};
 
 async fn get(fake: &Fake, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
     let mut request = Request::builder().uri(path);
@@ -219,6 +219,27 @@ async fn what_an_answer_is_handed_to_is_a_name() {
     );
     let response = get(&fake, "/roles?jsonp=alert(1)%2F%2F", &[]).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_is_planned_for_machines_is_read_like_everything_else() {
+    let fake = Fake::leading(&many_machines());
+    for path in [
+        "/maintenance/schedule",
+        "/master/maintenance/schedule",
+        "/maintenance/status",
+        "/master/maintenance/status",
+    ] {
+        let called = get(&fake, &format!("{path}?jsonp=show"), &[]).await;
+        assert_eq!(header(&called, "content-type"), Some("text/javascript"));
+        assert_eq!(header(&called, "x-regency-index"), Some("17"), "{path}");
+        let text = body_text(called).await;
+        assert!(text.starts_with("show({") && text.ends_with("})"), "{text}");
+        let packed = get(&fake, path, &[("accept-encoding", "gzip")]).await;
+        assert_eq!(header(&packed, "content-encoding"), Some("gzip"), "{path}");
+        let wrong = get(&fake, &format!("{path}?jsonp=alert(1)"), &[]).await;
+        assert_eq!(wrong.status(), StatusCode::BAD_REQUEST, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -434,6 +434,21 @@ pub(crate) fn maintenance() -> Cluster {
     cluster
 }
 
+/// A schedule that is long to read.
+pub(crate) fn many_machines() -> Cluster {
+    let mut cluster = idle();
+    cluster.ok(Command::UpdateMaintenance(UpdateMaintenance {
+        windows: vec![MaintenanceWindow {
+            machines: (1..=100).map(machine).collect(),
+            unavailability: Unavailability {
+                start_ns: 1,
+                duration_ns: None,
+            },
+        }],
+    }));
+    cluster
+}
+
 fn second(cluster: &Cluster) -> AgentId {
     let agent = cluster.state.agents().nth(1).expect("there are two");
     agent.id.clone()

@@ -76,11 +76,13 @@ fn call(name: &str, paths: &[&str], content: Content) -> Valid {
     Valid {
         name: name.to_owned(),
         methods: &["POST"],
+        other_methods: &[],
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         headers: Vec::new(),
         content,
         parameters: &[],
         bad_headers: Vec::new(),
+        bad_segments: &[],
         too_long: None,
     }
 }
@@ -557,6 +559,10 @@ pub fn legacy_of_agent() -> Vec<Valid> {
 
 /// Methods, where all are taken.
 const ALL: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "BREW"];
+/// What is in the name of no role that has a quota.
+const NO_ROLES: &[&str] = &[
+    " ", "\t", "-", "..", "/", "*", "%", "?", "\u{e4}", "\u{1}", "eng/x", "eng2", "'", "\u{7f}",
+];
 /// Values that no function of a client's has as its name.
 const CALLBACKS: &[&str] = &["alert(1)", "<script>", "a b", "", "x;y", "\u{e4}"];
 /// Values that are no numbers of tasks.
@@ -611,6 +617,31 @@ pub fn legacy(ids: &Ids) -> Vec<Valid> {
         ],
         bad_headers: freshness(),
         ..call("/tasks", &[], Content::Nothing)
+    });
+    for (path, other_methods) in [
+        ("/maintenance/schedule", &["POST"] as &[&str]),
+        ("/maintenance/status", &[]),
+        ("/quota", &["POST", "DELETE"]),
+        ("/weights", &["PUT"]),
+    ] {
+        all.push(Valid {
+            methods: &["GET"],
+            other_methods,
+            paths: vec![path.to_owned(), format!("/master{path}")],
+            parameters: &[("jsonp", CALLBACKS), ("consistent", TRUTHS)],
+            bad_headers: freshness(),
+            ..call(path, &[], Content::Nothing)
+        });
+    }
+    all.push(Valid {
+        methods: &["DELETE"],
+        other_methods: &["GET", "POST"],
+        bad_segments: NO_ROLES,
+        ..call(
+            "DELETE /quota",
+            &["/quota/eng", "/master/quota/eng"],
+            Content::Nothing,
+        )
     });
     for path in ["/version", "/flags"] {
         all.push(Valid {

@@ -64,6 +64,8 @@ pub struct Valid {
     pub name: String,
     /// Methods that are taken; the first one is that of a body.
     pub methods: &'static [&'static str],
+    /// Methods that are taken for something else.
+    pub other_methods: &'static [&'static str],
     /// Paths that mean the same.
     pub paths: Vec<String>,
     /// Headers beside the type of the body; lower-case names.
@@ -75,6 +77,8 @@ pub struct Valid {
     /// Headers, values that they must not have (an empty one: that it is not there), and the word that
     /// the answer has for it.
     pub bad_headers: Vec<(&'static str, &'static str, &'static str)>,
+    /// What the last part of the path must not have in it.
+    pub bad_segments: &'static [&'static str],
     /// Length of a body that is too long, where there is a bound.
     pub too_long: Option<usize>,
 }
@@ -117,7 +121,9 @@ impl Valid {
     /// One of the requests that can be made of it.
     #[must_use]
     pub fn malform(&self, rng: &mut Rng) -> Malformed {
-        let may_be_web = !self.parameters.is_empty() || !self.bad_headers.is_empty();
+        let may_be_web = !self.parameters.is_empty()
+            || !self.bad_headers.is_empty()
+            || !self.bad_segments.is_empty();
         let only_web = matches!(self.content, Content::Nothing);
         match rng.below(100) {
             // Often enough to see all of them, and mostly what is in the body.
@@ -242,6 +248,7 @@ mod tests {
         Valid {
             name: "ACKNOWLEDGE".into(),
             methods: &["POST"],
+            other_methods: &[],
             paths: vec!["/a".into()],
             headers: Vec::new(),
             content: Content::Message {
@@ -251,6 +258,7 @@ mod tests {
             },
             parameters: &[],
             bad_headers: Vec::new(),
+            bad_segments: &[],
             too_long: None,
         }
     }

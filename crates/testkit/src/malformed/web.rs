@@ -12,9 +12,10 @@ pub(super) fn method(valid: &Valid, rng: &mut Rng) -> Malformed {
     let others: Vec<&str> = METHODS
         .into_iter()
         .filter(|method| !valid.methods.contains(method))
+        .filter(|method| !valid.other_methods.contains(method))
         .collect();
     let mut request = valid.request(rng);
-    if valid.methods.len() >= METHODS.len() {
+    if others.is_empty() {
         return around(valid, rng);
     }
     let other = *one_of(rng, &others);
@@ -64,11 +65,14 @@ pub(super) fn whole(valid: &Valid, rng: &mut Rng) -> Request {
     request
 }
 
-/// A wrong header or parameter beside a valid body.
+/// A wrong header, parameter or last part of the path beside a valid body.
 pub(super) fn around(valid: &Valid, rng: &mut Rng) -> Malformed {
     let mut request = whole(valid, rng);
     let n = valid.parameters.len() + valid.bad_headers.len();
-    let chosen = rng.index(n);
+    let chosen = rng.index(n + valid.bad_segments.len());
+    if let Some(segment) = valid.bad_segments.get(chosen.wrapping_sub(n)) {
+        return last_segment(rng, request, segment);
+    }
     if let Some((name, values)) = valid.parameters.get(chosen) {
         let value = one_of(rng, values);
         let mark = if request.path.contains('?') { '&' } else { '?' };
@@ -89,6 +93,25 @@ pub(super) fn around(valid: &Valid, rng: &mut Rng) -> Malformed {
         request,
         how: format!("header: {name}: {value}"),
         names: vec![word.to_owned()],
+    }
+}
+
+/// A path whose last part is what it must not be, among other letters.
+fn last_segment(rng: &mut Rng, mut request: Request, wrong: &str) -> Malformed {
+    let mut letters = || -> String {
+        let n = rng.below(5);
+        (0..n).map(|_| *one_of(rng, &['x', '7', '_'])).collect()
+    };
+    let segment = format!("{}{wrong}{}", letters(), letters());
+    let before = request
+        .path
+        .rsplit_once('/')
+        .map_or("", |(before, _)| before);
+    request.path = format!("{before}/{}", escape(&segment));
+    Malformed {
+        request,
+        how: format!("path: {segment}"),
+        names: vec![segment],
     }
 }
 
