@@ -7,13 +7,13 @@ use bytes::Bytes;
 use prost::Message;
 use regency_agent_core::message::Report;
 use regency_agent_core::{
-    Adoption, AgentMessage, CheckStatus, Command, Exit, Fence, InstanceId, LaunchId, MasterMessage,
-    Member, Numbered, Reason, Refusal, Source, Update,
+    Adoption, AgentMessage, CheckStatus, Command, Drain, Exit, Fence, InstanceId, LaunchId,
+    MasterMessage, Member, Numbered, Reason, Refusal, Source, Update,
 };
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_types::{
     AgentEpoch, AgentId, BootId, ClusterId, DurationMs, ExecutorId, FrameworkId, Generation,
-    IdError, NodeId, TaskId, TaskKey, Term, UpdateUuid,
+    IdError, NodeId, TaskId, TaskKey, Term, UpdateUuid, WallTime,
 };
 use regency_wire::v1;
 use regency_wire::v1::framework_info::capability::Type as Capability;
@@ -98,6 +98,11 @@ pub(crate) fn from_master(
             inventory: request.inventory,
         },
         Wire::Shutdown(shutdown) => MasterMessage::Shutdown(shutdown.reason),
+        Wire::DrainNotice(notice) => MasterMessage::DrainNotice(notice.drain.map(|drain| Drain {
+            max_grace: drain.max_grace_ms.map(DurationMs),
+            mark_gone: drain.mark_gone,
+            since: WallTime(drain.since_wall_ms),
+        })),
         Wire::ExecutorMessage(message) => MasterMessage::ExecutorMessage {
             framework: id("framework_id", FrameworkId::new(&message.framework_id))?,
             executor: id("executor_id", ExecutorId::new(&message.executor_id))?,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use regency_agent_core::{
-    Action, Core, Cx, Durable, ExecutorEvent, ExecutorPhase, Fence, Input, InstanceId, Launch,
-    LaunchId, Mint, ProcessFact, Record, Step, StopReason, StreamNo, Subscription,
+    Action, Core, Cx, Drain, Durable, ExecutorEvent, ExecutorPhase, Fence, Input, InstanceId,
+    Launch, LaunchId, Mint, ProcessFact, Record, Step, StopReason, StreamNo, Subscription,
 };
 use regency_agent_core::{ContainerId, MasterMessage};
 use regency_rpc::proto::regency::agent::v1 as rpc;
@@ -41,6 +41,7 @@ pub(crate) struct View {
     pub(crate) history: Arc<History>,
     pub(crate) constants: Arc<Constants>,
     pub(crate) attached_to: Option<Fence>,
+    pub(crate) drain: Option<Drain>,
 }
 
 /// Asks for a [`View`].
@@ -248,6 +249,7 @@ impl Driver {
             history: Arc::clone(&self.history),
             constants: Arc::clone(&self.constants),
             attached_to: self.core.attached_to(),
+            drain: self.core.drain(),
         };
         // Whoever asked may have gone.
         let _ = look.send(view);

@@ -14,7 +14,7 @@ use regency_wire::{ContentType, decode, v1, validate};
 
 use super::reply::message;
 use super::streams::{self, Form, MESSAGE_CONTENT_TYPE};
-use super::{containers, files, logging, model, shown, version};
+use super::{containers, drain, files, logging, model, shown, version};
 use crate::http::Answers;
 use crate::refused::Refused;
 
@@ -197,7 +197,8 @@ async fn carry_out(
                     id,
                     ..answers.description.info.clone()
                 }),
-                ..response::GetAgent::default()
+                drain_config: view.drain.map(drain::config),
+                estimated_drain_start_time: view.drain.map(drain::start),
             });
             response::Type::GetAgent
         }

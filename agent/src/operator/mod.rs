@@ -14,6 +14,7 @@
 
 mod calls;
 mod containers;
+mod drain;
 pub(crate) mod files;
 mod flags;
 mod history;

@@ -6,6 +6,7 @@ use regency_wire::resources::{ResourceFormat, to_wire};
 use regency_wire::{WireMessage, v1};
 use serde_json::{Map, Value as Json, json};
 
+use super::drain;
 use super::model::{self, Executor, Framework};
 use super::version::{self, MESOS_VERSION};
 use crate::description::Description;
@@ -67,6 +68,10 @@ pub(super) fn state(about: &About<'_>, view: &View) -> Json {
         "frameworks": frameworks,
         "completed_frameworks": completed,
     });
+    if let Some(drain) = view.drain {
+        state["drain_config"] = as_json(&drain::config(drain));
+        state["estimated_drain_start_time_seconds"] = json!(drain.since.as_secs_f64());
+    }
     if let Some(domain) = &description.info.domain {
         state["domain"] = as_json(domain);
     }

@@ -1,5 +1,6 @@
 //! Agents and machines that are taken out of use, with a leader that dies in the middle.
 
+use std::path::Path;
 use std::time::Duration;
 
 use regency_chaos_tests::cluster::{Cluster, Member};
@@ -52,6 +53,22 @@ async fn agent(cluster: &Cluster, id: &str) -> Option<Value> {
     let all = agents(cluster).await;
     all.into_iter()
         .find(|agent| agent["agent_info"]["id"]["value"] == id)
+}
+
+/// What `/state` of the agent with this id shows; its process is asked, and no master.
+async fn own_state(cluster: &Cluster, id: &str) -> Option<Value> {
+    let http = Http::default();
+    for member in cluster.members() {
+        if let Member::Agent(_) = member {
+            let address = &cluster.info(member).http;
+            let answer = http.get(address, "/state", CALL_TIMEOUT).await.ok()?;
+            let state: Value = serde_json::from_slice(&answer.body).ok()?;
+            if state["id"] == id {
+                return Some(state);
+            }
+        }
+    }
+    None
 }
 
 fn about(name: &str, agent: &str) -> Value {
@@ -125,6 +142,16 @@ async fn a_drain_goes_on_at_the_next_leader() {
         drained["drain_info"]["config"]["max_grace_period"]["nanoseconds"],
         2_000_000_000_u64
     );
+    // The agent itself says so, whoever leads.
+    let own = until("the agent shows its draining", || async {
+        let own = own_state(&cluster, &id).await?;
+        own.get("drain_config").is_some().then_some(own)
+    })
+    .await;
+    let grace = &own["drain_config"]["max_grace_period"]["nanoseconds"];
+    assert_eq!(*grace, 2_000_000_000_u64, "{own}");
+    assert_eq!(own["drain_config"]["mark_gone"], false, "{own}");
+    assert!(own["estimated_drain_start_time_seconds"].is_number());
     // What is offered since is the other agent's.
     scheduler
         .until("an offer of the other agent", |s| !s.offers.is_empty())
@@ -157,11 +184,16 @@ async fn a_drain_goes_on_at_the_next_leader() {
             s.offers.values().any(|offer| offer.agent_id.value == id)
         })
         .await;
+    until("the agent shows its draining no more", || async {
+        let own = own_state(&cluster, &id).await?;
+        own.get("drain_config").is_none().then_some(())
+    })
+    .await;
     ledger.assert_ran_once(["polite"]);
 }
 
 #[tokio::test]
-async fn an_answer_to_an_inverse_offer_outlives_the_leader_and_a_machine_goes_down_and_up() {
+async fn a_machine_is_announced_goes_down_and_comes_up_whoever_leads() {
     let dir = tempfile::tempdir().expect("a directory");
     let ledger = Ledger::new(dir.path());
     let mut cluster = Cluster::start(&["--agents", "1"]).await;
@@ -180,6 +212,8 @@ async fn an_answer_to_an_inverse_offer_outlives_the_leader_and_a_machine_goes_do
     let schedule = json!({"type": "UPDATE_MAINTENANCE_SCHEDULE",
         "update_maintenance_schedule": {"schedule": {"windows": [window]}}});
     call(&cluster, schedule).await;
+    // Each arrow of schedule, inverse offers, answer, down and up is where a leader dies.
+    kill_leader(&mut cluster, &mut scheduler).await;
     scheduler
         .until("an inverse offer and offers that tell the time", |s| {
             let told = |offer: &regency_client::v1::Offer| offer.unavailability.is_some();
@@ -210,11 +244,12 @@ async fn an_answer_to_an_inverse_offer_outlives_the_leader_and_a_machine_goes_do
 
     let start = json!({"type": "START_MAINTENANCE", "start_maintenance": {"machines": [machine]}});
     call(&cluster, start).await;
+    kill_leader(&mut cluster, &mut scheduler).await;
     scheduler
         .until_all_are(TaskState::TaskLost, &["task"])
         .await;
     until_true("the agent has ended", || !cluster.runs(Member::Agent(1))).await;
-    until_true("its task has, too", || !runs_task("task")).await;
+    until_true("its task has, too", || !runs_task(dir.path(), "task")).await;
     // It is refused for as long as its machine is down.
     cluster.restart(Member::Agent(1));
     until_true("the agent has ended again", || {
@@ -223,6 +258,7 @@ async fn an_answer_to_an_inverse_offer_outlives_the_leader_and_a_machine_goes_do
     .await;
     let stop = json!({"type": "STOP_MAINTENANCE", "stop_maintenance": {"machines": [machine]}});
     call(&cluster, stop).await;
+    kill_leader(&mut cluster, &mut scheduler).await;
     cluster.restart(Member::Agent(1));
     scheduler
         .until("an offer of the same agent", |s| {
@@ -231,6 +267,46 @@ async fn an_answer_to_an_inverse_offer_outlives_the_leader_and_a_machine_goes_do
             fresh.any(|offer| offer.agent_id.value == id)
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_deactivated_agent_is_not_offered_by_the_next_leader_either() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ledger = Ledger::new(dir.path());
+    let mut cluster = Cluster::start(&["--agents", "1"]).await;
+    let mut scheduler = Scheduler::with(aware("idle"), &cluster.masters()).await;
+    let offer = scheduler.take_offer().await;
+    let id = offer.agent_id.value.clone();
+    let task = ledger.waiting_task("task").on(&offer);
+    scheduler.launch(offer.id, vec![task]).await;
+    scheduler
+        .until_all_are(TaskState::TaskRunning, &["task"])
+        .await;
+    scheduler
+        .until("an offer of what is left", |s| !s.offers.is_empty())
+        .await;
+
+    call(&cluster, about("DEACTIVATE_AGENT", &id)).await;
+    scheduler
+        .until("it is taken back", |s| s.offers.is_empty())
+        .await;
+    kill_leader(&mut cluster, &mut scheduler).await;
+    // Its task runs on, and ends as it likes.
+    ledger.release("task");
+    scheduler
+        .until_all_are(TaskState::TaskFinished, &["task"])
+        .await;
+    assert!(scheduler.offers.is_empty(), "{:?}", scheduler.offers);
+    let shown = agent(&cluster, &id).await.expect("it is there");
+    assert_eq!(shown["deactivated"], true, "{shown}");
+    call(&cluster, about("REACTIVATE_AGENT", &id)).await;
+    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler
+        .until("an offer of the agent that is back", |s| {
+            !s.offers.is_empty()
+        })
+        .await;
+    ledger.assert_ran_once(["task"]);
 }
 
 #[tokio::test]
@@ -248,7 +324,10 @@ async fn an_agent_that_is_gone_is_refused_when_it_comes_back_and_its_tasks_are_k
         .await;
 
     cluster.kill(Member::Agent(1)).await;
-    assert!(runs_task("task"), "the task runs on without its agent");
+    assert!(
+        runs_task(dir.path(), "task"),
+        "the task runs on without its agent"
+    );
     call(&cluster, about("MARK_AGENT_GONE", &id)).await;
     kill_leader(&mut cluster, &mut scheduler).await;
     scheduler
@@ -258,17 +337,21 @@ async fn an_agent_that_is_gone_is_refused_when_it_comes_back_and_its_tasks_are_k
         last(&scheduler, "task").reason(),
         Reason::AgentRemovedByOperator
     );
-    assert!(runs_task("task"), "nobody could tell the machine");
+    assert!(
+        runs_task(dir.path(), "task"),
+        "nobody could tell the machine"
+    );
 
     cluster.restart(Member::Agent(1));
     until_true("the agent has ended", || !cluster.runs(Member::Agent(1))).await;
-    until_true("its task has, too", || !runs_task("task")).await;
+    until_true("its task has, too", || !runs_task(dir.path(), "task")).await;
     assert_eq!(agent(&cluster, &id).await, None);
     ledger.assert_ran_once(["task"]);
 }
 
-/// Whether a shell of this task runs on this machine.
-fn runs_task(task: &str) -> bool {
+/// Whether a shell of this task runs on this machine, of the test with this directory.
+fn runs_task(dir: &Path, task: &str) -> bool {
+    let (task, dir) = (format!("TASK={task}"), format!("DIR={}", dir.display()));
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut environments = entries.filter_map(|entry| {
         let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
@@ -276,7 +359,7 @@ fn runs_task(task: &str) -> bool {
         (name.trim() == "sh").then(|| String::from_utf8_lossy(&environment).into_owned())
     });
     environments.any(|environment| {
-        let mut variables = environment.split('\0');
-        variables.any(|variable| variable == format!("TASK={task}"))
+        let has = |wanted: &str| environment.split('\0').any(|variable| variable == wanted);
+        has(&task) && has(&dir)
     })
 }

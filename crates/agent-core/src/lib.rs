@@ -43,7 +43,7 @@ pub use exit::Exit;
 pub use launch::{ContainerId, Launch, LaunchId};
 pub use machine::{Core, Input, ProcessFact, Timing};
 pub use message::{
-    Adoption, AgentMessage, Command, Fence, MasterMessage, Member, Numbered, Refusal,
+    Adoption, AgentMessage, Command, Drain, Fence, MasterMessage, Member, Numbered, Refusal,
 };
 pub use step::{Action, Cx, Mint, Step, StopReason, StreamNo};
 pub use update::{Reason, Source, Update};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use regency_types::digest::Digest;
 use regency_types::{
     AgentId, ClusterId, DurationMs, ExecutorId, FrameworkId, NodeId, TaskState, Term, UpdateUuid,
+    WallTime,
 };
 
 use crate::check::{CheckStatus, HealthRule};
@@ -64,6 +65,9 @@ pub enum MasterMessage {
     },
     /// This agent was removed; the text says why.
     Shutdown(String),
+    /// An operator has this agent drained, or not any more. Only to be shown: what is to be killed
+    /// comes as commands.
+    DrainNotice(Option<Drain>),
     /// A framework speaks to one of its executors.
     ExecutorMessage {
         /// Whose.
@@ -73,6 +77,17 @@ pub enum MasterMessage {
         /// What.
         data: Bytes,
     },
+}
+
+/// How an operator has this agent drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// The longest grace of a task; `None`: each task's own.
+    pub max_grace: Option<DurationMs>,
+    /// Whether the agent is marked gone once it is empty.
+    pub mark_gone: bool,
+    /// When it was asked for.
+    pub since: WallTime,
 }
 
 /// An agent of a former cluster is taken over by the one that goes on with its state.

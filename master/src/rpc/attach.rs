@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{convert, executor};
+use super::{convert, drain, executor};
 use crate::counters::{self, Count, count_either};
 use crate::leader::{Leader, LeaderWatch, PING_INTERVAL, PING_TIMEOUT, Signal};
 use crate::metrics;
@@ -258,6 +258,8 @@ impl Session<'_> {
         );
         self.leader.allocate.notify_one();
         let mut sent = opening.sent;
+        let mut told = None;
+        self.send_drain(&agent, &mut told).await?;
         self.send_commands(&agent, &mut sent).await?;
         let mut ping = tokio::time::interval(PING_INTERVAL);
         loop {
@@ -277,7 +279,10 @@ impl Session<'_> {
                     }
                 }
                 signal = signalled.recv() => match signal {
-                    Some(Signal::Sync) => self.send_commands(&agent, &mut sent).await?,
+                    Some(Signal::Sync) => {
+                        self.send_drain(&agent, &mut told).await?;
+                        self.send_commands(&agent, &mut sent).await?;
+                    }
                     Some(Signal::Superseded) | None => {
                         self.outbox
                             .refuse(Reason::Superseded, "a newer attachment took over", None)
@@ -572,6 +577,19 @@ impl Session<'_> {
                 self.outbox.refuse(Reason::Retry, error, None).await;
                 Ok(std::ops::ControlFlow::Break(()))
             }
+        }
+    }
+
+    /// Tells the agent how it is drained, when that is news for it.
+    async fn send_drain(
+        &self,
+        agent: &AgentId,
+        told: &mut Option<wire::Drain>,
+    ) -> Result<(), Gone> {
+        let notice = drain::notice(&self.leader.state().state, agent, told);
+        match notice {
+            Some(notice) => self.outbox.send(ToAgent::DrainNotice(notice)).await,
+            None => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod attach;
 mod convert;
+mod drain;
 mod executor;
 mod group;
 

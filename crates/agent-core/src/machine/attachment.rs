@@ -173,6 +173,7 @@ pub(super) fn received(
         MasterMessage::Ping { quorum_ack_age } => ping(core, quorum_ack_age, cx),
         MasterMessage::ResyncRequest { inventory } => resync(core, stream, inventory, cx),
         MasterMessage::Shutdown(why) => removed(core, why, cx),
+        MasterMessage::DrainNotice(drain) => core.drain = drain,
         MasterMessage::ExecutorMessage {
             framework,
             executor,
@@ -225,6 +226,8 @@ fn attach(
     note_term(core, attached.fence, agent_id, cx);
     let applied = attached.sent_report_seq;
     core.connection = Connection::Attached(attached);
+    // The master says so next if it is drained.
+    core.drain = None;
     if applied > core.durable.report_seq {
         renumber(core, applied, cx);
     } else {

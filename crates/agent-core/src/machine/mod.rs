@@ -29,7 +29,7 @@ use crate::durable::{Durable, ProcessRef, Record};
 use crate::executor::{ExecutorUpdate, InstanceId, Subscription};
 use crate::exit::Exit;
 use crate::launch::LaunchId;
-use crate::message::{Fence, MasterMessage};
+use crate::message::{Drain, Fence, MasterMessage};
 use crate::step::{Action, Cx, StreamNo};
 use crate::update::{Reason, Source, Update};
 
@@ -120,6 +120,8 @@ pub struct Core {
     time_limits: BTreeMap<LaunchId, u64>,
     /// Set once the masters removed this agent: it ends when nothing runs any more.
     removed: Option<String>,
+    /// What the master said last of its draining.
+    drain: Option<Drain>,
     stopped: bool,
 }
 
@@ -155,6 +157,7 @@ impl Core {
             healths: BTreeMap::new(),
             time_limits: BTreeMap::new(),
             removed: None,
+            drain: None,
             stopped: false,
         }
     }
@@ -169,6 +172,12 @@ impl Core {
     #[must_use]
     pub fn attached_to(&self) -> Option<Fence> {
         self.connection.attached().map(|attached| attached.fence)
+    }
+
+    /// How an operator has this agent drained, as far as a master told since its last start.
+    #[must_use]
+    pub fn drain(&self) -> Option<Drain> {
+        self.drain
     }
 
     /// Goes on after a start of the agent: `boot` is the boot the machine runs in now, `facts`

@@ -153,7 +153,13 @@ pub(crate) fn reactivate(state: &mut State, command: &ReactivateAgent) -> Applie
         agent.deactivated = false;
         agent.drain = None;
     }
-    Applied::done(vec![Effect::WakeAllocator])
+    Applied::done(vec![
+        // It shows that it is not drained any more.
+        Effect::SyncAgent {
+            agent: command.agent.clone(),
+        },
+        Effect::WakeAllocator,
+    ])
 }
 
 /// Removes an agent for good. A repetition changes nothing.

@@ -1,10 +1,10 @@
 //! Whom the agent follows, and how it catches up.
 
-use regency_types::{ClusterId, DurationMs, NodeId, Term};
+use regency_types::{ClusterId, DurationMs, NodeId, Term, WallTime};
 
 use super::{Bench, FENCE, STREAM, attached_at, launch, launch_id};
 use crate::{
-    Action, Adoption, AgentMessage, Exit, Fence, Input, MasterMessage, Numbered, Refusal,
+    Action, Adoption, AgentMessage, Drain, Exit, Fence, Input, MasterMessage, Numbered, Refusal,
     StopReason,
 };
 
@@ -223,6 +223,26 @@ fn a_removed_agent_kills_first_and_ends_when_nothing_runs() {
     bench.input(Input::Ended(id, Exit::Signaled(15)));
     let stop = Action::Stop(StopReason::Removed("why".to_owned()));
     assert_eq!(bench.take_deeds(), [stop]);
+}
+
+#[test]
+fn what_a_master_said_of_draining_holds_until_the_next_attachment() {
+    let mut bench = Bench::attached();
+    let drain = Drain {
+        max_grace: Some(DurationMs(5)),
+        mark_gone: true,
+        since: WallTime(7),
+    };
+    bench.say(FENCE, MasterMessage::DrainNotice(Some(drain)));
+    assert_eq!(bench.core.drain(), Some(drain));
+    bench.input(Input::StreamClosed(STREAM));
+    assert_eq!(bench.core.drain(), Some(drain), "nobody said otherwise");
+    bench.input(Input::StreamOpened(STREAM));
+    bench.say(FENCE, attached_at(0));
+    assert_eq!(bench.core.drain(), None);
+    bench.say(FENCE, MasterMessage::DrainNotice(Some(drain)));
+    bench.say(FENCE, MasterMessage::DrainNotice(None));
+    assert_eq!(bench.core.drain(), None);
 }
 
 /// The masters of [`FENCE`] were restored as another cluster, in an earlier term.

@@ -233,7 +233,8 @@ fn a_deactivated_agent_keeps_its_tasks_and_stays_so_when_it_comes_back() {
     assert!(given.state.agent(&agent).expect("kept").deactivated);
     given.ok(deactivate(&agent));
     let (_, effects) = given.ok(reactivate(&agent));
-    assert_eq!(effects, [Effect::WakeAllocator]);
+    let sync = Effect::SyncAgent { agent };
+    assert_eq!(effects, [sync, Effect::WakeAllocator]);
 }
 
 #[test]
