@@ -3,6 +3,7 @@
 mod autopilot;
 mod events;
 mod offers;
+mod registry;
 mod shown;
 mod zk_facade;
 
@@ -17,6 +18,7 @@ use regency_types::NodeId;
 pub use self::autopilot::AutopilotFlags;
 pub use self::events::EventFlags;
 pub use self::offers::OfferFlags;
+pub use self::registry::RegistryFlags;
 pub use self::shown::ShownFlags;
 pub use self::zk_facade::ZkFacadeFlags;
 pub use crate::timing_flags::TimingFlags;
@@ -156,6 +158,10 @@ pub struct MasterFlags {
     /// How many pings an agent may miss before it is marked unreachable.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub max_agent_ping_timeouts: u32,
+
+    /// When agents that are gone are forgotten.
+    #[command(flatten)]
+    pub registry: RegistryFlags,
 
     /// How long after a change of leader a framework may take to subscribe again before its
     /// offers are rescinded.

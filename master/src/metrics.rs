@@ -12,6 +12,8 @@ pub const STREAMS_OPEN: &str = "regency_master_framework_streams";
 pub const STREAMS_TOO_SLOW: &str = "regency_master_framework_streams_too_slow_total";
 /// Agents attached to this master.
 pub const AGENTS_ATTACHED: &str = "regency_master_agents_attached";
+/// Agents that this leader forgot: gone or unreachable for too long, or too many.
+pub const AGENTS_FORGOTTEN: &str = "regency_master_agents_forgotten_total";
 /// Attachments, by `result` (attached, resynced, refused).
 pub const ATTACHMENTS: &str = "regency_master_agent_attachments_total";
 /// Agents whose picture differed although the cursors agreed.
@@ -49,6 +51,10 @@ pub(crate) fn describe() {
         "Framework streams closed because nobody read them"
     );
     describe_gauge!(AGENTS_ATTACHED, "Agents attached to this master");
+    describe_counter!(
+        AGENTS_FORGOTTEN,
+        "Agents that this leader forgot: gone or unreachable for too long, or too many"
+    );
     describe_counter!(ATTACHMENTS, "Attachments of agents, by result");
     describe_counter!(
         DIGEST_MISMATCHES,

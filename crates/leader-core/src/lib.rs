@@ -13,6 +13,7 @@
 //! * [`expiry`]: what is due by cluster time.
 //! * [`subscription`]: what a framework is sent when its stream opens.
 //! * [`maintenance`]: who is to be asked to leave, and which draining agents are empty.
+//! * [`registry`]: which agents that are gone or unreachable are to be forgotten.
 //! * [`retries`]: when an update that nobody acknowledged is sent again.
 
 pub mod allocation;
@@ -21,5 +22,6 @@ pub mod awaited;
 pub mod expiry;
 pub mod liveness;
 pub mod maintenance;
+pub mod registry;
 pub mod retries;
 pub mod subscription;

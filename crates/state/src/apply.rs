@@ -81,6 +81,7 @@ impl State {
             Command::DeactivateAgent(c) => drain::deactivate(self, c),
             Command::ReactivateAgent(c) => drain::reactivate(self, c),
             Command::MarkAgentGone(c) => drain::mark_gone(self, c),
+            Command::ForgetAgents(c) => drain::forget(self, c),
             Command::ApplyReports(c) => report::apply_reports(self, c),
             Command::ResyncAgent(c) => report::resync(self, c),
             Command::SubscribeFramework(c) => framework::subscribe(self, c),

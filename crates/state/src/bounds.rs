@@ -55,7 +55,8 @@ pub const GENERATIONS_SKIPPED: u64 = 1 << 32;
 /// Machines in a maintenance schedule.
 pub const MACHINES_MAX: usize = 20_000;
 /// Agents marked gone that are remembered; those marked first go first. One that is forgotten is
-/// not known any more, and cannot come back either.
-pub const GONE_AGENTS_MAX: usize = 10_000;
+/// not known any more, and cannot come back either. As many as Mesos keeps; leaders forget earlier when
+/// they are told to.
+pub const GONE_AGENTS_MAX: usize = 102_400;
 /// Digests of masters' states that are kept, the newest of all: several rounds of a large cluster.
 pub const STATE_HASHES_MAX: usize = 64;

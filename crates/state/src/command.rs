@@ -46,6 +46,8 @@ pub enum Command {
     DeactivateAgent(DeactivateAgent),
     ReactivateAgent(ReactivateAgent),
     MarkAgentGone(MarkAgentGone),
+    /// See [`ForgetAgents`].
+    ForgetAgents(ForgetAgents),
     ApplyReports(ApplyReports),
     ResyncAgent(ResyncAgent),
     SubscribeFramework(SubscribeFramework),
@@ -99,6 +101,7 @@ impl Command {
             Self::DeactivateAgent(_) => "deactivate_agent",
             Self::ReactivateAgent(_) => "reactivate_agent",
             Self::MarkAgentGone(_) => "mark_agent_gone",
+            Self::ForgetAgents(_) => "forget_agents",
             Self::ApplyReports(_) => "apply_reports",
             Self::ResyncAgent(_) => "resync_agent",
             Self::SubscribeFramework(_) => "subscribe_framework",
@@ -318,6 +321,14 @@ pub struct ReactivateAgent {
 pub struct MarkAgentGone {
     /// Which.
     pub agent: AgentId,
+}
+
+/// Agents that were marked gone, or are unreachable, for too long, or are too many. Which of them are
+/// is the leader's to judge, by its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgetAgents {
+    /// Which.
+    pub agents: Vec<AgentId>,
 }
 
 /// News of one task as an agent reports it.

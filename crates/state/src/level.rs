@@ -7,7 +7,7 @@
 //! | level | adds |
 //! |---|---|
 //! | 1 | all that was there before there were levels |
-//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; roles: [`Command::UpdateQuota`], [`Command::SetQuota`], [`Command::RemoveQuota`], [`Command::UpdateWeights`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`]; [`Operation::LaunchGroup`]; [`Command::UpdateFramework`], and frameworks that describe themselves anew in [`Command::SubscribeFramework`]; maintenance: [`Command::UpdateMaintenance`], [`Command::StartMaintenance`], [`Command::StopMaintenance`], [`Command::IssueInverseOffers`], [`Command::AnswerInverseOffers`], [`Command::DrainAgent`], [`Command::AgentDrained`], [`Command::DeactivateAgent`], [`Command::ReactivateAgent`], [`Command::MarkAgentGone`] |
+//! | 2 | [`Command::ReportStateHash`]; [`Operation::Convert`], [`Command::ApplyOperation`], [`Command::AcknowledgeOperation`]; roles: [`Command::UpdateQuota`], [`Command::SetQuota`], [`Command::RemoveQuota`], [`Command::UpdateWeights`]; executors: [`Command::EndExecutors`], [`Command::ResyncExecutors`], [`Command::ShutdownExecutor`], and tasks with an executor in [`Command::AcceptOffers`]; [`Operation::LaunchGroup`]; [`Command::UpdateFramework`], and frameworks that describe themselves anew in [`Command::SubscribeFramework`]; maintenance: [`Command::UpdateMaintenance`], [`Command::StartMaintenance`], [`Command::StopMaintenance`], [`Command::IssueInverseOffers`], [`Command::AnswerInverseOffers`], [`Command::DrainAgent`], [`Command::AgentDrained`], [`Command::DeactivateAgent`], [`Command::ReactivateAgent`], [`Command::MarkAgentGone`], [`Command::ForgetAgents`] |
 
 use crate::command::{Command, LaunchSpec, Operation};
 
@@ -73,6 +73,7 @@ impl Command {
             | Self::DeactivateAgent(_)
             | Self::ReactivateAgent(_)
             | Self::MarkAgentGone(_)
+            | Self::ForgetAgents(_)
             | Self::ApplyOperation(_)
             | Self::UpdateFramework(_)
             | Self::AcknowledgeOperation(_)

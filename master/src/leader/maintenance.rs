@@ -91,7 +91,7 @@ mod tests {
             plans: vec![(framework.clone(), agent.clone())],
             timeout: None,
         });
-        assert_eq!(asked, [ask.clone()]);
+        assert_eq!(asked, std::slice::from_ref(&ask));
         let (nobody, now) = (BTreeSet::new(), cluster.state.now());
         let none = asks(&cluster.state, now, &BTreeSet::new(), &nobody, None);
         assert_eq!(none, []);
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(all(&cluster), [], "its end is not acknowledged");
         cluster.acknowledge(&key, 1);
         let drained = Command::AgentDrained(AgentDrained { agent });
-        assert_eq!(all(&cluster), [drained.clone()]);
+        assert_eq!(all(&cluster), std::slice::from_ref(&drained));
         cluster.ok(drained);
         assert_eq!(all(&cluster), [], "once");
     }

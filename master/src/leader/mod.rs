@@ -15,6 +15,7 @@ mod frameworks;
 mod level;
 mod liveness;
 mod maintenance;
+mod registry;
 mod stream;
 mod streams;
 mod supervise;
@@ -28,8 +29,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regency_allocator::constraints::PatternLimits;
+use regency_leader_core::registry::RegistryLimits;
 use regency_raft_store::{AppliedState, Consensus};
 use regency_runtime::Clock;
+#[cfg(test)]
+use regency_types::DurationMs;
 use regency_types::{ClusterId, Term};
 use tokio::sync::watch;
 
@@ -57,6 +61,9 @@ pub(crate) struct LeaderConfig {
     pub(crate) pattern_limits: PatternLimits,
     /// Silence after which an agent is marked unreachable.
     pub(crate) agent_timeout: Duration,
+    /// How often agents are looked for that are to be forgotten.
+    pub(crate) registry_gc_interval: Duration,
+    pub(crate) registry_limits: RegistryLimits,
     pub(crate) offer_grace: Duration,
     pub(crate) framework_grace: Duration,
     pub(crate) stream_buffer_bytes_max: usize,
@@ -73,6 +80,8 @@ impl LeaderConfig {
             weights: flags.weights.clone(),
             pattern_limits: flags.offers.pattern_limits(),
             agent_timeout: flags.agent_ping_timeout * flags.max_agent_ping_timeouts,
+            registry_gc_interval: flags.registry.registry_gc_interval,
+            registry_limits: flags.registry.limits(),
             offer_grace: flags.offer_grace,
             framework_grace: flags.framework_grace,
             stream_buffer_bytes_max: flags.max_stream_buffer_bytes,
@@ -90,6 +99,11 @@ impl LeaderConfig {
             weights: Vec::new(),
             pattern_limits: PatternLimits::NONE,
             agent_timeout: Duration::from_secs(75),
+            registry_gc_interval: Duration::from_secs(900),
+            registry_limits: RegistryLimits {
+                max_age: DurationMs::from_secs(3600),
+                max_count: 100,
+            },
             offer_grace: Duration::from_secs(30),
             framework_grace: Duration::from_secs(75),
             stream_buffer_bytes_max: 1024,

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Attachments, Leader, LeaderConfig, Streams};
 use super::{
-    allocation, audit, effects, expiry, frameworks, level, liveness, maintenance, updates, weights,
+    allocation, audit, effects, expiry, frameworks, level, liveness, maintenance, registry,
+    updates, weights,
 };
 use crate::metrics;
 
@@ -82,6 +83,7 @@ async fn lead(
     tasks.spawn_endless("heartbeats", frameworks::heartbeats(Arc::clone(&leader)));
     tasks.spawn_endless("liveness", liveness::run(Arc::clone(&leader)));
     tasks.spawn_endless("maintenance", maintenance::run(Arc::clone(&leader)));
+    tasks.spawn_endless("registry", registry::run(Arc::clone(&leader)));
     tasks.spawn_endless("audit", audit::run(Arc::clone(&leader)));
     tasks.spawn_endless("feature-level", level::run(Arc::clone(&leader)));
     tasks.spawn_endless("initial-weights", weights::run(Arc::clone(&leader)));

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use regency_types::{AgentId, TaskState};
 
 use crate::apply::Applied;
-use crate::command::{AgentDrained, DeactivateAgent, DrainAgent, MarkAgentGone, ReactivateAgent};
+use crate::command::{
+    AgentDrained, DeactivateAgent, DrainAgent, ForgetAgents, MarkAgentGone, ReactivateAgent,
+};
 use crate::commands::agent::{remove, rescind_all};
 use crate::commands::task::order_kill;
 use crate::effect::Effect;
 use crate::model::{Agent, AgentCommand, AgentPhase, Drain, DrainProgress, StatusReason, Task};
-use crate::outcome::Refusal;
+use crate::outcome::{Outcome, Refusal};
 use crate::state::State;
 
 impl State {
@@ -183,6 +185,30 @@ fn gone(state: &mut State, id: &AgentId, effects: &mut Vec<Effect>) {
         effects,
     );
     state.note_gone(id.clone());
+}
+
+/// Forgets agents that are gone, and gives up those that are unreachable: their tasks are gone, and
+/// they never come back under these ids. What does not fit is left alone: one that came back counts.
+pub(crate) fn forget(state: &mut State, command: &ForgetAgents) -> Applied {
+    let mut effects = Vec::new();
+    let mut n = 0;
+    for id in &command.agents {
+        let phase = state.agents.get(id).map(|agent| &agent.phase);
+        if matches!(phase, Some(AgentPhase::Unreachable { .. })) {
+            remove(
+                state,
+                id,
+                TaskState::Gone,
+                StatusReason::AgentRemoved,
+                "The agent was unreachable for too long",
+                &mut effects,
+            );
+            n += 1;
+        } else if state.gone.remove(id).is_some() {
+            n += 1;
+        }
+    }
+    Applied::ok(Outcome::Removed { n }, effects)
 }
 
 /// An agent that operators can speak of: one that counts, or is only not heard.

@@ -1,6 +1,8 @@
 //! Operators take agents out of use.
 
-use regency_state::{AgentDrained, DeactivateAgent, DrainAgent, MarkAgentGone, ReactivateAgent};
+use regency_state::{
+    AgentDrained, DeactivateAgent, DrainAgent, ForgetAgents, MarkAgentGone, ReactivateAgent,
+};
 use regency_types::DurationMs;
 
 use crate::StoredError;
@@ -87,6 +89,24 @@ impl Stored for MarkAgentGone {
     fn load(message: proto::MarkAgentGone) -> Result<Self, StoredError> {
         Ok(Self {
             agent: id(message.agent, "MarkAgentGone.agent")?,
+        })
+    }
+}
+
+impl Stored for ForgetAgents {
+    type Message = proto::ForgetAgents;
+
+    fn store(&self) -> proto::ForgetAgents {
+        proto::ForgetAgents {
+            agents: self.agents.iter().map(|a| a.as_str().to_owned()).collect(),
+        }
+    }
+
+    fn load(message: proto::ForgetAgents) -> Result<Self, StoredError> {
+        let agents = message.agents.into_iter();
+        let agents = agents.map(|agent| id(agent, "ForgetAgents.agents"));
+        Ok(Self {
+            agents: agents.collect::<Result<_, _>>()?,
         })
     }
 }

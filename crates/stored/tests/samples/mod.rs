@@ -379,6 +379,9 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::MarkAgentGone(MarkAgentGone {
             agent: CLUSTER.agent_id(0),
         }),
+        Command::ForgetAgents(ForgetAgents {
+            agents: vec![CLUSTER.agent_id(0), CLUSTER.agent_id(300)],
+        }),
     ]
 }
 

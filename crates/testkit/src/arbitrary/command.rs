@@ -5,14 +5,14 @@ use regency_state::{
     AcceptOffers, AcknowledgeOperation, AcknowledgeUpdate, AgentDrained, AnswerInverseOffers,
     ApplyOperation, ApplyReports, BeginTerm, ChangeCluster, ClearSuspicion, Command,
     ConversionSpec, DeactivateAgent, DeclineOffers, DrainAgent, EndExecutors, ExecutorExit,
-    ExecutorSpec, ExpireFilters, ExpireFramework, ExpireOffers, Feedback, FrameworkDisconnected,
-    InventoryTask, IssueInverseOffers, IssueOffers, KillTask, LaunchSpec, MarkAgentGone,
-    MarkAgentUnreachable, OfferPlan, Operation, QuotaConfig, RaiseFeatureLevel, ReactivateAgent,
-    RegisterAgent, RemoveQuota, ReportStateHash, ReportedExecutor, ReportedUpdate, ReregisterAgent,
-    RescindOffers, ResourceOperation, ResyncAgent, ResyncExecutors, ReviveOffers, SetQuota,
-    ShutdownExecutor, StartMaintenance, StopMaintenance, SubscribeFramework, SuppressOffers,
-    SuspectAgents, TakeInventory, TaskReport, TaskSpec, TeardownFramework, UpdateFramework,
-    UpdateMaintenance, UpdateQuota, UpdateWeights,
+    ExecutorSpec, ExpireFilters, ExpireFramework, ExpireOffers, Feedback, ForgetAgents,
+    FrameworkDisconnected, InventoryTask, IssueInverseOffers, IssueOffers, KillTask, LaunchSpec,
+    MarkAgentGone, MarkAgentUnreachable, OfferPlan, Operation, QuotaConfig, RaiseFeatureLevel,
+    ReactivateAgent, RegisterAgent, RemoveQuota, ReportStateHash, ReportedExecutor, ReportedUpdate,
+    ReregisterAgent, RescindOffers, ResourceOperation, ResyncAgent, ResyncExecutors, ReviveOffers,
+    SetQuota, ShutdownExecutor, StartMaintenance, StopMaintenance, SubscribeFramework,
+    SuppressOffers, SuspectAgents, TakeInventory, TaskReport, TaskSpec, TeardownFramework,
+    UpdateFramework, UpdateMaintenance, UpdateQuota, UpdateWeights,
 };
 use regency_types::{AgentEpoch, BootId, ClusterId, NodeId, OfferId, StreamId, Term};
 
@@ -26,7 +26,7 @@ use super::{
 use crate::Rng;
 
 /// How many kinds of command there are.
-pub const N_COMMANDS: usize = 46;
+pub const N_COMMANDS: usize = 47;
 
 /// The place of a command's kind, from 0; [`command`] makes one of each place.
 #[must_use]
@@ -78,6 +78,7 @@ pub const fn place_of(command: &Command) -> usize {
         Command::DeactivateAgent(_) => 43,
         Command::ReactivateAgent(_) => 44,
         Command::MarkAgentGone(_) => 45,
+        Command::ForgetAgents(_) => 46,
     }
 }
 
@@ -168,7 +169,7 @@ pub fn command(rng: &mut Rng, place: usize) -> Command {
         28..=30 => of_executor(rng, place),
         31..=34 => of_role(rng, place),
         36..=40 => of_maintenance(rng, place),
-        41..=45 => of_operator(rng, place),
+        41..=46 => of_operator(rng, place),
         _ => panic!("there are {N_COMMANDS} kinds of command, none at {place}"),
     }
 }
@@ -262,6 +263,9 @@ fn of_operator(rng: &mut Rng, place: usize) -> Command {
         42 => Command::AgentDrained(AgentDrained { agent }),
         43 => Command::DeactivateAgent(DeactivateAgent { agent }),
         44 => Command::ReactivateAgent(ReactivateAgent { agent }),
+        46 => Command::ForgetAgents(ForgetAgents {
+            agents: rng.several(3, agent_id),
+        }),
         _ => Command::MarkAgentGone(MarkAgentGone { agent }),
     }
 }

@@ -63,6 +63,9 @@ fn moved(step: &Step<'_>, old: &Task, to: TaskState) -> Result<(), String> {
             agent.is_some_and(|agent| !agent.is_registered())
         }
         (Command::MarkAgentGone(c), TaskState::GoneByOperator) => c.agent == old.agent,
+        (Command::ForgetAgents(c), TaskState::Gone) => {
+            c.agents.contains(&old.agent) && old.state == TaskState::Unreachable
+        }
         (
             Command::RegisterAgent(_) | Command::TeardownFramework(_) | Command::ExpireFramework(_),
             to,

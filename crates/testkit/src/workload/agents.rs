@@ -195,11 +195,8 @@ impl Workload {
             return Some(self.agents[at].register());
         };
         let Some(known) = state.agent(&id).cloned() else {
-            if state.is_gone(&id) {
-                // It was told to end everything, and is set up anew.
-                return Some(self.lose_checkpoints(at));
-            }
-            return Some(self.agents[at].register());
+            // It was removed, told to end everything, and is set up anew.
+            return Some(self.lose_checkpoints(at));
         };
         match self.rng.below(100) {
             0..=1 => return Some(self.lose_checkpoints(at)),
@@ -544,11 +541,7 @@ impl Workload {
         for at in 0..self.agents.len() {
             let known = self.agents[at].id.as_ref().and_then(|id| state.agent(id));
             let Some(known) = known.cloned() else {
-                if self.agents[at]
-                    .id
-                    .as_ref()
-                    .is_some_and(|id| state.is_gone(id))
-                {
+                if self.agents[at].id.is_some() {
                     return Some(self.lose_checkpoints(at));
                 }
                 return Some(self.agents[at].register());

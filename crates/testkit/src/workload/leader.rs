@@ -138,7 +138,8 @@ impl Workload {
         let offers = state.offers().map(|o| o.id);
         let offers: Vec<OfferId> = offers.chain(state.inverse_offers().map(|o| o.id)).collect();
         let frameworks: Vec<FrameworkId> = state.frameworks().map(|f| f.id.clone()).collect();
-        match self.rng.below(13) {
+        match self.rng.below(14) {
+            13 if self.rng.chance(20) => self.leader_forgets(state),
             10 => self.leader_finds_empty(state),
             11..=12 => self.leader_asks(state),
             0..=1 => {

@@ -2,8 +2,9 @@
 
 use regency_state::model::{MachineId, MaintenanceWindow, Unavailability};
 use regency_state::{
-    AgentDrained, AnswerInverseOffers, Command, DeactivateAgent, DrainAgent, IssueInverseOffers,
-    MarkAgentGone, ReactivateAgent, StartMaintenance, State, StopMaintenance, UpdateMaintenance,
+    AgentDrained, AnswerInverseOffers, Command, DeactivateAgent, DrainAgent, ForgetAgents,
+    IssueInverseOffers, MarkAgentGone, ReactivateAgent, StartMaintenance, State, StopMaintenance,
+    UpdateMaintenance,
 };
 use regency_types::{AgentId, DurationMs, FrameworkId, OfferId};
 
@@ -116,6 +117,18 @@ impl Workload {
         let drained: Vec<AgentId> = drained.map(|a| a.id.clone()).collect();
         let agent = self.rng.pick(&drained)?.clone();
         Some(Command::AgentDrained(AgentDrained { agent }))
+    }
+
+    /// The leader takes agents for forgotten by all, sometimes one that is there.
+    pub(super) fn leader_forgets(&mut self, state: &State) -> Option<Command> {
+        let wrong = self.rng.chance(10);
+        let away = state.agents().filter(|a| wrong || !a.is_registered());
+        let mut agents: Vec<AgentId> = away.map(|a| a.id.clone()).collect();
+        agents.extend(state.gone_agents().map(|(id, _)| id.clone()));
+        let agent = self.rng.pick(&agents)?.clone();
+        Some(Command::ForgetAgents(ForgetAgents {
+            agents: vec![agent],
+        }))
     }
 
     /// A framework answers what it is asked, sometimes what it is not.

@@ -2,8 +2,8 @@ use regency_types::{AgentEpoch, AgentId, BootId, DurationMs, TaskKey};
 
 use super::*;
 use crate::command::{
-    AgentDrained, Command, DeactivateAgent, DrainAgent, KillTask, MarkAgentGone, ReactivateAgent,
-    RegisterAgent, UpdateMaintenance,
+    AgentDrained, Command, DeactivateAgent, DrainAgent, ForgetAgents, KillTask, MarkAgentGone,
+    ReactivateAgent, RegisterAgent, UpdateMaintenance,
 };
 use crate::commands::fixture::{Given, statuses};
 use crate::model::{MachineId, MaintenanceWindow, Unavailability};
@@ -280,6 +280,41 @@ fn an_unreachable_agent_can_be_gone() {
     assert_eq!(given.task_state(&key), Some(TaskState::Unreachable));
     let (_, effects) = given.ok(mark_gone(&agent));
     assert_eq!(statuses(&effects), [("t", TaskState::GoneByOperator)]);
+}
+
+fn forget(agents: &[&AgentId]) -> Command {
+    Command::ForgetAgents(ForgetAgents {
+        agents: agents.iter().copied().cloned().collect(),
+    })
+}
+
+#[test]
+fn an_unreachable_agent_is_given_up_for_good_and_a_gone_one_is_forgotten() {
+    let (mut given, agent, framework, key) = Given::with_task();
+    let other = given.agent(2, "cpus:1");
+    given.ok(mark_gone(&other));
+    given.give_up(&agent);
+    let (outcome, effects) = given.ok(forget(&[&other, &agent, &nobody()]));
+    assert_eq!(outcome, Outcome::Removed { n: 2 });
+    assert_eq!(statuses(&effects), [("t", TaskState::Gone)]);
+    assert_eq!(given.completed_as(&framework), Some(TaskState::Gone));
+    assert!(given.state.task(&key).is_none());
+    assert!(given.state.agent(&agent).is_none());
+    assert!(!given.state.is_gone(&other));
+    // Neither comes back.
+    for id in [&agent, &other] {
+        let back = given.reregister(id, "cpus:4;mem:1024").verdict;
+        assert_eq!(back, Err(Refusal::AgentUnknown(id.clone())));
+    }
+}
+
+#[test]
+fn an_agent_that_is_back_is_not_forgotten() {
+    let (mut given, agent, _, key) = Given::with_task();
+    let (outcome, effects) = given.ok(forget(&[&agent]));
+    assert_eq!((outcome, effects), (Outcome::Removed { n: 0 }, vec![]));
+    assert_eq!(given.task_state(&key), Some(TaskState::Staging));
+    assert!(given.state.agent(&agent).is_some());
 }
 
 #[test]
