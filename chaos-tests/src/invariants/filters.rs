@@ -68,6 +68,10 @@ pub(super) fn planned(
             let what = format!("{} is offered and is not there", plan.agent);
             return Err(Broken::new("filters", what));
         }
+        if !state.agent(&plan.agent).is_some_and(|a| a.is_active()) {
+            let what = format!("{} is offered and is out of use", plan.agent);
+            return Err(Broken::new("filters", what));
+        }
         let filters = state
             .framework(&plan.framework)
             .and_then(|f| f.filters.get(&plan.agent));

@@ -32,6 +32,19 @@ fn what_changed(before: &State, after: &State) -> Option<&'static str> {
         (before.offers().eq(after.offers()), "offers"),
         (before.operations().eq(after.operations()), "operations"),
         (
+            before.maintenance_windows().eq(after.maintenance_windows())
+                && before.machines().eq(after.machines()),
+            "the maintenance schedule",
+        ),
+        (
+            before.inverse_offers().eq(after.inverse_offers()),
+            "inverse offers",
+        ),
+        (
+            before.gone_agents().eq(after.gone_agents()),
+            "agents that are gone",
+        ),
+        (
             before.role_configs().eq(after.role_configs()),
             "quotas or weights",
         ),

@@ -78,6 +78,14 @@ faults! {
     HeardAfterGivenUp,
     /// An agent that was given up came back.
     AgentReturned,
+    /// An agent was to be drained while it was away.
+    DrainWaited,
+    /// A draining agent was found empty.
+    AgentDrained,
+    /// An agent was given back to use.
+    AgentReactivated,
+    /// An agent was marked gone.
+    AgentGone,
     /// A launch was withdrawn.
     LaunchWithdrawn,
     /// A task was lost by its agent.

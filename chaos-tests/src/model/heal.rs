@@ -98,6 +98,9 @@ impl World {
             self.commit_all(0)?;
         }
         self.look_at_agents()?;
+        self.look_at_drains()?;
+        self.commit_all(0)?;
+        self.give_back_agents()?;
         self.expire()?;
         self.look_for_frameworks()?;
         self.retry_updates()?;
@@ -195,6 +198,9 @@ impl World {
             };
             if !record.is_registered() {
                 return Some(format!("agent {at} is not registered"));
+            }
+            if record.deactivated {
+                return Some(format!("agent {at} is out of use"));
             }
             if record.confirmed_seq != record.command_seq {
                 return Some(format!(

@@ -14,6 +14,8 @@ use crate::invariants::Evidence;
 pub enum Caller {
     /// One of the leader's duties. The next period tries again.
     Duty,
+    /// An operator, who looks at what became of it and does not wait.
+    Operator,
     /// An attachment waits to be let in.
     Admit(u64),
     /// An attachment wants to tell the agent how far its reports are committed.
@@ -139,6 +141,9 @@ pub fn brief(command: &Command) -> String {
             c.report_seq,
             c.tasks.len()
         ),
+        Command::DrainAgent(c) => format!("drain_agent {}", short(&c.agent)),
+        Command::AgentDrained(c) => format!("agent_drained {}", short(&c.agent)),
+        Command::MarkAgentGone(c) => format!("mark_agent_gone {}", short(&c.agent)),
         Command::MarkAgentUnreachable(c) => format!("mark_agent_unreachable {}", short(&c.agent)),
         Command::BeginTerm(c) => format!("begin_term {}", c.term),
         other => other.name().to_owned(),

@@ -23,6 +23,7 @@ pub mod log;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod op;
+mod operator;
 mod run;
 mod session;
 mod shrink;

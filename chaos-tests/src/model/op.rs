@@ -119,6 +119,15 @@ kinds! {
     /// A framework's stream breaks.
     StreamBreaks 14,
 
+    /// An operator has an agent drained.
+    Drain 7,
+    /// An operator takes an agent out of use.
+    Deactivate 3,
+    /// An operator gives an agent back.
+    Reactivate 8,
+    /// An operator marks an agent gone.
+    MarkGone 2,
+
     /// The leader makes offers.
     Allocate 80,
     /// The leader looks at deadlines.

@@ -313,7 +313,7 @@ impl World {
     /// Tells a caller what became of its proposal; `None`: it certainly was not proposed.
     fn answer(&mut self, term: Term, caller: Caller, verdict: Option<Verdict>) -> Checked {
         match caller {
-            Caller::Duty => Ok(()),
+            Caller::Duty | Caller::Operator => Ok(()),
             Caller::Admit(no) => self.admitted(no, verdict),
             Caller::Reports(no) => self.reports_committed(no, verdict),
             Caller::Executors(no) => self.executors_committed(no, verdict),
@@ -720,7 +720,13 @@ impl World {
                     .then(|| DurationMs(u64::from(b >> 8) % 40_000));
                 self.allocate(b.is_multiple_of(7), timeout)?;
             }
-            Kind::Expire => self.expire()?,
+            Kind::Drain | Kind::Deactivate | Kind::Reactivate | Kind::MarkGone => {
+                self.operator_acts(kind, a, b)?;
+            }
+            Kind::Expire => {
+                self.expire()?;
+                self.look_at_drains()?;
+            }
             Kind::Await => self.look_for_frameworks()?,
             Kind::Retry => self.retry_updates()?,
 
@@ -841,6 +847,7 @@ impl World {
             self.look_at_agents()?;
         }
         self.expire()?;
+        self.look_at_drains()?;
         self.look_for_frameworks()?;
         self.retry_updates()
     }
@@ -1001,12 +1008,20 @@ impl World {
                 }
             }
             (Command::EndExecutors(_), Ok(_)) => self.struck(Fault::ExecutorEnded),
+            (Command::DrainAgent(c), Ok(_)) => {
+                let busy = before.agent(&c.agent).filter(|a| !a.tasks.is_empty());
+                if busy.is_some_and(|a| !a.is_registered()) {
+                    self.struck(Fault::DrainWaited);
+                }
+            }
+            (Command::AgentDrained(_), Ok(_)) => self.struck(Fault::AgentDrained),
+            (Command::ReactivateAgent(_), Ok(_)) => self.struck(Fault::AgentReactivated),
+            (Command::MarkAgentGone(_), Ok(_)) => self.struck(Fault::AgentGone),
             _ => {}
         }
-        if applied
-            .effects
-            .iter()
-            .any(|e| matches!(e, Effect::DetachAgent { .. }))
+        let detaches = |e: &Effect| matches!(e, Effect::DetachAgent { .. });
+        if matches!(entry.proposal.command, Command::RegisterAgent(_))
+            && applied.effects.iter().any(detaches)
         {
             self.struck(Fault::AgentSuperseded);
         }
