@@ -8,6 +8,7 @@ use regency_client::v1::{
 };
 use regency_client::{Acknowledge, Event, Events, Framework, FrameworkBuilder};
 
+use crate::cluster::{Cluster, Member};
 use crate::wait::PATIENCE;
 
 /// The role of the frameworks here.
@@ -111,6 +112,22 @@ impl Scheduler {
             .launch([offer], tasks, Some(again))
             .await
             .expect("an answer");
+    }
+
+    /// kill -9 of the leader; waits until the framework is subscribed at the next one. The old one is
+    /// started again.
+    ///
+    /// # Panics
+    /// When that takes longer than [`PATIENCE`].
+    pub async fn kill_leader(&mut self, cluster: &mut Cluster) {
+        let n_masters = self.masters.len();
+        let old = cluster.leader().await.node_id;
+        cluster.kill(Member::Master(old)).await;
+        self.until("a subscription at the next leader", |s| {
+            s.masters.len() > n_masters
+        })
+        .await;
+        cluster.restart(Member::Master(old));
     }
 
     /// The last state of a task.

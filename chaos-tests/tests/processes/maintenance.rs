@@ -10,7 +10,7 @@ use regency_chaos_tests::scheduler::Scheduler;
 use regency_chaos_tests::wait::{until, until_true};
 use regency_client::v1::framework_info::capability::Type;
 use regency_client::v1::task_status::Reason;
-use regency_client::v1::{OfferId, TaskState, TaskStatus};
+use regency_client::v1::{Offer, OfferId, TaskState, TaskStatus};
 use regency_client::{Framework, Http, TaskBuilder};
 use serde_json::{Value, json};
 
@@ -75,23 +75,24 @@ fn about(name: &str, agent: &str) -> Value {
     json!({"type": name, name.to_lowercase(): {"agent_id": {"value": agent}}})
 }
 
-/// kill -9 of the leader; waits until the framework is subscribed at the next one.
-async fn kill_leader(cluster: &mut Cluster, scheduler: &mut Scheduler) {
-    let n_masters = scheduler.masters.len();
-    let old = cluster.leader().await.node_id;
-    cluster.kill(Member::Master(old)).await;
-    scheduler
-        .until("a subscription at the next leader", |s| {
-            s.masters.len() > n_masters
-        })
-        .await;
-    cluster.restart(Member::Master(old));
-}
-
 fn aware(name: &str) -> regency_client::FrameworkBuilder {
     Framework::builder(name)
         .failover_timeout(Duration::from_secs(3600))
         .capability(Type::PartitionAware)
+}
+
+/// A cluster with one agent, and a framework whose waiting task `task` runs there, with the offer that
+/// it was launched with.
+async fn at_work(name: &str, ledger: &Ledger) -> (Cluster, Scheduler, Offer) {
+    let cluster = Cluster::start(&["--agents", "1"]).await;
+    let mut scheduler = Scheduler::with(aware(name), &cluster.masters()).await;
+    let offer = scheduler.take_offer().await;
+    let task = ledger.waiting_task("task").on(&offer);
+    scheduler.launch(offer.id.clone(), vec![task]).await;
+    scheduler
+        .until_all_are(TaskState::TaskRunning, &["task"])
+        .await;
+    (cluster, scheduler, offer)
 }
 
 fn last<'a>(scheduler: &'a Scheduler, task: &str) -> &'a TaskStatus {
@@ -120,7 +121,7 @@ async fn a_drain_goes_on_at_the_next_leader() {
     let drain = json!({"type": "DRAIN_AGENT", "drain_agent": {
         "agent_id": {"value": id}, "max_grace_period": {"seconds": 2}}});
     call(&cluster, drain).await;
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     scheduler
         .until_all_are(TaskState::TaskKilled, &["polite", "stubborn"])
         .await;
@@ -196,15 +197,8 @@ async fn a_drain_goes_on_at_the_next_leader() {
 async fn a_machine_is_announced_goes_down_and_comes_up_whoever_leads() {
     let dir = tempfile::tempdir().expect("a directory");
     let ledger = Ledger::new(dir.path());
-    let mut cluster = Cluster::start(&["--agents", "1"]).await;
-    let mut scheduler = Scheduler::with(aware("leave"), &cluster.masters()).await;
-    let offer = scheduler.take_offer().await;
+    let (mut cluster, mut scheduler, offer) = at_work("leave", &ledger).await;
     let id = offer.agent_id.value.clone();
-    let task = ledger.waiting_task("task").on(&offer);
-    scheduler.launch(offer.id, vec![task]).await;
-    scheduler
-        .until_all_are(TaskState::TaskRunning, &["task"])
-        .await;
 
     let machine = json!({"hostname": offer.hostname});
     let window = json!({"machine_ids": [machine],
@@ -213,16 +207,16 @@ async fn a_machine_is_announced_goes_down_and_comes_up_whoever_leads() {
         "update_maintenance_schedule": {"schedule": {"windows": [window]}}});
     call(&cluster, schedule).await;
     // Each arrow of schedule, inverse offers, answer, down and up is where a leader dies.
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     scheduler
         .until("an inverse offer and offers that tell the time", |s| {
-            let told = |offer: &regency_client::v1::Offer| offer.unavailability.is_some();
+            let told = |offer: &Offer| offer.unavailability.is_some();
             !s.inverse_offers.is_empty() && s.offers.values().any(told)
         })
         .await;
     // It is still asked the same by the next leader.
     let asked: Vec<String> = scheduler.inverse_offers.keys().cloned().collect();
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     scheduler
         .until("the same inverse offer", |s| {
             s.inverse_offers.keys().eq(&asked)
@@ -236,7 +230,7 @@ async fn a_machine_is_announced_goes_down_and_comes_up_whoever_leads() {
         .accept_inverse(ids)
         .await
         .expect("an answer");
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     let status = call(&cluster, json!({"type": "GET_MAINTENANCE_STATUS"})).await;
     let machines = &status["get_maintenance_status"]["status"]["draining_machines"];
     assert_eq!(machines[0]["id"], machine, "{status}");
@@ -244,7 +238,7 @@ async fn a_machine_is_announced_goes_down_and_comes_up_whoever_leads() {
 
     let start = json!({"type": "START_MAINTENANCE", "start_maintenance": {"machines": [machine]}});
     call(&cluster, start).await;
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     scheduler
         .until_all_are(TaskState::TaskLost, &["task"])
         .await;
@@ -258,7 +252,7 @@ async fn a_machine_is_announced_goes_down_and_comes_up_whoever_leads() {
     .await;
     let stop = json!({"type": "STOP_MAINTENANCE", "stop_maintenance": {"machines": [machine]}});
     call(&cluster, stop).await;
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     cluster.restart(Member::Agent(1));
     scheduler
         .until("an offer of the same agent", |s| {
@@ -273,15 +267,8 @@ async fn a_machine_is_announced_goes_down_and_comes_up_whoever_leads() {
 async fn a_deactivated_agent_is_not_offered_by_the_next_leader_either() {
     let dir = tempfile::tempdir().expect("a directory");
     let ledger = Ledger::new(dir.path());
-    let mut cluster = Cluster::start(&["--agents", "1"]).await;
-    let mut scheduler = Scheduler::with(aware("idle"), &cluster.masters()).await;
-    let offer = scheduler.take_offer().await;
+    let (mut cluster, mut scheduler, offer) = at_work("idle", &ledger).await;
     let id = offer.agent_id.value.clone();
-    let task = ledger.waiting_task("task").on(&offer);
-    scheduler.launch(offer.id, vec![task]).await;
-    scheduler
-        .until_all_are(TaskState::TaskRunning, &["task"])
-        .await;
     scheduler
         .until("an offer of what is left", |s| !s.offers.is_empty())
         .await;
@@ -290,7 +277,7 @@ async fn a_deactivated_agent_is_not_offered_by_the_next_leader_either() {
     scheduler
         .until("it is taken back", |s| s.offers.is_empty())
         .await;
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     // Its task runs on, and ends as it likes.
     ledger.release("task");
     scheduler
@@ -300,7 +287,7 @@ async fn a_deactivated_agent_is_not_offered_by_the_next_leader_either() {
     let shown = agent(&cluster, &id).await.expect("it is there");
     assert_eq!(shown["deactivated"], true, "{shown}");
     call(&cluster, about("REACTIVATE_AGENT", &id)).await;
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     scheduler
         .until("an offer of the agent that is back", |s| {
             !s.offers.is_empty()
@@ -313,15 +300,8 @@ async fn a_deactivated_agent_is_not_offered_by_the_next_leader_either() {
 async fn an_agent_that_is_gone_is_refused_when_it_comes_back_and_its_tasks_are_killed() {
     let dir = tempfile::tempdir().expect("a directory");
     let ledger = Ledger::new(dir.path());
-    let mut cluster = Cluster::start(&["--agents", "1"]).await;
-    let mut scheduler = Scheduler::with(aware("gone"), &cluster.masters()).await;
-    let offer = scheduler.take_offer().await;
+    let (mut cluster, mut scheduler, offer) = at_work("gone", &ledger).await;
     let id = offer.agent_id.value.clone();
-    let task = ledger.waiting_task("task").on(&offer);
-    scheduler.launch(offer.id, vec![task]).await;
-    scheduler
-        .until_all_are(TaskState::TaskRunning, &["task"])
-        .await;
 
     cluster.kill(Member::Agent(1)).await;
     assert!(
@@ -329,7 +309,7 @@ async fn an_agent_that_is_gone_is_refused_when_it_comes_back_and_its_tasks_are_k
         "the task runs on without its agent"
     );
     call(&cluster, about("MARK_AGENT_GONE", &id)).await;
-    kill_leader(&mut cluster, &mut scheduler).await;
+    scheduler.kill_leader(&mut cluster).await;
     scheduler
         .until_all_are(TaskState::TaskGoneByOperator, &["task"])
         .await;

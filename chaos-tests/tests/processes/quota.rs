@@ -79,15 +79,7 @@ async fn a_quota_and_a_weight_are_there_and_in_force_at_the_next_leader() {
     scheduler
         .launch(offer.id.clone(), vec![task.on(&offer)])
         .await;
-    let n_masters = scheduler.masters.len();
-    let old = cluster.leader().await.node_id;
-    cluster.kill(Member::Master(old)).await;
-    scheduler
-        .until("a subscription at the next leader", |s| {
-            s.masters.len() > n_masters
-        })
-        .await;
-    cluster.restart(Member::Master(old));
+    scheduler.kill_leader(&mut cluster).await;
     cluster.agreed_leader().await;
     scheduler
         .until("the rest of the limit is offered", |s| {

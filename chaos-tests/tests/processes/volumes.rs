@@ -121,15 +121,7 @@ impl World {
     }
 
     async fn kill_leader(&mut self) {
-        let n_masters = self.scheduler.masters.len();
-        let old = self.cluster.leader().await.node_id;
-        self.cluster.kill(Member::Master(old)).await;
-        self.scheduler
-            .until("a subscription at the next leader", |s| {
-                s.masters.len() > n_masters
-            })
-            .await;
-        self.cluster.restart(Member::Master(old));
+        self.scheduler.kill_leader(&mut self.cluster).await;
         self.cluster.agreed_leader().await;
     }
 
