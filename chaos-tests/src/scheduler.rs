@@ -87,6 +87,21 @@ impl Scheduler {
         }
     }
 
+    /// Takes events while something is awaited. The last update is acknowledged only when the next event
+    /// is asked for.
+    ///
+    /// # Panics
+    /// When the framework is refused.
+    pub async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> T {
+        tokio::pin!(awaited);
+        loop {
+            tokio::select! {
+                done = &mut awaited => return done,
+                event = self.events.next() => self.note(event.expect("the framework lives")),
+            }
+        }
+    }
+
     /// Waits for an offer, of any agent, and takes it.
     ///
     /// # Panics

@@ -135,8 +135,8 @@ async fn a_drain_goes_on_at_the_next_leader() {
     let drained = until("the agent is drained", || async {
         let agent = agent(&cluster, &id).await?;
         (agent["drain_info"]["state"] == "DRAINED").then_some(agent)
-    })
-    .await;
+    });
+    let drained = scheduler.meanwhile(drained).await;
     assert_eq!(drained["deactivated"], true);
     assert_eq!(drained["active"], false);
     assert_eq!(
