@@ -118,7 +118,7 @@ impl Audit {
             return;
         }
         let (audit, state) = (Arc::clone(self), state.clone());
-        tokio::task::spawn_blocking(move || {
+        regency_runtime::spawn_blocking(move || {
             let begun = Instant::now();
             let digest = regency_stored::state_digest(&state);
             metrics::state_digested(begun.elapsed());

@@ -152,7 +152,7 @@ impl Bootstrap {
             Some(minted_before) => minted_before,
             None => self.mint.cluster_id(),
         };
-        let joined = tokio::task::spawn_blocking(move || identity.join(cluster)).await;
+        let joined = regency_runtime::spawn_blocking(move || identity.join(cluster)).await;
         match joined {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(NotYet::Garbled(own.node, error.to_string())),

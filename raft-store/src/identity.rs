@@ -16,6 +16,7 @@ use regency_types::{ClusterId, Incarnation, NodeId};
 use tokio::sync::watch;
 
 use crate::config::EngineKind;
+use crate::durable;
 use crate::failpoint::failpoint;
 use crate::types::Member;
 
@@ -413,19 +414,19 @@ pub(crate) fn write(dir: &Path, content: &Content) -> Result<(), IdentityError> 
     file.write_all(render(content).as_bytes())
         .and_then(|()| {
             failpoint!("identity.written");
-            file.sync_all()
+            durable::sync_all(&file)
         })
         .map_err(io_error("write", &aside))?;
     failpoint!("identity.synced");
     std::fs::rename(&aside, &path).map_err(io_error("replace", &path))?;
     failpoint!("identity.renamed");
     File::open(dir)
-        .and_then(|dir| dir.sync_all())
+        .and_then(|dir| durable::sync_all(&dir))
         .map_err(io_error("sync", dir))?;
     // The directory itself may be new, too.
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         File::open(parent)
-            .and_then(|parent| parent.sync_all())
+            .and_then(|parent| durable::sync_all(&parent))
             .map_err(io_error("sync", parent))?;
     }
     failpoint!("identity.done");

@@ -24,6 +24,7 @@ pub mod config;
 mod consensus;
 mod convert;
 mod disk;
+mod durable;
 mod effects;
 mod engine;
 mod entries;
@@ -49,6 +50,8 @@ pub mod recover;
 mod restore;
 mod roll_call;
 mod saved;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod snapshot;
 mod space;
 mod status;

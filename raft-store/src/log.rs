@@ -11,6 +11,8 @@ mod group;
 mod memory;
 mod read_ahead;
 mod reader;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod writer;
 
 use std::collections::VecDeque;
@@ -90,6 +92,8 @@ impl LogStore {
             watch: Arc::default(),
         });
         let (io, queue) = mpsc::channel(QUEUE_MAX);
+        #[cfg(feature = "simulation")]
+        let disk = again.as_ref().map(|again| again.space.dir().to_path_buf());
         let writer = Writer {
             engine: Some(engine),
             queue,
@@ -98,6 +102,11 @@ impl LogStore {
             synced_next: next,
             synced_vote: recovered.vote,
         };
+        #[cfg(feature = "simulation")]
+        if regency_runtime::simulated() {
+            tokio::spawn(writer.run_as_task(disk));
+            return Ok((Self { shared, io }, WriterEnd(Mutex::new(None))));
+        }
         let handle = std::thread::Builder::new()
             .name("raft-log".to_owned())
             .spawn(move || writer.run())?;

@@ -332,7 +332,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let cluster = self.identity.cluster();
         let last = meta.last_log_id;
         let level_max = self.feature_level_max;
-        let (loaded, file) = tokio::task::spawn_blocking(move || -> io::Result<_> {
+        let (loaded, file) = regency_runtime::spawn_blocking(move || -> io::Result<_> {
             let loaded = snapshot::load(&snapshot, cluster)?;
             check_level(loaded.state.feature_level(), level_max)?;
             failpoint!("snapshot.install.loaded");
@@ -350,7 +350,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let old = (self.state.clone(), self.published.borrow().clone());
         self.replace(loaded, file);
         // Freeing it takes as long as it is large.
-        tokio::task::spawn_blocking(move || drop(old));
+        regency_runtime::spawn_blocking(move || drop(old));
         Ok(())
     }
 

@@ -70,7 +70,7 @@ impl SavedSnapshot {
     /// When the disk fails.
     pub async fn read_at(&self, offset: u64, len: usize) -> std::io::Result<Bytes> {
         let file = self.file.clone();
-        tokio::task::spawn_blocking(move || file.read_at(offset, len)).await?
+        regency_runtime::spawn_blocking(move || file.read_at(offset, len)).await?
     }
 }
 

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use regency_state::State;
 use regency_types::ClusterId;
 
+use crate::durable;
 use crate::failpoint::failpoint;
 use crate::members::former::Former;
 use crate::metrics;
@@ -300,7 +301,7 @@ impl SnapshotStore {
         )
         .and_then(|()| {
             failpoint!("snapshot.write.written");
-            synced(file.sync_all())
+            synced(durable::sync_all(&file))
         });
         if let Err(error) = written {
             // Half a file takes room from others. The next start removes what this leaves.
@@ -365,7 +366,7 @@ impl SnapshotStore {
 
     fn sync_dir(&self) -> Result<(), SnapshotError> {
         File::open(&self.dir)
-            .and_then(|dir| synced(dir.sync_all()))
+            .and_then(|dir| synced(durable::sync_all(&dir)))
             .map_err(io_error("sync", &self.dir))
     }
 

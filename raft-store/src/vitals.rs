@@ -20,6 +20,10 @@ use crate::types::Raft;
 /// Time since the machine started, the time it was suspended included: a leader that slept has
 /// missed its successor's election as much as one that was frozen.
 pub(crate) fn now() -> Duration {
+    #[cfg(feature = "simulation")]
+    if regency_runtime::simulated() {
+        return crate::simulation::now();
+    }
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(
         u64::try_from(now.tv_sec).unwrap_or(0),

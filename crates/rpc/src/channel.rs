@@ -1,7 +1,9 @@
 //! Channels: connections that are made when first used and made again when they break.
 
+use std::io;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
 /// How quickly a channel finds out that nobody is there.
@@ -52,15 +54,31 @@ pub fn channel(address: &str, settings: &ChannelSettings) -> Result<Channel, Add
             address: address.to_owned(),
             source: Some(source),
         })?;
-    Ok(endpoint
+    let endpoint = endpoint
         .connect_timeout(settings.connect_timeout)
         .http2_keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .tcp_nodelay(true)
-        .connect_lazy())
+        .tcp_nodelay(true);
+    #[cfg(feature = "simulation")]
+    if regency_runtime::simulated() {
+        return Ok(endpoint.connect_with_connector_lazy(crate::simulation::connector()));
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+/// Makes a connection to `address` ("host:port") and closes it again.
+///
+/// # Errors
+/// When there is none.
+pub async fn knock(address: &str) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if regency_runtime::simulated() {
+        return crate::simulation::knock(address).await;
+    }
+    TcpStream::connect(address).await.map(drop)
 }
 
 fn check(address: &str) -> Result<(), AddressError> {

@@ -7,9 +7,11 @@
 pub mod channel;
 pub mod proto;
 pub mod server;
+#[cfg(feature = "simulation")]
+mod simulation;
 pub mod status;
 
-pub use channel::{AddressError, ChannelSettings, channel};
+pub use channel::{AddressError, ChannelSettings, channel, knock};
 pub use server::{BindError, Listener, serve};
 
 /// Largest message either side accepts, in bytes. Senders stay far below it: this bound only keeps

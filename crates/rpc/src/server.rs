@@ -31,7 +31,14 @@ pub struct BindError {
 /// Kept apart from [`serve`] so that a process can find out that a port is taken, or which port
 /// the system chose for port 0, before it starts anything else.
 #[derive(Debug)]
-pub struct Listener(std::net::TcpListener);
+pub struct Listener(Bound);
+
+#[derive(Debug)]
+enum Bound {
+    Port(std::net::TcpListener),
+    #[cfg(feature = "simulation")]
+    Simulated(SocketAddr),
+}
 
 impl Listener {
     /// Opens the port.
@@ -42,9 +49,16 @@ impl Listener {
         let bound = std::net::TcpListener::bind(address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
         match bound {
-            Ok(listener) => Ok(Self(listener)),
+            Ok(listener) => Ok(Self(Bound::Port(listener))),
             Err(source) => Err(BindError { address, source }),
         }
+    }
+
+    /// A port of a simulated host, which is opened when it is served.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub const fn simulated(address: SocketAddr) -> Self {
+        Self(Bound::Simulated(address))
     }
 
     /// The address it listens on, with the real port.
@@ -52,7 +66,11 @@ impl Listener {
     /// # Errors
     /// When the system does not tell.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        match &self.0 {
+            Bound::Port(listener) => listener.local_addr(),
+            #[cfg(feature = "simulation")]
+            Bound::Simulated(address) => Ok(*address),
+        }
     }
 
     /// The listener for a server that is not gRPC.
@@ -63,7 +81,11 @@ impl Listener {
     /// # Panics
     /// When called outside of a tokio runtime with I/O.
     pub fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
-        tokio::net::TcpListener::from_std(self.0)
+        match self.0 {
+            Bound::Port(listener) => tokio::net::TcpListener::from_std(listener),
+            #[cfg(feature = "simulation")]
+            Bound::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 }
 
@@ -79,14 +101,23 @@ pub async fn serve(
     routes: Routes,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let listener = listener.into_tokio().map_err(ServeError::Listener)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
+    let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_routes(routes)
+        .add_routes(routes);
+    #[cfg(feature = "simulation")]
+    if let Bound::Simulated(address) = listener.0 {
+        let incoming = crate::simulation::incoming(address).await;
+        return server
+            .serve_with_incoming_shutdown(incoming.map_err(ServeError::Listener)?, stop)
+            .await
+            .map_err(ServeError::Server);
+    }
+    let listener = listener.into_tokio().map_err(ServeError::Listener)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    server
         .serve_with_incoming_shutdown(incoming, stop)
         .await
         .map_err(ServeError::Server)

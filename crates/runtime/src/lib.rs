@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod clock;
 pub mod ids;
 pub mod shutdown;
+pub mod simulation;
 pub mod tasks;
 
 pub use backoff::Backoff;
@@ -18,4 +19,5 @@ pub use clock::{Clock, SystemClock};
 pub use ids::CountingIds;
 pub use ids::{IdMint, RandomIds};
 pub use shutdown::{StopSignal, stop_signal};
+pub use simulation::{simulated, spawn_blocking};
 pub use tasks::{Ended, TaskSet, Why};

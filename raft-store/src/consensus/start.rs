@@ -91,6 +91,13 @@ impl Consensus {
         config.check()?;
         metrics::describe();
         let progress = Progress::new();
+        if regency_runtime::simulated() {
+            // There is but one thread, and who watches it is the simulator.
+            let inner = Self::set_up(config, clock, mint, progress).await?;
+            return Ok(Self {
+                inner: Arc::new(inner),
+            });
+        }
         let watch = StartWatch::start(progress.clone(), config.limits.start_abort_after)
             .map_err(StartError::Threads)?;
         let runtime = priority::runtime(config.threads, config.limits.raft_nice)

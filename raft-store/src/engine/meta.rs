@@ -43,6 +43,7 @@ use regency_rpc::proto::regency::raft::v1 as proto;
 
 use super::EngineError;
 use crate::convert;
+use crate::durable;
 use crate::failpoint::failpoint;
 use crate::record::Position;
 use crate::space::synced;
@@ -106,11 +107,11 @@ impl MetaFile {
                 .truncate(true)
                 .open(&aside)?;
             file.write_all_at(&bytes, 0)?;
-            synced(file.sync_all())?;
+            synced(durable::sync_all(&file))?;
             failpoint!("meta.create.synced");
             std::fs::rename(&aside, &path)?;
             failpoint!("meta.create.renamed");
-            synced(File::open(dir)?.sync_all())?;
+            synced(durable::sync_all(&File::open(dir)?))?;
             Ok(file)
         };
         let file = write().map_err(EngineError::io("make", &path))?;
@@ -219,7 +220,7 @@ impl MetaFile {
         failpoint!("meta.slot.write");
         self.file.write_all_at(&encode(self.sequence, meta), at)?;
         failpoint!("meta.slot.written");
-        synced(self.file.sync_data())?;
+        synced(durable::sync_data(&self.file))?;
         failpoint!("meta.slot.synced");
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub(crate) use self::sled::RebuildWhen;
 use crate::config::EngineKind;
+use crate::durable;
 use crate::record::{Position, Record, RecordError};
 use crate::space::synced;
 use crate::types::Vote;
@@ -241,7 +242,7 @@ impl EngineError {
 
 /// Makes created, renamed and removed names durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    synced(std::fs::File::open(dir)?.sync_all())
+    synced(durable::sync_all(&std::fs::File::open(dir)?))
 }
 
 /// A fault within what an engine holds, as an I/O error for the library.

@@ -27,7 +27,6 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::VoteRequest;
 use regency_runtime::Backoff;
 use regency_types::NodeId;
-use tokio::net::TcpStream;
 
 use self::lock::Lock;
 use crate::metrics;
@@ -324,9 +323,9 @@ fn false_alarm(lock: &Mutex<Lock>, leader: NodeId) {
 
 /// Whether a new connection to `address` is refused, at once and by the machine itself.
 async fn refused(address: &str, patience: Duration) -> bool {
-    match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+    match tokio::time::timeout(patience, regency_rpc::knock(address)).await {
         Ok(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
-        Ok(Ok(_)) | Err(_) => false,
+        Ok(Ok(())) | Err(_) => false,
     }
 }
 

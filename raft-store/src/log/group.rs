@@ -25,6 +25,19 @@ pub(super) enum Io {
     Purge(Position, Done),
 }
 
+impl Io {
+    /// Tells who waits for it that it is not carried out.
+    pub(super) fn refuse(self, error: &io::Error) {
+        let error = io::Error::other(error.to_string());
+        match self {
+            Self::Append { flushed, .. } => flushed.io_completed(Err(error)),
+            Self::Vote(_, done) | Self::Truncate(_, done) | Self::Purge(_, done) => {
+                let _ = done.send(Err(error));
+            }
+        }
+    }
+}
+
 pub(super) type Done = oneshot::Sender<io::Result<()>>;
 
 /// What waits for the sync of its group, and the calls since the last sync.

@@ -125,7 +125,7 @@ fn read(
     bytes_max: usize,
 ) -> JoinHandle<io::Result<Vec<Entry>>> {
     let disk = Arc::clone(disk);
-    tokio::task::spawn_blocking(move || {
+    regency_runtime::spawn_blocking(move || {
         let records = disk.read(range, bytes_max)?;
         records.into_iter().map(entry_from_record).collect()
     })

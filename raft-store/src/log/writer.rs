@@ -55,15 +55,8 @@ impl Writer {
             // The disk cannot be believed any more. Everybody who waits or will wait hears it,
             // the core stops, and with it this master.
             tracing::error!(%error, "the log cannot be written, this master stops");
-            let text = error.to_string();
-            let again = || io::Error::other(text.clone());
             while let Some(io) = self.queue.blocking_recv() {
-                match io {
-                    Io::Append { flushed, .. } => flushed.io_completed(Err(again())),
-                    Io::Vote(_, done) | Io::Truncate(_, done) | Io::Purge(_, done) => {
-                        let _ = done.send(Err(again()));
-                    }
-                }
+                io.refuse(&error);
             }
         }
     }
@@ -108,6 +101,11 @@ impl Writer {
                 tidied = Instant::now();
             }
         }
+        self.close()
+    }
+
+    /// Writes what is left when nobody asks for anything any more.
+    pub(super) fn close(&mut self) -> io::Result<()> {
         let committed = self.shared.write().committed_untold.take();
         if let Some(at) = committed {
             self.engine()?.save_committed(at)?;

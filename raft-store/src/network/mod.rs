@@ -189,7 +189,7 @@ impl Gate {
         }
         if self.identity.cluster().is_none() {
             let identity = Arc::clone(&self.identity);
-            tokio::task::spawn_blocking(move || identity.join(theirs))
+            regency_runtime::spawn_blocking(move || identity.join(theirs))
                 .await
                 .unwrap_or_else(|error| {
                     let path = Path::new(identity::FILE);

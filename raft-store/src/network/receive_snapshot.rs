@@ -138,7 +138,7 @@ fn digest(bytes: &[u8]) -> Result<Option<u128>, Status> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReceiveError> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = regency_runtime::spawn_blocking(work).await;
     done.map_err(|error| Status::internal(error.to_string()))?
         .map_err(refusal)
 }

@@ -162,7 +162,7 @@ impl PeerNetwork {
     async fn digest(&self, file: &SnapshotFile, transfer: &Transfer) -> Result<u128, RpcError> {
         let read = {
             let file = file.clone();
-            tokio::task::spawn_blocking(move || file.digest()).await
+            regency_runtime::spawn_blocking(move || file.digest()).await
         };
         match read {
             Ok(Ok(digest)) => Ok(digest),
@@ -232,7 +232,7 @@ async fn send(
     while offset < file.bytes() {
         let data = {
             let file = file.clone();
-            tokio::task::spawn_blocking(move || file.read_at(offset, CHUNK_BYTES)).await??
+            regency_runtime::spawn_blocking(move || file.read_at(offset, CHUNK_BYTES)).await??
         };
         let bytes = data.len() as u64;
         let chunk = proto::SnapshotChunk {

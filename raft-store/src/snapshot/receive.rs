@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{SUFFIX, SnapshotError, SnapshotFile, SnapshotProgress, SnapshotStore, io_error};
+use crate::durable;
 use crate::failpoint::failpoint;
 use crate::metrics::{self, Direction, TransferEvent};
 use crate::space::{self, synced};
@@ -301,7 +302,7 @@ impl Receiving {
         self.unsynced_bytes += data.len() as u64;
         if self.unsynced_bytes >= SYNC_EVERY_BYTES {
             self.unsynced_bytes = 0;
-            synced(self.file.sync_data()).map_err(io_error("sync", &self.path))?;
+            synced(durable::sync_data(&self.file)).map_err(io_error("sync", &self.path))?;
         }
         Ok(())
     }
@@ -313,7 +314,7 @@ impl Receiving {
             return Err(ReceiveError::TooShort { got, announced });
         }
         failpoint!("snapshot.received");
-        synced(self.file.sync_all()).map_err(io_error("sync", &self.path))?;
+        synced(durable::sync_all(&self.file)).map_err(io_error("sync", &self.path))?;
         failpoint!("snapshot.received.synced");
         let file = SnapshotFile::open(&self.path)?;
         let damage = match file.digest() {

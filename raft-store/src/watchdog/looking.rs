@@ -10,7 +10,8 @@ use crate::vitals::now;
 /// The thread; it stops when this is dropped.
 pub(super) struct Looking {
     stop: Arc<AtomicBool>,
-    thread: Thread,
+    /// `None` in a simulator, where a task looks.
+    thread: Option<Thread>,
 }
 
 impl Looking {
@@ -23,6 +24,15 @@ impl Looking {
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        if regency_runtime::simulated() {
+            tokio::spawn(async move {
+                while !stopped.load(Ordering::Acquire) {
+                    tokio::time::sleep(every).await;
+                    look(every);
+                }
+            });
+            return Ok(Self { stop, thread: None });
+        }
         let run = move || {
             let mut looked = now();
             loop {
@@ -41,7 +51,7 @@ impl Looking {
             .spawn(run)?;
         Ok(Self {
             stop,
-            thread: thread.thread().clone(),
+            thread: Some(thread.thread().clone()),
         })
     }
 }
@@ -49,6 +59,8 @@ impl Looking {
 impl Drop for Looking {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.thread.unpark();
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
     }
 }

@@ -34,9 +34,11 @@ pub(super) async fn open_aside(
     let (dir, node, log) = (config.data_dir.clone(), config.node, config.log);
     let (version, mint) = (config.version.clone(), Arc::clone(mint));
     let progress = progress.clone();
-    tokio::task::spawn_blocking(move || open(&dir, node, &log, &version, mint.as_ref(), &progress))
-        .await
-        .map_err(|error| StartError::Core(error.to_string()))?
+    regency_runtime::spawn_blocking(move || {
+        open(&dir, node, &log, &version, mint.as_ref(), &progress)
+    })
+    .await
+    .map_err(|error| StartError::Core(error.to_string()))?
 }
 
 pub(super) fn open_log(
@@ -50,6 +52,8 @@ pub(super) fn open_log(
             bytes_min: log.rebuild_bytes_min,
         },
         progress: progress.clone(),
+        #[cfg(feature = "simulation")]
+        segment_bytes: crate::simulation::segment_bytes(),
         ..engine::Options::default()
     };
     engine::open_with(log.engine, place, &options)

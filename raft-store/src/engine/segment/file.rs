@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::{self, Chain, number};
+use crate::durable;
 use crate::engine::meta::Durable;
 use crate::engine::{EngineError, sync_dir};
 use crate::failpoint::failpoint;
@@ -107,7 +108,7 @@ impl SegmentFile {
         let file = File::options().read(true).write(true).open(&aside)?;
         file.write_all_at(&header(first, chain), 0)?;
         failpoint!("segment.create.written");
-        synced(file.sync_all())?;
+        synced(durable::sync_all(&file))?;
         failpoint!("segment.create.synced");
         let path = dir.join(file_name(first));
         std::fs::rename(&aside, &path)?;
@@ -203,7 +204,7 @@ impl SegmentFile {
         file.set_len(end)?;
         failpoint!("segment.truncate.cut");
         file.set_len(capacity)?;
-        synced(file.sync_all())
+        synced(durable::sync_all(file))
     }
 }
 
@@ -216,7 +217,7 @@ pub(super) fn prepare(path: &Path, bytes: u64) -> io::Result<()> {
         file.write_all_at(&ZEROS[..part], at)?;
         at += part as u64;
     }
-    synced(file.sync_all())
+    synced(durable::sync_all(&file))
 }
 
 /// The segments in a directory, with the index of the first entry of each, in order.
