@@ -29,13 +29,35 @@ thread_local! {
     static ORIGIN: Instant = Instant::now();
 }
 
+/// What a disk says is durable, and makes not so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lies {
+    /// It is honest.
+    #[default]
+    Nothing,
+    /// Entries in segments, as if the log engine forgot to sync them.
+    Entries,
+    /// All files, and the names in directories.
+    Everything,
+}
+
+impl Lies {
+    fn about(self, path: &Path) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Entries => path.extension().is_some_and(|end| end == "segment"),
+            Self::Everything => true,
+        }
+    }
+}
+
 /// How a disk behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pace {
     /// How long each group of writes waits.
     pub delay: Duration,
-    /// Whether it says that something is durable when it is not.
-    pub lies: bool,
+    /// What it says is durable when it is not.
+    pub lies: Lies,
 }
 
 /// How often what happened on a disk.
@@ -203,7 +225,7 @@ fn names_in(dir: &Path) -> io::Result<BTreeMap<OsString, Id>> {
 
 impl Disk {
     fn synced(&mut self, file: &File, path: &Path) -> io::Result<()> {
-        if self.pace.lies {
+        if self.pace.lies.about(path) {
             return Ok(());
         }
         self.counts.syncs += 1;
@@ -387,7 +409,7 @@ mod tests {
         set_pace(
             dir,
             Pace {
-                lies: true,
+                lies: Lies::Everything,
                 ..Pace::default()
             },
         );

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use regency_raft_store::simulation::Lies;
 
 use crate::coverage::Coverage;
 use crate::run::Outcome;
@@ -50,9 +51,10 @@ struct Flags {
     /// Leaves out this fault of each seed, counted from 0.
     #[arg(long)]
     without: Vec<usize>,
-    /// Disks say that everything is durable and make nothing so. Must be found.
+    /// What disks say is durable and make not so: entries of the log, as if a sync was forgotten, or
+    /// everything. Must be found.
     #[arg(long)]
-    disks_lie: bool,
+    lies: Option<About>,
     /// Does not look for the faults that are enough to break a rule.
     #[arg(long)]
     no_shrink: bool,
@@ -61,10 +63,21 @@ struct Flags {
     one: bool,
 }
 
+/// What a lie is about.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum About {
+    Entries,
+    Everything,
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let flags = Flags::parse();
     let options = Options {
-        disks_lie: flags.disks_lie,
+        lies: match flags.lies {
+            None => Lies::Nothing,
+            Some(About::Entries) => Lies::Entries,
+            Some(About::Everything) => Lies::Everything,
+        },
     };
     if flags.one || flags.trace {
         if flags.trace {
@@ -170,11 +183,7 @@ fn explain(seed: u64, outcome: &Outcome, flags: &Flags, options: Options) -> any
     let Some((rule, what)) = &outcome.violation else {
         return Ok(());
     };
-    let lie = if options.disks_lie {
-        " --disks-lie"
-    } else {
-        ""
-    };
+    let lie = run::told(options.lies).map_or_else(String::new, |lies| format!(" --lies {lies}"));
     println!("seed {seed} breaks {rule}: {what}\n");
     println!("again: cargo run -p regency-sim -- --from {seed} --seeds 1{lie}\n");
     if flags.no_shrink {

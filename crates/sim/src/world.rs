@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use regency_raft_store::simulation::{self, Pace};
+use regency_raft_store::simulation::{self, Lies, Pace};
 use regency_testkit::Rng;
 use turmoil::{Builder, Sim};
 
@@ -31,8 +31,8 @@ const WRITING_WAIT_MS: u64 = 100;
 /// What differs from run to run besides the seed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
-    /// Disks say that everything is durable and make nothing so.
-    pub(crate) disks_lie: bool,
+    /// What disks say is durable and make not so.
+    pub(crate) lies: Lies,
 }
 
 /// The end of a fault.
@@ -432,6 +432,6 @@ impl World {
 fn pace(options: Options, delay: Duration) -> Pace {
     Pace {
         delay,
-        lies: options.disks_lie,
+        lies: options.lies,
     }
 }

@@ -36,15 +36,21 @@ fn the_same_seed_gives_the_same_trace() {
     assert_ne!(first, run("2"));
 }
 
-/// A sync that is forgotten is a disk that lies.
-#[test]
-fn disks_that_lie_are_found() {
-    let output = sim(&["--seeds", "4", "--disks-lie", "--no-shrink"]);
+fn must_be_found(lies: &str) {
+    let output = sim(&["--seeds", "6", "--lies", lies, "--no-shrink"]);
     assert!(!output.status.success());
     let text = text(&output);
     assert!(text.contains(" breaks "), "{text}");
-    assert!(
-        text.contains("again: cargo run -p regency-sim -- --from"),
-        "{text}"
-    );
+    let again = format!("--seeds 1 --lies {lies}");
+    assert!(text.contains(&again), "{text}");
+}
+
+#[test]
+fn a_log_that_is_not_synced_is_found() {
+    must_be_found("entries");
+}
+
+#[test]
+fn disks_that_make_nothing_durable_are_found() {
+    must_be_found("everything");
 }

@@ -83,8 +83,12 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        #[cfg(not(feature = "simulation"))]
+        let segment_bytes = segment::SEGMENT_BYTES;
+        #[cfg(feature = "simulation")]
+        let segment_bytes = crate::simulation::segment_bytes();
         Self {
-            segment_bytes: segment::SEGMENT_BYTES,
+            segment_bytes,
             rebuild: RebuildWhen::NEVER,
             progress: Progress::UNWATCHED,
         }

@@ -52,8 +52,6 @@ pub(super) fn open_log(
             bytes_min: log.rebuild_bytes_min,
         },
         progress: progress.clone(),
-        #[cfg(feature = "simulation")]
-        segment_bytes: crate::simulation::segment_bytes(),
         ..engine::Options::default()
     };
     engine::open_with(log.engine, place, &options)
