@@ -1,11 +1,20 @@
 //! An agent's answers beside those of a real Mesos 1.11 agent.
 //!
-//! `golden/` holds what captures of one look like: status, content type, and every path of the JSON
-//! body with its type. What we add is our own business; what we leave out is in [`DIFFERENCES`], with
-//! its reason.
+//! `golden/` holds what captures of one look like, before and after it ran a task: status, headers, and
+//! every path of the JSON body with its type. What we add is our own business; what we leave out is in
+//! the list of differences, with its reason. What is compared, and how, is that of the masters'
+//! `tests/golden`.
 
 mod common;
 
+#[path = "../../master/tests/golden/differences.rs"]
+#[allow(dead_code, reason = "the other lists are for the tests of masters")]
+mod differences;
+#[path = "../../master/tests/golden/figures.rs"]
+#[allow(dead_code, reason = "the other figures are for the tests of masters")]
+mod figures;
+#[path = "../../master/tests/golden/judge.rs"]
+mod judge;
 #[path = "../../master/tests/golden/shape.rs"]
 #[allow(
     dead_code,
@@ -19,27 +28,51 @@ use common::agent::Agent;
 use common::eventually;
 use common::master::{FRAMEWORK, Master};
 use common::operator::get;
+use differences::OF_AGENTS;
+use figures::AGENTS;
+use judge::{Deviation, judge};
 use prost::Message as _;
 use regency_rpc::proto::regency::agent::v1 as rpc;
 use regency_wire::v1;
-use shape::{Exchange, Paths, Shape, shape_of};
+use shape::{Exchange, differences_of, headers_that_matter};
 
-/// Paths that are not there, and why.
-const DIFFERENCES: [(&str, &str); 2] = [
-    (
-        "the build does not tell when and by whom it was made",
-        "$.build_date $.build_time $.build_user $.git_sha $.git_tag",
-    ),
-    (
-        "masters are known by their addresses, and which of them leads is told by any of them",
-        "$.master_hostname",
-    ),
-];
+/// The shapes of a situation.
+fn shapes(situation: &str) -> Vec<(String, Exchange)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(situation);
+    let entries = std::fs::read_dir(folder).expect("there are shapes of the situation");
+    let shapes = entries.map(|entry| {
+        let path = entry.expect("the folder can be read").path();
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let text = std::fs::read_to_string(&path).expect("a shape is text");
+        (format!("{situation}/{name}"), Exchange::read(&text))
+    });
+    shapes.collect()
+}
 
-fn expected(name: &str) -> Exchange {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let text = std::fs::read_to_string(folder.join(format!("{name}.shape")));
-    Exchange::read(&text.expect("a shape"))
+/// Compares all answers of a situation; gives how many.
+async fn compare(
+    situation: &str,
+    agent: &Agent,
+    master: &Master,
+    all: &mut Vec<Deviation>,
+) -> usize {
+    let shapes = shapes(situation);
+    for (case, expected) in &shapes {
+        let (status, headers, body) = get(agent, master, &expected.request.path, &[]).await;
+        let headers = headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
+        let headers = headers_that_matter(headers);
+        let body = String::from_utf8(body).expect("text");
+        let found = differences_of(expected, status, &headers, &body);
+        all.extend(found.into_iter().map(|(path, what)| Deviation {
+            case: case.clone(),
+            path,
+            what,
+        }));
+    }
+    shapes.len()
 }
 
 /// A task that has ended, of a framework that has nothing else here.
@@ -74,29 +107,19 @@ async fn completed(master: &Master) {
     master.wait_for("hello", generation, "TASK_FINISHED").await;
 }
 
-fn missing(expected: &Paths, ours: &Paths) -> Vec<String> {
-    let excused = |path: &str| {
-        let mut lists = DIFFERENCES.iter();
-        lists.any(|(_, paths)| paths.split(' ').any(|one| one == path))
-    };
-    let mut missing = Vec::new();
-    for (path, kinds) in expected {
-        match ours.get(path) {
-            None if excused(path) => {}
-            None => missing.push(format!("{path} is not there")),
-            Some(_) if excused(path) => missing.push(format!("{path} is there and excused")),
-            Some(own) if own.is_subset(kinds) => {}
-            Some(own) => missing.push(format!("{path} is {own:?}, not {kinds:?}")),
-        }
-    }
-    missing
-}
-
 #[tokio::test]
 async fn what_mesos_tells_is_told_here() {
     let master = Master::leader();
     let mut agent = Agent::new(&[master.address.to_string()]);
     agent.start();
+    eventually("it is attached", || async {
+        let (_, _, body) = get(&agent, &master, "/metrics/snapshot", &[]).await;
+        let keys: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        (keys["slave/registered"] == 1.0).then_some(())
+    })
+    .await;
+    let mut all = Vec::new();
+    let mut n = compare("idle", &agent, &master, &mut all).await;
     completed(&master).await;
     eventually("the end is acknowledged", || async {
         let (_, _, body) = get(&agent, &master, "/state", &[]).await;
@@ -104,19 +127,6 @@ async fn what_mesos_tells_is_told_here() {
         state["completed_frameworks"].get(0).map(|_| ())
     })
     .await;
-    for name in ["state", "flags", "containers"] {
-        let expected = expected(name);
-        let path = &expected.request.path;
-        let (status, headers, body) = get(&agent, &master, path, &[]).await;
-        assert_eq!(status, expected.status, "{path}");
-        let media = headers["content-type"].to_str().expect("text");
-        assert_eq!(media, expected.headers["content-type"], "{path}");
-        let body = String::from_utf8(body).expect("text");
-        let (Shape::Json(_, expected), Shape::Json(_, ours)) = (expected.body, shape_of(&body))
-        else {
-            panic!("{path} is no JSON: {body}");
-        };
-        let missing = missing(&expected, &ours);
-        assert!(missing.is_empty(), "{path}: {missing:#?}\n{body}");
-    }
+    n += compare("busy", &agent, &master, &mut all).await;
+    judge(OF_AGENTS, &all, n, AGENTS);
 }

@@ -10,17 +10,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use regency_wire::v1::scheduler::Event;
+use regency_wire::{ContentType, decode, encode};
 
+#[path = "../tests/golden/figures.rs"]
+#[allow(dead_code, reason = "the other figures are for the tests")]
+mod figures;
 #[path = "../tests/golden/shape.rs"]
 #[allow(dead_code, reason = "shared with the tests, which compare as well")]
 mod shape;
 
-use shape::{Exchange, Request, Shape, headers_that_matter, masked, shape_of};
+use shape::{Exchange, Request, Shape, headers_that_matter, masked, readable, shape_of};
 
 /// Header of the calls on a stream.
 const STREAM_ID: &str = "mesos-stream-id";
 
-/// The situations that the tests can bring about. Of `operator` what is about roles.
+/// The situations that the tests can bring about.
 const SITUATIONS: [&str; 12] = [
     "idle",
     "busy",
@@ -39,12 +46,15 @@ const SITUATIONS: [&str; 12] = [
 const SUBSCRIPTIONS: [&str; 2] = ["subscribe-errors", "session"];
 /// Calls of frameworks among others have this in their name.
 const OF_FRAMEWORKS: &str = "-scheduler-";
+/// Requests to an agent have this in their name.
+const OF_AGENTS: &str = "_slave_1_";
 
 fn main() -> Result<()> {
     let Some(captures) = std::env::args_os().nth(1).map(PathBuf::from) else {
         bail!("give the folder with the captures");
     };
     let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/shapes");
+    let of_agents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/tests/golden");
     let mut read_from = BTreeSet::new();
     for situation in SITUATIONS {
         let folder = shapes.join(situation);
@@ -57,9 +67,7 @@ fn main() -> Result<()> {
                 .and_then(|name| name.to_str())
                 .context("a file has a name")?;
             if path.extension().is_none_or(|ext| ext != "http")
-                || name.contains("slave_1_")
-                || name.contains("slave_id_")
-                || (situation == "operator" && !is_about_roles(name))
+                || (situation == "operator" && is_about_machines(name))
             {
                 continue;
             }
@@ -72,11 +80,15 @@ fn main() -> Result<()> {
             {
                 "<STREAM>".clone_into(stream);
             }
-            let folder = match name.contains(OF_FRAMEWORKS) {
-                true => shapes.join(format!("{situation}-of-frameworks")),
-                false => folder.clone(),
+            let folder = if name.contains(OF_FRAMEWORKS) {
+                shapes.join(format!("{situation}-of-frameworks"))
+            } else if name.contains(OF_AGENTS) {
+                of_agents.join(situation)
+            } else {
+                folder.clone()
             };
             std::fs::create_dir_all(&folder)?;
+            let name = without_id(name);
             std::fs::write(folder.join(format!("{name}.shape")), exchange.write())?;
             read_from.insert(path.clone());
             n += 1;
@@ -96,16 +108,22 @@ fn main() -> Result<()> {
             };
             let bytes = std::fs::read(&path)?;
             let text = String::from_utf8_lossy(&bytes);
-            if name.contains("protobuf") {
-                // Told in the other file in base64; the events are those of the other streams.
-                continue;
-            }
+            // Records that are no text are told in the other file, in base64.
+            let text = match name.contains("protobuf") {
+                true => {
+                    let timing = format!("{name}.timing.txt");
+                    let timing = std::fs::read_to_string(path.with_file_name(timing))?;
+                    format!("{text}{}", events_of(&timing)?)
+                }
+                false => text.into_owned(),
+            };
             let in_file = || format!("in {}", path.display());
             let beginning = read_beginning(&text).with_context(in_file)?;
             std::fs::write(folder.join(format!("{name}.shape")), beginning.write())?;
             read_from.insert(path.clone());
             // Older frameworks are sent resources in another form, which has tests of its own.
-            if situation == "session" && !name.contains("old-style") {
+            let is_older = name.contains("old-style") || name.contains("protobuf");
+            if situation == "session" && !is_older {
                 read_events(&text, &mut of_session).with_context(in_file)?;
             }
         }
@@ -125,7 +143,14 @@ fn main() -> Result<()> {
         }
     }
     read_from.insert(captures.join("operator-stream/events.stream.txt"));
-    for path in exchanges_in(&captures)? {
+    let captured = exchanges_in(&captures)?;
+    if captured.len() != figures::CAPTURED {
+        bail!(
+            "{} exchanges are captured; say so in figures.rs",
+            captured.len()
+        );
+    }
+    for path in captured {
         if !read_from.contains(&path) {
             eprintln!("no shape of {}", path.display());
         }
@@ -133,9 +158,35 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn is_about_roles(name: &str) -> bool {
-    let words = ["quota", "QUOTA", "weights", "WEIGHTS", "roles", "ROLES"];
-    words.iter().any(|word| name.contains(word))
+/// Whether an operator's call is about the maintenance of machines, which the tests cannot bring about
+/// yet.
+fn is_about_machines(name: &str) -> bool {
+    ["maintenance", "-agent"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
+/// A name without the id at its end, which is of the one run.
+fn without_id(name: &str) -> String {
+    match masked(name, false).split_once("_<") {
+        Some((before, _)) => before.to_owned(),
+        None => name.to_owned(),
+    }
+}
+
+/// The events of a binary stream as JSON. `timing` has a line for each: the seconds until it came, and the
+/// record in base64; behind them is what else was noted.
+fn events_of(timing: &str) -> Result<String> {
+    let mut events = String::new();
+    for line in timing.lines() {
+        let Some((_, record)) = line.split_once(" s  ") else {
+            continue;
+        };
+        let record = BASE64.decode(record)?;
+        let event: Event = decode(ContentType::Protobuf, &record)?;
+        events.push_str(std::str::from_utf8(&encode(ContentType::Json, &event))?);
+    }
+    Ok(events)
 }
 
 /// All captured exchanges.
@@ -223,22 +274,28 @@ fn read(text: &str) -> Result<Exchange> {
     let mut words = first.split(' ');
     let request = Request {
         method: words.next().context("a method")?.to_owned(),
-        path: words.next().context("a path")?.to_owned(),
+        path: masked(words.next().context("a path")?, true),
         headers: ["content-type", "accept", STREAM_ID]
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), headers.get(*name)?.clone())))
             .collect(),
-        body: masked(body.trim_end_matches('\n'), true),
+        body: masked(body.trim_end_matches('\n'), true).into_bytes(),
     };
     let (first, headers, body) = parts(answer)?;
     let status = first.split(' ').nth(1).context("a status")?.parse()?;
     // The file ends with a line feed of its own.
     let body = body.strip_suffix('\n').unwrap_or(body);
+    let headers = headers_that_matter(headers.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+    let body = match body {
+        // Of a stream, whose records come behind.
+        "" => String::new(),
+        body => readable(&request.path, &headers, body.as_bytes()),
+    };
     Ok(Exchange {
+        body: shape_of(&body),
         request,
         status,
-        headers: headers_that_matter(headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))),
-        body: shape_of(body),
+        headers,
     })
 }
 

@@ -4,6 +4,9 @@
 #[path = "../../tests/golden/differences.rs"]
 #[allow(dead_code, reason = "the other list is for the tests of operators")]
 mod differences;
+#[path = "../../tests/golden/figures.rs"]
+#[allow(dead_code, reason = "the other figures are for other tests")]
+mod figures;
 #[path = "../../tests/golden/judge.rs"]
 mod judge;
 #[path = "../../tests/golden/shape.rs"]
@@ -16,8 +19,12 @@ use std::path::Path;
 use regency_testkit::malformed::Request;
 
 use self::differences::OF_FRAMEWORKS;
+use self::figures::FRAMEWORKS;
 use self::judge::{Deviation, judge};
-use self::shape::{Exchange, Paths, Shape, differences_of, headers_that_matter, missing, shape_of};
+use self::shape::{
+    Exchange, Paths, Shape, differences_of, headers_that_matter, missing, readable, shape_of,
+    unmasked,
+};
 use super::testing::{Master, first_record};
 
 /// The shapes of a situation, in the order of their names.
@@ -42,33 +49,26 @@ fn shapes(situation: &str) -> Vec<(String, Exchange)> {
 fn request(exchange: &Exchange, master: &Master) -> Request {
     let ids = &master.ids;
     let here = |text: &str| {
-        let mut parts = text.split('<');
-        let mut out = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let Some((name, rest)) = part.split_once('>') else {
-                out.push('<');
-                out.push_str(part);
-                continue;
-            };
-            out.push_str(match name.split('-').next() {
-                Some("FRAMEWORK") => &ids.framework,
-                Some("AGENT") => &ids.agent,
-                Some("OFFER") => &ids.offer,
-                Some("STREAM") => &ids.stream,
-                other => panic!("nothing is known of {other:?}"),
-            });
-            out.push_str(rest);
-        }
-        out
+        unmasked(text, |kind, _| match kind {
+            "FRAMEWORK" => ids.framework.clone(),
+            "AGENT" => ids.agent.clone(),
+            "OFFER" => ids.offer.clone(),
+            "STREAM" => ids.stream.clone(),
+            other => panic!("nothing is known of {other:?}"),
+        })
     };
     let headers = exchange.request.headers.iter();
+    let body = &exchange.request.body;
     Request {
         method: exchange.request.method.clone(),
         path: exchange.request.path.clone(),
         headers: headers
             .map(|(name, value)| (name.clone(), here(value)))
             .collect(),
-        body: here(&exchange.request.body).into_bytes(),
+        body: match std::str::from_utf8(body) {
+            Ok(text) => here(text).into_bytes(),
+            Err(_) => body.clone(),
+        },
     }
 }
 
@@ -79,7 +79,8 @@ async fn compare(master: &Master, case: &str, expected: &Exchange) -> Vec<Deviat
     let headers: BTreeMap<String, String> = headers_that_matter(
         headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?"))),
     );
-    let (status, text) = master.told(response).await;
+    let (status, body) = master.told_bytes(response).await;
+    let text = readable(&request.path, &headers, &body);
     // Of an ERROR event only its words are compared.
     let error = serde_json::from_str::<serde_json::Value>(&text).ok();
     let error = error.and_then(|event| Some(event["error"]["message"].as_str()?.to_owned()));
@@ -163,5 +164,5 @@ async fn calls_of_frameworks_are_answered_as_by_mesos_but_for_the_listed_differe
         }));
         n += 1;
     }
-    judge(OF_FRAMEWORKS, &all, n);
+    judge(OF_FRAMEWORKS, &all, n, FRAMEWORKS);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::differences::Difference;
+use super::figures::Figures;
 
 /// One way in which an answer of ours is not the captured one.
 #[derive(Debug)]
@@ -50,9 +51,10 @@ fn matches(pattern: &str, text: &str) -> bool {
 /// Says how many of the `n` exchanges are equal.
 ///
 /// # Panics
-/// When something differs that is not listed, or something listed does not differ.
+/// When something differs that is not listed, something listed does not differ, or the figures that
+/// the document tells are others.
 #[allow(clippy::print_stdout, reason = "the figures of a test run")]
-pub(crate) fn judge(listed: &[Difference], all: &[Deviation], n: usize) {
+pub(crate) fn judge(listed: &[Difference], all: &[Deviation], n: usize, told: Figures) {
     let unlisted: Vec<String> = all
         .iter()
         .filter(|deviation| !listed.iter().any(|one| one.covers(deviation)))
@@ -77,6 +79,14 @@ pub(crate) fn judge(listed: &[Difference], all: &[Deviation], n: usize) {
         "{n} exchanges, {} equal, {} that differ in what is listed",
         n - deviating.len(),
         deviating.len()
+    );
+    let figures = Figures {
+        compared: n,
+        equal: n - deviating.len(),
+    };
+    assert_eq!(
+        figures, told,
+        "figures.rs and the document tell others than what is found"
     );
     for one in listed {
         let cases = deviating

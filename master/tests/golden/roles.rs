@@ -64,7 +64,7 @@ async fn what_was_decided_is_shown_as_mesos_shows_it() {
         golden["quota"],
         json!({"role": "golden", "guarantee": {"cpus": 1.0, "mem": 64.0},
             "limit": {"cpus": 4.0, "mem": 1024.0},
-            "consumed": {"cpus": 3.0, "mem": 128.0, "ports": 2.0}})
+            "consumed": {"cpus": 3.0, "mem": 160.0, "ports": 2.0}})
     );
     assert_eq!(
         called(&fake, "GET_ROLES").await["get_roles"]["roles"][0]["weight"],

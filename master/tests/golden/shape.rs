@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use regency_wire::content::APPLICATION_PROTOBUF;
+use regency_wire::v1::{master, scheduler};
+use regency_wire::{ContentType, WireMessage, decode, encode};
 use serde_json::Value;
 
 /// Headers that clients act on.
@@ -21,8 +24,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// `Content-Type`, `Accept` and `Mesos-Stream-Id`, where it has them.
     pub(crate) headers: BTreeMap<String, String>,
-    /// Its body; one line.
-    pub(crate) body: String,
+    /// Its body; one line, where it is text.
+    pub(crate) body: Vec<u8>,
 }
 
 /// The paths of a JSON value with the types seen there; elements of a list share one path.
@@ -110,6 +113,49 @@ pub(crate) fn masked(text: &str, numbered: bool) -> String {
         }
     }
     masked
+}
+
+/// A body as text: a binary message as the JSON that says the same.
+///
+/// # Panics
+/// When the bytes are no message of what this path answers with.
+#[allow(dead_code, reason = "not everybody compares binary answers")]
+pub(crate) fn readable(path: &str, headers: &BTreeMap<String, String>, body: &[u8]) -> String {
+    fn as_json<M: WireMessage>(bytes: &[u8]) -> String {
+        let message: M = decode(ContentType::Protobuf, bytes).expect("a message");
+        let json = encode(ContentType::Json, &message);
+        String::from_utf8(json.to_vec()).expect("JSON is text")
+    }
+    let content_type = headers.get("content-type").map(String::as_str);
+    match content_type {
+        Some(APPLICATION_PROTOBUF) if path.ends_with("/scheduler") => {
+            as_json::<scheduler::Event>(body)
+        }
+        Some(APPLICATION_PROTOBUF) => as_json::<master::Response>(body),
+        _ => String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+/// A text with ids of what there is here in the places of those that [`masked`] numbered; `of` gives
+/// the one of a kind (`AGENT`, …) and a number.
+#[allow(dead_code, reason = "the tool that writes shapes does not send them")]
+pub(crate) fn unmasked(text: &str, of: impl Fn(&str, usize) -> String) -> String {
+    let mut parts = text.split('<');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('>') {
+            Some((name, rest)) => {
+                let (kind, number) = name.split_once('-').unwrap_or((name, "0"));
+                out.push_str(&of(kind, number.parse().unwrap_or(0)));
+                out.push_str(rest);
+            }
+            None => {
+                out.push('<');
+                out.push_str(part);
+            }
+        }
+    }
+    out
 }
 
 /// In which ways an answer is not the expected one: where, and what.
@@ -214,7 +260,18 @@ impl Exchange {
         for (name, value) in &request.headers {
             let _ = writeln!(out, "> {name}: {value}");
         }
-        let _ = writeln!(out, ">> {}", request.body);
+        match std::str::from_utf8(&request.body) {
+            Ok(text) if !text.contains(char::is_control) => {
+                let _ = writeln!(out, ">> {text}");
+            }
+            _ => {
+                out.push_str(">>hex ");
+                for byte in &request.body {
+                    let _ = write!(out, "{byte:02x}");
+                }
+                out.push('\n');
+            }
+        }
         let _ = writeln!(out, "< {}", self.status);
         for (name, value) in &self.headers {
             let _ = writeln!(out, "< {name}: {value}");
@@ -245,7 +302,7 @@ impl Exchange {
                 method: String::new(),
                 path: String::new(),
                 headers: BTreeMap::new(),
-                body: String::new(),
+                body: Vec::new(),
             },
             status: 0,
             headers: BTreeMap::new(),
@@ -254,7 +311,8 @@ impl Exchange {
         for line in text.lines() {
             let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
             match (mark, rest.split_once(": ")) {
-                (">>", _) => exchange.request.body = rest.to_owned(),
+                (">>", _) => rest.as_bytes().clone_into(&mut exchange.request.body),
+                (">>hex", _) => exchange.request.body = bytes_of(rest),
                 (">", Some((name, value))) => {
                     let headers = &mut exchange.request.headers;
                     headers.insert(name.to_owned(), value.to_owned());
@@ -281,6 +339,17 @@ impl Exchange {
         }
         exchange
     }
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let pairs = hex.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(text, 16).ok()
+    };
+    pairs
+        .map(|pair| byte(pair).expect("two digits for each byte"))
+        .collect()
 }
 
 fn read_body(text: &str) -> Shape {

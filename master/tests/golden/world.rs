@@ -366,13 +366,21 @@ pub(crate) fn reserved() -> Cluster {
 pub(crate) fn operator() -> Cluster {
     let mut cluster = busy();
     cluster.subscribe("silver", GOLDEN);
-    let agent = cluster.state.agents().next().expect("there are two");
-    let reservation = Reservation::dynamic(ROLE, None);
-    cluster.ok(Command::ApplyOperation(ApplyOperation {
-        agent: agent.id.clone(),
-        operation: ResourceOperation::Reserve(resources("cpus:1").push_reservation(&reservation)),
-        principal: None,
-    }));
+    let agents: Vec<AgentId> = cluster.state.agents().map(|a| a.id.clone()).collect();
+    // The second one by an operator, who can take it back.
+    let reserved = [
+        (&agents[0], "cpus:1", None),
+        (&agents[1], "mem:32", Some("op".to_owned())),
+    ];
+    for (agent, what, principal) in reserved {
+        let reservation = Reservation::dynamic(ROLE, principal);
+        let what = resources(what).push_reservation(&reservation);
+        cluster.ok(Command::ApplyOperation(ApplyOperation {
+            agent: agent.clone(),
+            operation: ResourceOperation::Reserve(what),
+            principal: None,
+        }));
+    }
     let amounts = |text: &str| Quantities::from(&resources(text));
     cluster.ok(Command::UpdateQuota(UpdateQuota {
         configs: vec![QuotaConfig {

@@ -169,7 +169,13 @@ impl Master {
     }
 
     /// The status and the text of an answer: of a stream its first record.
-    pub(crate) async fn told(&self, mut response: Response<Body>) -> (u16, String) {
+    pub(crate) async fn told(&self, response: Response<Body>) -> (u16, String) {
+        let (status, bytes) = self.told_bytes(response).await;
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The same, as it came.
+    pub(crate) async fn told_bytes(&self, mut response: Response<Body>) -> (u16, Vec<u8>) {
         let status = response.status().as_u16();
         let has_end = axum::body::HttpBody::size_hint(response.body())
             .exact()
@@ -178,11 +184,10 @@ impl Master {
         let is_events =
             content.is_some_and(|value| value == APPLICATION_JSON || value == APPLICATION_PROTOBUF);
         if status == 200 && !has_end && is_events {
-            return (status, first_record(response.body_mut()).await);
+            return (status, first_record_bytes(response.body_mut()).await);
         }
         let body = response.into_body().collect().await.expect("a whole body");
-        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        (status, text)
+        (status, body.to_bytes().to_vec())
     }
 
     /// Sends a request.
@@ -213,8 +218,14 @@ impl Master {
     }
 }
 
-/// The next record of a stream: one chunk is one record.
+/// The next record of a stream, as text.
 pub(crate) async fn first_record(body: &mut Body) -> String {
+    let record = first_record_bytes(body).await;
+    String::from_utf8_lossy(&record).into_owned()
+}
+
+/// The next record of a stream: one chunk is one record.
+async fn first_record_bytes(body: &mut Body) -> Vec<u8> {
     let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
     let frame = frame
         .expect("a record in time")
@@ -223,7 +234,7 @@ pub(crate) async fn first_record(body: &mut Body) -> String {
     let mut records = recordio::Decoder::new(1 << 20);
     records.feed(&chunk);
     let record = records.next_record().expect("well formed").expect("whole");
-    String::from_utf8_lossy(&record).into_owned()
+    record.to_vec()
 }
 
 async fn respond(router: &Router, request: &Request) -> Response<Body> {
