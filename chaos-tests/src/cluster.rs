@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use regency_chaos::driver::Process;
+use regency_chaos::process::observe;
 use regency_client::{Http, MasterStatus};
 use serde::Deserialize;
 use serde_json::Value;
@@ -451,15 +453,7 @@ fn read_events(
 /// Whether a process is there and not a zombie.
 #[must_use]
 pub fn is_running(pid: i32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
-    };
-    let after_name = stat.rfind(')').map_or("", |end| &stat[end + 1..]);
-    let state = after_name.split_whitespace().next();
-    // A killed process is shown as a zombie as soon as its first thread is dead. Its ports and
-    // locks are free only when the others are, too.
-    let n_threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-    state != Some("Z") || n_threads > 1
+    observe(pid) != Process::Gone
 }
 
 /// Command lines of processes that name this folder, or work in it.

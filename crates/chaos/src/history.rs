@@ -32,6 +32,18 @@ pub struct History {
     pub damages: Vec<Damage>,
 }
 
+impl History {
+    /// The operations of each register, in the order in which they ended.
+    #[must_use]
+    pub fn registers(&self) -> BTreeMap<&str, Vec<&Operation>> {
+        let mut registers: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+        for operation in &self.operations {
+            registers.entry(&operation.key).or_default().push(operation);
+        }
+        registers
+    }
+}
+
 /// One write or read of a register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {

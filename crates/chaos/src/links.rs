@@ -13,7 +13,7 @@ use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
 /// How much is read at once.
@@ -126,33 +126,42 @@ impl Links {
         self.rules.send_replace(rules.into_iter().collect());
     }
 
-    async fn carry(&self, from: TcpStream, peer: SocketAddr, to: u64, target: SocketAddr) {
-        let Some(caller) = self.caller(peer) else {
-            // Somebody who looks whether the port is open, or is gone again.
-            return;
-        };
+    async fn carry(
+        self: Arc<Self>,
+        from: TcpStream,
+        peer: SocketAddr,
+        to: u64,
+        target: SocketAddr,
+    ) {
+        let caller = Caller::new(Arc::clone(&self), peer);
         let mut rules = self.rules.subscribe();
-        let now = |rules: &Rules| {
-            let there = rules.get(&(caller, to)).copied().unwrap_or_default();
-            let back = rules.get(&(to, caller)).copied().unwrap_or_default();
-            (there, back)
-        };
-        let rule = now(&rules.borrow());
-        match rule {
-            (Rule::Reset, _) | (_, Rule::Reset) => {
-                self.struck.resets.fetch_add(1, Relaxed);
+        if !rules.borrow_and_update().is_empty() {
+            let Some(caller) = caller.master().await else {
+                // Somebody who looks whether the port is open, or is gone again.
                 return;
-            }
-            (Rule::Lose, _) | (_, Rule::Lose) => {
-                // A packet that opens a connection, or its answer, is lost. The caller waits.
-                self.struck.silenced.fetch_add(1, Relaxed);
-                let healed =
-                    |rules: &Rules| !matches!(now(rules), (Rule::Lose, _) | (_, Rule::Lose));
-                if rules.wait_for(healed).await.is_err() {
+            };
+            let now = |rules: &Rules| {
+                let there = rules.get(&(caller, to)).copied().unwrap_or_default();
+                let back = rules.get(&(to, caller)).copied().unwrap_or_default();
+                (there, back)
+            };
+            let rule = now(&rules.borrow());
+            match rule {
+                (Rule::Reset, _) | (_, Rule::Reset) => {
+                    self.struck.resets.fetch_add(1, Relaxed);
                     return;
                 }
+                (Rule::Lose, _) | (_, Rule::Lose) => {
+                    // A packet that opens a connection, or its answer, is lost. The caller waits.
+                    self.struck.silenced.fetch_add(1, Relaxed);
+                    let healed =
+                        |rules: &Rules| !matches!(now(rules), (Rule::Lose, _) | (_, Rule::Lose));
+                    if rules.wait_for(healed).await.is_err() {
+                        return;
+                    }
+                }
+                _ => {}
             }
-            _ => {}
         }
         let Ok(onward) = TcpStream::connect(target).await else {
             return;
@@ -167,8 +176,8 @@ impl Links {
         }
         let (from_read, from_write) = from.into_split();
         let (onward_read, onward_write) = onward.into_split();
-        let there = self.pump(from_read, onward_write, (caller, to));
-        let back = self.pump(onward_read, from_write, (to, caller));
+        let there = self.pump(from_read, onward_write, &caller, |caller| (caller, to));
+        let back = self.pump(onward_read, from_write, &caller, |caller| (to, caller));
         // One that ends takes the other one along, as a process does that dies.
         tokio::select! {
             () = there => {}
@@ -177,7 +186,13 @@ impl Links {
     }
 
     /// Hands bytes on under the rule of the moment.
-    async fn pump(&self, mut read: OwnedReadHalf, mut write: OwnedWriteHalf, link: (u64, u64)) {
+    async fn pump(
+        &self,
+        mut read: OwnedReadHalf,
+        mut write: OwnedWriteHalf,
+        caller: &Caller,
+        link: impl Fn(u64) -> (u64, u64),
+    ) {
         let mut rules = self.rules.subscribe();
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut lost = false;
@@ -185,38 +200,44 @@ impl Links {
             let n = tokio::select! {
                 read = read.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return,
-                    Ok(n) => n,
+                    Ok(n) => Some(n),
                 },
-                changed = rules.changed() => {
-                    let rule = rules.borrow_and_update().get(&link).copied();
-                    if changed.is_err() || rule == Some(Rule::Reset) {
-                        self.struck.resets.fetch_add(1, Relaxed);
-                        return;
-                    }
-                    // Bytes are missing: as with a connection that was cut, nothing can go on.
-                    if lost && rule != Some(Rule::Lose) {
-                        return;
-                    }
-                    continue;
-                }
+                changed = rules.changed() => match changed {
+                    Ok(()) => None,
+                    Err(_) => return,
+                },
             };
-            let rule = self.rules.borrow().get(&link).copied().unwrap_or_default();
-            let bytes = n as u64;
+            let mut rule = Rule::Pass;
+            let ruled = !rules.borrow_and_update().is_empty();
+            if ruled && let Some(caller) = caller.master().await {
+                rule = rules
+                    .borrow()
+                    .get(&link(caller))
+                    .copied()
+                    .unwrap_or_default();
+            }
+            if rule == Rule::Reset {
+                self.struck.resets.fetch_add(1, Relaxed);
+                return;
+            }
+            // Bytes are missing: as with a connection that was cut, nothing can go on.
+            if lost && rule != Rule::Lose {
+                return;
+            }
+            let Some(n) = n else {
+                continue;
+            };
             match rule {
-                Rule::Pass => {}
                 Rule::Lose => {
                     lost = true;
-                    self.struck.lost_bytes.fetch_add(bytes, Relaxed);
+                    self.struck.lost_bytes.fetch_add(n as u64, Relaxed);
                     continue;
                 }
                 Rule::Delay(by) => {
-                    self.struck.late_bytes.fetch_add(bytes, Relaxed);
+                    self.struck.late_bytes.fetch_add(n as u64, Relaxed);
                     tokio::time::sleep(by).await;
                 }
-                Rule::Reset => {
-                    self.struck.resets.fetch_add(1, Relaxed);
-                    return;
-                }
+                Rule::Pass | Rule::Reset => {}
             }
             if write.write_all(&buffer[..n]).await.is_err() {
                 return;
@@ -240,6 +261,35 @@ impl Drop for Links {
         for proxy in lock(&self.proxies).iter() {
             proxy.abort();
         }
+    }
+}
+
+/// Who opened a connection. That is asked once, and only when something depends on it: the system's
+/// table of sockets can be long, and on a busy machine a proxy that reads it for every connection is
+/// a fault of its own.
+struct Caller {
+    links: Arc<Links>,
+    peer: SocketAddr,
+    known: OnceCell<Option<u64>>,
+}
+
+impl Caller {
+    fn new(links: Arc<Links>, peer: SocketAddr) -> Self {
+        Self {
+            links,
+            peer,
+            known: OnceCell::new(),
+        }
+    }
+
+    /// The master; none for somebody else.
+    async fn master(&self) -> Option<u64> {
+        let ask = || async {
+            let (links, peer) = (Arc::clone(&self.links), self.peer);
+            let asked = tokio::task::spawn_blocking(move || links.caller(peer)).await;
+            asked.ok().flatten()
+        };
+        *self.known.get_or_init(ask).await
     }
 }
 

@@ -183,8 +183,8 @@ pub fn buckets(history: &History, ran_ms: u64) -> Vec<Bucket> {
     buckets
 }
 
-/// The longest time in which no write was answered until `end_us`, and when it began; in
-/// milliseconds.
+/// The longest time in which no write was answered between the first one and `end_us`, and when it
+/// began; in milliseconds.
 #[must_use]
 pub fn longest_outage(history: &History, end_us: u64) -> (u64, u64) {
     let written = history.operations.iter().filter(|operation| {
@@ -193,10 +193,14 @@ pub fn longest_outage(history: &History, end_us: u64) -> (u64, u64) {
     let mut times: Vec<u64> = written.map(|operation| operation.to_us).collect();
     times.push(end_us);
     times.sort_unstable();
-    let mut last = 0;
+    let mut last = match times.len() {
+        // There was none at all.
+        1 => 0,
+        _ => times[0],
+    };
     let mut longest = (0, 0);
     for at in times {
-        longest = longest.max((at - last, last));
+        longest = longest.max((at.saturating_sub(last), last));
         last = at;
     }
     (longest.0 / 1000, longest.1 / 1000)
@@ -218,6 +222,7 @@ mod tests {
             ..History::default()
         };
         assert_eq!(longest_outage(&history, 2_400_000), (2_200, 100));
+        assert_eq!(longest_outage(&History::default(), 9_000), (9, 0));
         let buckets = buckets(&history, 2_400);
         assert_eq!((buckets[0].written, buckets[0].slowest_us), (1, 100_000));
         assert_eq!((buckets[8].not_written, buckets[9].written), (1, 1));

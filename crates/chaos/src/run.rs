@@ -31,6 +31,9 @@ const ONLY_LOCAL: [&str; 1] = ["I13"];
 const NEED_TASKS: [&str; 3] = ["I1", "I2", "I4"];
 const NEED_WATCHERS: [&str; 1] = ["I12"];
 
+/// How long the first write may take.
+const FIRST_WRITE_WITHIN: Duration = Duration::from_secs(30);
+
 /// Name of the driver of a cluster that was started for the run, and of one by commands.
 pub const LOCAL: &str = "local";
 /// See there.
@@ -145,6 +148,7 @@ async fn strike_all<D: Driver>(
     strikes: &mut Vec<Strike>,
     coverage: &mut BTreeMap<Nemesis, Coverage>,
 ) -> anyhow::Result<()> {
+    first_write(&arena.record).await?;
     let begin = Instant::now();
     let end = begin + plan.run_for;
     let mut tick = interval(Duration::from_millis(BUCKET_MS));
@@ -183,6 +187,28 @@ async fn strike_all<D: Driver>(
     }
     wait_until(end, live, &mut tick).await;
     Ok(())
+}
+
+/// Waits until clients are served at all: a new cluster agrees on its feature level first.
+async fn first_write(record: &Record) -> anyhow::Result<()> {
+    let deadline = Instant::now() + FIRST_WRITE_WITHIN;
+    while !written_since(record, 0) {
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "no write was answered within {FIRST_WRITE_WITHIN:?}, before any fault"
+        );
+        sleep(Duration::from_millis(BUCKET_MS)).await;
+    }
+    Ok(())
+}
+
+/// Whether a write was answered that began after this.
+fn written_since(record: &Record, since_us: u64) -> bool {
+    record.history().operations.iter().rev().any(|operation| {
+        matches!(operation.call, Call::Write(_))
+            && operation.outcome == Outcome::Written
+            && operation.from_us > since_us
+    })
 }
 
 async fn wait_until(at: Instant, live: &mut Live, tick: &mut tokio::time::Interval) {
@@ -276,12 +302,7 @@ async fn ills<D: Driver>(
     if !open.is_empty() {
         ills.push(format!("nobody told how {} ended", open.join(", ")));
     }
-    let written = record.history().operations.iter().rev().any(|operation| {
-        matches!(operation.call, Call::Write(_))
-            && operation.outcome == Outcome::Written
-            && operation.from_us > since_us
-    });
-    if !written {
+    if !written_since(record, since_us) {
         ills.push("no write was answered".to_owned());
     }
     Ok(ills)

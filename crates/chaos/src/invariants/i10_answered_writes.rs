@@ -10,11 +10,7 @@ pub(super) fn check(history: &History) -> Verdict {
         "I10",
         "A write that was answered is in every later consistent read, from any master",
     );
-    let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
-    for operation in &history.operations {
-        by_key.entry(&operation.key).or_default().push(operation);
-    }
-    for (key, operations) in by_key {
+    for (key, operations) in history.registers() {
         of_key(key, &operations, &mut verdict);
     }
     verdict

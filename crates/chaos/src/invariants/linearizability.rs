@@ -1,9 +1,7 @@
 //! Consistent reads and writes of each register have one order that explains all of them.
 
-use std::collections::BTreeMap;
-
 use super::Verdict;
-use crate::history::{History, Operation};
+use crate::history::History;
 use crate::linearizable::{Answer, check as search};
 
 pub(super) fn check(history: &History) -> Verdict {
@@ -11,11 +9,7 @@ pub(super) fn check(history: &History) -> Verdict {
         "linearizability",
         "Writes and consistent reads of each register are in one order, which is that of time",
     );
-    let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
-    for operation in &history.operations {
-        by_key.entry(&operation.key).or_default().push(operation);
-    }
-    for (key, operations) in by_key {
+    for (key, operations) in history.registers() {
         verdict.look();
         match search(&operations) {
             Answer::Linearizable => {}

@@ -14,8 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::history::{Call, Operation, Outcome};
 use crate::record::Record;
 
-/// How long an answer is awaited.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer is awaited. Short, because clients that wait for a frozen leader would look as
+/// if nobody could write.
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a write is sent elsewhere.
 const REDIRECTS_MAX: u32 = 3;
 /// New registers are begun so often: what nobody knows of old ones does not add up.
