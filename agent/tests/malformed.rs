@@ -177,7 +177,7 @@ async fn malformed_input_of_containers_is_refused_and_changes_nothing() {
     let world = World::start().await;
     let [first, more] = calls::container_input(&world.root);
     world
-        .refuses(&[first.clone()], |made| as_record(made, &[]))
+        .refuses(std::slice::from_ref(&first), |made| as_record(made, &[]))
         .await;
     // Behind a record that names a container with a terminal.
     let launch = json!({"type": "LAUNCH_NESTED_CONTAINER", "launch_nested_container": {

@@ -62,7 +62,7 @@ impl Struck {
 type Rules = BTreeMap<(u64, u64), Rule>;
 
 /// The links between the masters of a cluster on this machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Links {
     /// Pids of masters, to know who calls.
     pids: Mutex<BTreeMap<i32, u64>>,
@@ -71,17 +71,6 @@ pub struct Links {
     /// What was done.
     pub struck: Arc<Struck>,
     proxies: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Default for Links {
-    fn default() -> Self {
-        Self {
-            pids: Mutex::default(),
-            rules: watch::Sender::default(),
-            struck: Arc::default(),
-            proxies: Mutex::default(),
-        }
-    }
 }
 
 impl Links {

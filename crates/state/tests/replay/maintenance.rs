@@ -37,7 +37,7 @@ impl Maintenance {
                 _ => false,
             };
             let same = old.deactivated == new.deactivated && old.drain == new.drain;
-            if !same && !(may && accepted) {
+            if !(same || may && accepted) {
                 return Err(format!("{command:?} changed the use of {}", old.id));
             }
         }
