@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use regency_chaos_tests::cluster::{Cluster, Member};
-use regency_chaos_tests::wait::PATIENCE;
+use regency_chaos_tests::wait::{PATIENCE, until};
 use regency_testkit::Rng;
 use regency_testkit::malformed::calls::{self, Ids};
 use regency_testkit::malformed::{Request, Valid};
@@ -114,6 +114,19 @@ fn subscribe(address: &str) -> (BufReader<TcpStream>, Ids) {
     (answer, ids)
 }
 
+fn get(address: &str, path: &str) -> serde_json::Value {
+    let request = Request {
+        method: "GET".into(),
+        path: path.into(),
+        headers: Vec::new(),
+        body: Vec::new(),
+    };
+    let (status, answer) = ask(address, &request).expect("an answer");
+    assert_eq!(status, 200, "{answer}");
+    let body = answer.split_once("\r\n\r\n").expect("a head").1;
+    serde_json::from_str(body).expect("JSON")
+}
+
 fn call(address: &str, name: &str) -> String {
     let request = Request {
         method: "POST".into(),
@@ -144,6 +157,12 @@ async fn malformed_requests_are_refused_and_change_nothing() {
     let leader = cluster.agreed_leader().await;
     let address = cluster.info(Member::Master(leader.node_id)).http.clone();
     let agent = cluster.info(Member::Agent(1)).http.clone();
+    // Before, what a new level brings is refused for the level's sake.
+    until("the feature level of the masters", || async {
+        let status = get(&address, "/regency/status");
+        (status["feature_level"] == status["feature_level_max"]).then_some(())
+    })
+    .await;
     let (_subscription, mut ids) = subscribe(&address);
     let agents: serde_json::Value =
         serde_json::from_str(&call(&address, "GET_AGENTS")).expect("JSON");
