@@ -8,6 +8,8 @@ import time
 from urllib.request import urlopen
 
 PATIENCE_SECONDS = 60
+# Of each master's log, when a test fails.
+LINES_TOLD = 60
 
 
 def ended(pid):
@@ -54,13 +56,23 @@ class Cluster(object):
         self.dir = ready['dir']
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind:
+            self._tell()
         for process in self._restarted.values():
             process.kill()
             process.wait()
         self._local.send_signal(signal.SIGINT)
         self._local.stdout.read()
         self._local.wait()
+
+    def _tell(self):
+        """What the masters say when a test has failed, as the logs go with the cluster."""
+        for master in self.masters:
+            with open(master['log']) as log:
+                end = log.readlines()[-LINES_TOLD:]
+            print('-- master %d says %s; its log ends:\n%s' % (
+                master['id'], self.status(master), ''.join(end)), flush=True)
 
     def status(self, master):
         """What a master says about itself; None when it does not answer."""
