@@ -1,5 +1,8 @@
 //! What happens to a framework in its life, so that it is sent every kind of event.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use regency_resources::{
     DiskInfo, Persistence, Reservation, ResourceKey, Value, Volume, VolumeMode,
 };
@@ -8,10 +11,14 @@ use regency_state::{
     AcknowledgeUpdate, ApplyOperation, Command, EndExecutors, ExecutorExit, IssueInverseOffers,
     MarkAgentUnreachable, RescindOffers, ResourceOperation, SuspectAgents, UpdateMaintenance,
 };
+use regency_testkit::malformed::Request;
 use regency_types::{AgentId, ExecutorId, FrameworkId, TaskId, TaskKey, TaskState, UpdateUuid};
 
-use super::{Master, offer, propose, scheduler_call};
+use super::{Master, PATIENCE, offer, propose, scheduler_call};
 use crate::query::fixture::{Cluster, WALL, resources};
+
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 impl Master {
     async fn call(&self, name: &str, part: &str) {
@@ -60,8 +67,33 @@ impl Master {
             timeout: None,
         }))
         .await;
+        // Streams send what there is, so one that hears of it only after its end would tell nothing.
+        self.has_sent("inverse_offers").await;
         let windows = Vec::new();
         propose(Command::UpdateMaintenance(UpdateMaintenance { windows })).await;
+    }
+
+    /// Waits until an event of this kind was sent to a framework, by Mesos' counters.
+    async fn has_sent(&self, event: &str) {
+        let request = Request {
+            method: "GET".into(),
+            path: "/metrics/snapshot".into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let sent = async {
+            loop {
+                let (_, text) = self.send(&request).await;
+                let counters: BTreeMap<String, f64> = serde_json::from_str(&text).expect("JSON");
+                let mut counters = counters.iter();
+                if counters.any(|(key, n)| key.ends_with(&format!("/events/{event}")) && *n > 0.0) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let sent = tokio::time::timeout(PATIENCE, sent).await;
+        sent.unwrap_or_else(|_| panic!("{event} is not sent"));
     }
 
     /// Brings about one of each kind of event but ERROR; the last one is that the agent is lost.
