@@ -93,6 +93,20 @@ class Cluster(object):
             time.sleep(0.05)
         raise RuntimeError('there is no leader')
 
+    def await_redirects(self):
+        """Until no master names one that was killed as the leader. Sent to such a one, a driver that
+        was given an address tries that for a day, with Mesos as here."""
+        deadline = time.time() + PATIENCE_SECONDS
+        alive = set(master['http'] for master in self.masters)
+        while True:
+            statuses = [self.status(master) for master in self.masters]
+            if all(status and status['leader'] and status['leader']['http'] in alive
+                   for status in statuses):
+                return
+            if time.time() > deadline:
+                raise RuntimeError('a dead master is named as the leader: %s' % statuses)
+            time.sleep(0.05)
+
     def await_level(self, level):
         """Until the cluster understands what came with this feature level: a new one takes a moment
         to find out that all its masters do."""

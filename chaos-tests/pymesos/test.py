@@ -93,6 +93,7 @@ def go_on(books, info, driver, cluster, explicit, master, done):
         stop(driver, teardown=False)
         if framework_id:
             info['id'] = dict(value=framework_id)
+        cluster.await_redirects()
         http = cluster.masters[turn % len(cluster.masters)]['http']
         driver = start(books, info, master or http, explicit)
     raise AssertionError('%d drivers failed' % DRIVERS_MAX)
